@@ -1,0 +1,137 @@
+"""params.yaml as typed, resolved settings. Cheap to import: no torch, no media libraries."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from equimodal.errors import UserError
+from equimodal.methods.registry import METHODS, Entry
+from equimodal.settings.base import Settings, layered, nearest
+from equimodal.settings.datasets import Dataset, Name
+from equimodal.settings.methods import AIMSettings, MethodSettings
+from equimodal.settings.training import ModelSettings, RuntimeSettings, StudySettings, TrackingSettings, TrainingSettings
+
+
+class Params(Settings):
+    """The whole of params.yaml."""
+
+    study: StudySettings
+    runtime: RuntimeSettings = RuntimeSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    datasets: dict[Name, Dataset]
+    methods: dict[Name, dict[str, Any]] = Field(description="name -> settings; a variant names its `base` and what differs")
+
+    def dataset(self, name: str) -> Dataset:
+        """Settings of one dataset; an unknown name is a UserError that lists the valid ones."""
+        if name not in self.datasets:
+            raise UserError(f"unknown dataset '{name}'; params.yaml has: {', '.join(sorted(self.datasets))}" + _hint(name, list(self.datasets)))
+        return self.datasets[name]
+
+    def model_of(self, dataset: str) -> ModelSettings:
+        """Section `model` with the dataset's overrides."""
+        layers = [self.model.slice(), self.dataset(dataset).model]
+        return ModelSettings.read(layered(ModelSettings, layers, "model"), f"datasets.{dataset}.model")
+
+    def training_of(self, dataset: str) -> TrainingSettings:
+        """Section `training` with the dataset's overrides."""
+        layers = [self.training.slice(), self.dataset(dataset).training]
+        return TrainingSettings.read(layered(TrainingSettings, layers, "training"), f"datasets.{dataset}.training")
+
+    def method(self, dataset: str, name: str) -> "ResolvedMethod":
+        """One method's settings on one dataset: its base's, its own, then the dataset's overrides."""
+        chain = self._chain(name)
+        kind = chain[0]
+        entry = METHODS[kind]
+        overrides = self.dataset(dataset).methods
+        layers = [self.methods.get(link, {}) for link in chain] + [overrides[link] for link in chain if link in overrides]
+        plain = [{key: value for key, value in layer.items() if key != "base"} for layer in layers]
+        read = entry.settings.read(layered(entry.settings, plain, f"methods.{name}"), f"methods.{name}")
+        return ResolvedMethod(name, kind, entry, read)
+
+    def _chain(self, name: str) -> list[str]:
+        """From the registered method to `name`, following `base`."""
+        chain = [name]
+        while (link := chain[0]) in self.methods:
+            base = self.methods[link].get("base")
+            if base is None:
+                break
+            if base in chain:
+                raise UserError(f"params.yaml: methods.{name}.base goes round in a circle: {' -> '.join([base, *chain])}")
+            chain.insert(0, base)
+        if chain[0] in METHODS:
+            return chain
+        if chain[0] in self.methods:
+            raise UserError(f"params.yaml: methods.{chain[0]} is not a registered method: name its `base` ({', '.join(METHODS)})")
+        raise UserError(f"unknown method '{chain[0]}'; params.yaml has: {', '.join(sorted(self.methods))}" + _hint(chain[0], list(self.methods)))
+
+
+@dataclass(frozen=True)
+class ResolvedMethod:
+    """A method as one dataset uses it. `kind` is the registered method that the variant `name` is based on."""
+
+    name: str
+    kind: str
+    entry: Entry
+    settings: MethodSettings
+
+    @property
+    def aim(self) -> AIMSettings:
+        """The settings, known to be AIM's."""
+        assert isinstance(self.settings, AIMSettings)
+        return self.settings
+
+
+def _hint(word: str, valid: list[str]) -> str:
+    hint = nearest(word, valid)
+    return hint if "did you mean" in hint else ""
+
+
+def load(path: str | Path = "params.yaml") -> Params:
+    """Read and check params.yaml, the study's names included.
+
+    Raises:
+        UserError: missing file, YAML error, unknown key (with the nearest valid one), wrong type, unknown name.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} not found: run in the project's root folder (where the Snakefile is)") from None
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
+    return parse(raw)
+
+
+def parse(raw: Any) -> Params:
+    """Check a params.yaml that is already a dict (as an engine read it)."""
+    if not isinstance(raw, dict):
+        raise UserError("params.yaml is empty or not a mapping of sections")
+    params = Params.read(raw, "")
+    for dataset in params.datasets:
+        params.model_of(dataset)
+        training = params.training_of(dataset)
+        for name in params.methods:
+            resolved = params.method(dataset, name)
+            if isinstance(resolved.settings, AIMSettings) and resolved.settings.start_epoch >= training.epochs:
+                raise UserError(
+                    f"params.yaml: methods.{name}.start_epoch = {resolved.settings.start_epoch} leaves no epoch for modulation:"
+                    f" {dataset} trains {training.epochs} (training.epochs); lower start_epoch or raise epochs"
+                )
+        for override in params.datasets[dataset].methods:
+            if override not in params.methods:
+                raise UserError(f"params.yaml: datasets.{dataset}.methods.{override} is not in `methods`" + _hint(override, list(params.methods)))
+    for dataset in params.study.datasets:
+        params.dataset(dataset)
+    for family, names in (("from-scratch", params.study.from_scratch), ("from-warmup", params.study.from_warmup)):
+        for name in names:
+            resolved = params.method(params.study.datasets[0], name)
+            if resolved.entry.family != family:
+                raise UserError(f"params.yaml: study.{family} lists '{name}', which belongs in study.{resolved.entry.family}")
+    return params

@@ -1,0 +1,114 @@
+"""Common base of every settings model, and the error a wrong params.yaml gets."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from equimodal.errors import UserError
+
+
+class Settings(BaseModel):
+    """Frozen, closed to unknown keys; `presets` are named sets of values that explicit keys override."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    @classmethod
+    def read(cls, value: Any, where: str) -> Self:
+        """Validate `value`; the first mistake becomes one line that names the key and the nearest valid one."""
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise UserError(describe(cls, error, where)) from None
+
+    def slice(self) -> dict[str, Any]:
+        """Plain JSON-able dict of all values, defaults included."""
+        return self.model_dump(mode="json")
+
+
+def describe(model: type[BaseModel], error: ValidationError, where: str) -> str:
+    """One line for the first problem of a validation error."""
+    problem = error.errors()[0]
+    path = [str(part) for part in problem["loc"]]
+    key = ".".join([where, *path]).strip(".")
+    if problem["type"] == "extra_forbidden":
+        siblings = _valid_keys(model, problem["loc"][:-1])
+        return f"params.yaml: unknown key {key}" + nearest(path[-1], siblings)
+    more = len(error.errors()) - 1
+    value = repr(problem.get("input"))
+    shown = value if len(value) <= 60 else value[:57] + "..."
+    what = "is missing" if problem["type"] == "missing" else f"= {shown}: {problem['msg']}"
+    return f"params.yaml: {key} {what}" + (f" (and {more} more)" if more else "")
+
+
+def nearest(word: str, valid: list[str]) -> str:
+    """'; did you mean X?' or the list of valid words."""
+    close = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; valid keys: {', '.join(sorted(valid))}" if valid else ""
+
+
+def _valid_keys(model: Any, path: tuple[Any, ...]) -> list[str]:
+    """The field names allowed at `path` below `model`, as far as they can be told."""
+    from typing import get_args
+
+    candidates = [model]
+    for part in path:
+        below: list[Any] = []
+        for candidate in candidates:
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel) and part in candidate.model_fields:
+                below.append(candidate.model_fields[part].annotation)
+        if below:
+            candidates = _models_in(below, get_args)
+        else:  # a union tag or a dict key names no field: stay, but prefer the tagged member
+            tagged = [c for c in candidates if _tag(c) == part]
+            candidates = tagged or candidates
+    return sorted({name for c in candidates if isinstance(c, type) and issubclass(c, BaseModel) for name in c.model_fields})
+
+
+def _models_in(annotations: list[Any], get_args: Any) -> list[Any]:
+    found: list[Any] = []
+    for annotation in annotations:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            found.append(annotation)
+        else:
+            found.extend(_models_in([a for a in get_args(annotation) if a is not type(None)], get_args))
+    return found
+
+
+def _tag(model: Any) -> Any:
+    """The value of a model's `kind` literal, which tells the members of a union apart."""
+    from typing import get_args
+
+    field = getattr(model, "model_fields", {}).get("kind")
+    values = get_args(field.annotation) if field else ()
+    return values[0] if values else None
+
+
+def layered(model: type[Settings], layers: list[Mapping[str, Any]], where: str) -> dict[str, Any]:
+    """Merge layers, later ones over earlier ones; in each, a `preset` is expanded below its explicit keys."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        explicit = dict(layer)
+        preset = explicit.get("preset")
+        if preset is not None:
+            if preset not in model.presets:
+                raise UserError(f"params.yaml: {where}.preset = {preset!r} is unknown; valid: {', '.join(sorted(model.presets))}")
+            merged = deep_merge(merged, model.presets[preset])
+        merged = deep_merge(merged, explicit)
+    return merged
+
+
+def deep_merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` over `below`; nested mappings are merged key by key, everything else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = deep_merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged

@@ -1,0 +1,105 @@
+"""Settings of what is read from raw media: one model a kind of feature."""
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from equimodal.settings.base import Settings, layered
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Preset(Settings):
+    """A feature whose `preset` fills in the keys that are not given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_preset(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("preset") in cls.presets:
+            return layered(cls, [value], "modalities")
+        return value
+
+
+class SpectrogramSettings(Preset):
+    """Log spectrogram or log mel filter bank of the sound track (methods.md 23.1, audio A and B)."""
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "ogm": {"sample_rate": 22050, "seconds": 3.0, "fit": "tile", "n_fft": 512, "hop": 353, "window": 512, "mel_bins": None, "floor": 1e-7,
+                "pad_mode": "reflect", "clip": True, "remove_mean": False, "mean": 0.0, "std": 1.0, "frames": 188},
+        "fbank": {"sample_rate": 16000, "seconds": 10.24, "fit": "pad", "n_fft": 512, "hop": 160, "window": 400, "mel_bins": 128, "floor": 1.1920929e-07,
+                  "pad_mode": "constant", "clip": False, "remove_mean": True, "mean": -4.503877, "std": 10.282552, "frames": 1024},
+    }  # fmt: skip
+
+    kind: Literal["spectrogram"]
+    preset: Literal["custom", "ogm", "fbank"] = "custom"
+    sample_rate: int = Field(16000, ge=1000, description="Hz; other rates are resampled")
+    seconds: float = Field(3.0, gt=0, description="seconds of sound kept")
+    align: Literal["start", "middle"] = Field("start", description="which part of a longer sample is kept: from its start, or around its middle")
+    fit: Literal["tile", "pad"] = Field("pad", description="how a shorter sample is filled up: repeated, or with silence")
+    n_fft: int = Field(512, ge=16, description="samples a Fourier window")
+    hop: int = Field(160, ge=1, description="samples between windows")
+    window: int = Field(400, ge=16, description="samples of the Hann window, at most n_fft")
+    mel_bins: int | None = Field(64, ge=4, description="mel filters; null keeps the linear spectrogram, n_fft/2+1 bins")
+    frames: int | None = Field(None, ge=1, description="time steps kept (cut or filled); null: as many as `seconds` gives")
+    floor: float = Field(1e-7, gt=0, description="added before the logarithm")
+    pad_mode: Literal["constant", "reflect"] = Field("constant", description="what the windows at the edges see (librosa changed its default in 0.10)")
+    clip: bool = Field(False, description="clip the waveform to [-1, 1]")
+    remove_mean: bool = Field(False, description="subtract the waveform's mean")
+    mean: float = Field(0.0, description="subtracted from the logarithm")
+    std: float = Field(1.0, gt=0, description="the logarithm is divided by it")
+    noise_snr_db: float | None = Field(None, description="white noise added at this signal-to-noise ratio in dB, seeded by sample; null adds none")
+    noise_seed: int = Field(0, ge=0)
+    dtype: Literal["float32", "float16"] = Field("float32", description="how it is stored")
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> Self:
+        if self.window > self.n_fft:
+            raise ValueError(f"window ({self.window}) must not exceed n_fft ({self.n_fft})")
+        return self
+
+
+class PictureSettings(Settings):
+    """What frames and flow share: which moments, which part of the picture, at what size."""
+
+    n: int | None = Field(3, ge=1, description="frames (flow: pairs) a sample, evenly spaced; null when `fps` is given")
+    fps: float | None = Field(None, gt=0, description="instead of n: frames a second; `n_max` bounds them")
+    n_max: int = Field(16, ge=1, description="frames kept at most when `fps` is given; shorter samples repeat their last frame")
+    before: float = Field(0.0, ge=0, description="seconds added before a sample's start")
+    after: float = Field(0.0, ge=0, description="seconds added after a sample's end")
+    crop: tuple[Fraction, Fraction, Fraction, Fraction] | None = Field(None, description="left, top, right, bottom as fractions of the picture")
+    size: tuple[int, int] = Field((224, 224), description="height, width in px that the model sees")
+    margin: int = Field(0, ge=0, description="px stored beyond `size`, so that random crops have room")
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if (self.n is None) == (self.fps is None):
+            raise ValueError("give either n or fps (the other null)")
+        if self.crop is not None and (self.crop[0] >= self.crop[2] or self.crop[1] >= self.crop[3]):
+            raise ValueError("crop is left, top, right, bottom with left < right and top < bottom")
+        if min(self.size) < 8:
+            raise ValueError("size must be at least 8 x 8 px")
+        return self
+
+    @property
+    def count(self) -> int:
+        """Frames stored a sample."""
+        return self.n if self.n is not None else self.n_max
+
+
+class FramesSettings(PictureSettings):
+    """Still pictures of the video track, uint8."""
+
+    kind: Literal["frames"]
+    channels: Literal[1, 3] = Field(3, description="3: RGB, 1: grey")
+
+
+class FlowSettings(PictureSettings):
+    """Optical flow between neighbouring frames, bounded and stored as uint8."""
+
+    kind: Literal["flow"]
+    algorithm: Literal["dis-fast", "dis-medium", "farneback", "tvl1"] = "dis-medium"
+    bound: float = Field(20.0, gt=0, description="px; flow is clipped to ±bound")
+    channels: Literal[2, 3] = Field(2, description="2: u, v; 3: u, v, u (keeps an ImageNet stem)")
+
+
+Feature = Annotated[SpectrogramSettings | FramesSettings | FlowSettings, Field(discriminator="kind")]

@@ -1,0 +1,98 @@
+"""Settings of the model, the loop and the machine."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from equimodal.settings.base import Settings
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class ModelSettings(Settings):
+    """The multimodal framework: a ResNet a modality and a fusion head."""
+
+    width: int = Field(64, ge=4, description="channels of the first stage; 64 is ResNet18's")
+    layers: tuple[int, int, int, int] = Field((2, 2, 2, 2), description="basic blocks a stage; 2,2,2,2 is ResNet18")
+    fusion: Literal["concat", "sum", "film", "gated"] = "concat"
+    frames: Literal["fold", "stack"] = Field("fold", description="fold: frames pass one by one and are averaged; stack: frames as channels")
+    stem_stride: Literal[1, 2] = Field(2, description="stride of the first convolution; 1 for small pictures")
+    stem_pool: bool = Field(True, description="max pooling after the first convolution; off for small pictures")
+    init: Literal["ogm", "torchvision"] = Field("ogm", description="ogm: kaiming fan_out convolutions, xavier linear; torchvision: its defaults")
+
+
+class OptimizerSettings(Settings):
+    """Optimizer of the framework."""
+
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: float = Field(1e-3, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1, description="sgd only")
+    weight_decay: float = Field(1e-4, ge=0)
+
+
+class ScheduleSettings(Settings):
+    """Learning rate over epochs."""
+
+    name: Literal["constant", "step", "cosine"] = "step"
+    step: int = Field(70, ge=1, description="step: epochs between drops")
+    gamma: float = Field(0.1, gt=0, le=1, description="step: factor of a drop")
+    warmup: int = Field(0, ge=0, description="epochs of linear increase at the start")
+
+
+class AugmentSettings(Settings):
+    """Random changes of training inputs, drawn on the device by their own generator."""
+
+    crop: bool = Field(True, description="pictures: random resized crop")
+    crop_scale: tuple[float, float] = Field((0.5, 1.0), description="share of the picture's area")
+    flip: bool = Field(True, description="pictures: horizontal flip, one draw a sample for all its frames and flow")
+    per_frame: bool = Field(False, description="draw crop and flip for each frame, as the OGM-GE code does")
+    spec_time: int = Field(0, ge=0, description="SpecAugment: longest masked stretch in time steps; 0 is off")
+    spec_freq: int = Field(0, ge=0, description="SpecAugment: longest masked stretch in frequency bins; 0 is off")
+
+
+class TrainingSettings(Settings):
+    """The one loop."""
+
+    epochs: int = Field(100, ge=1)
+    batch_size: int = Field(64, ge=2)
+    eval_batch_size: int = Field(256, ge=1)
+    optimizer: OptimizerSettings = OptimizerSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    clip_norm: float | None = Field(None, gt=0, description="largest gradient norm; null: no clipping")
+    augment: AugmentSettings = AugmentSettings()
+
+
+class RuntimeSettings(Settings):
+    """The machine. Threads, precision and memory format change float results bit for bit, so they are fixed here, never by an engine."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: int = Field(1, ge=1, description="processes of one training (DDP when above 1)")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    threads: int = Field(1, ge=1, description="CPU threads a training process")
+    workers: int = Field(2, ge=1, description="processes that decode media; no effect on results")
+    channels_last: bool = Field(True, description="memory format of pictures; 1.3 to 1.6 times faster on small CPU networks")
+    resident: Literal["auto", "device", "map"] = Field("auto", description="training arrays: on the device when they fit, or a memory map; same bytes either way")
+
+
+class TrackingSettings(Settings):
+    """MLflow; never part of a result."""
+
+    enabled: bool = True
+    uri: str = Field("sqlite:///mlflow.db", description="where runs are written")
+
+
+class StudySettings(Settings):
+    """What plain `snakemake` and `dvc repro` build."""
+
+    datasets: list[str] = Field(min_length=1)
+    from_scratch: list[str] = Field(alias="from-scratch")
+    from_warmup: list[str] = Field(alias="from-warmup")
+    seeds: list[Seed] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> Self:
+        for name in ("datasets", "from_scratch", "from_warmup", "seeds"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values):
+                raise ValueError(f"study.{name.replace('_', '-')} names something twice")
+        return self

@@ -1,0 +1,135 @@
+"""Files that stages exchange: canonical JSON, .npy memory maps, safetensors; written whole or not at all."""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from equimodal.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def canonical_json(value: Any, indent: int | None = None) -> str:
+    """Sorted keys, floats by repr, no NaN: equal values give equal text."""
+    separators = (",", ":") if indent is None else (",", ": ")
+    return json.dumps(value, sort_keys=True, allow_nan=False, indent=indent, separators=separators, ensure_ascii=False)
+
+
+def digest(value: Any) -> str:
+    """Sha256 (hex) of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Sha256 (hex) of a file's bytes, read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a path to write to (file or directory, same name); it replaces `path` only if the block succeeds.
+
+    The temporary path has the same final name, because some writers put the name into the bytes.
+    A full disk becomes a UserError; whatever stood at `path` before is left as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield scratch / path.name
+        if (scratch / path.name).is_dir() and path.is_dir():
+            os.rename(path, scratch / "replaced")
+        os.replace(scratch / path.name, path)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def disk_error(error: OSError, path: Path) -> Exception:
+    """A UserError for a full or read-only disk; any other error unchanged."""
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(f"no space left while writing {path}: free some disk and run again; finished work is kept")
+    if error.errno in (errno.EROFS, errno.EACCES):
+        return UserError(f"cannot write {path}: {error.strerror}; check the folder's permissions")
+    return error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write canonical, indented JSON atomically."""
+    with atomic(path) as scratch:
+        scratch.write_text(canonical_json(value, indent=1) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a missing or broken one is a UserError naming the stage files to rebuild."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: build it first (snakemake --cores 4 -- {path})") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}): delete it and build it again") from None
+
+
+def finite_or_none(value: float) -> float | None:
+    """JSON has no NaN: an undefined number is null."""
+    return float(value) if math.isfinite(value) else None
+
+
+@contextmanager
+def array_writer(path: Path, shape: tuple[int, ...], dtype: str) -> Iterator[np.memmap]:
+    """Yield a writable .npy memory map of `shape`; it appears at `path` when the block succeeds."""
+    with atomic(path) as scratch:
+        array = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.dtype(dtype), shape=shape)
+        # A memory map on a full disk kills the process by SIGBUS: reserve the space first, so that it raises here.
+        with open(scratch, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        yield array
+        array.flush()
+
+
+def open_array(path: Path) -> np.memmap:
+    """Open a .npy array read-only as a memory map."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: build it first (snakemake --cores 4 -- {path})") from None
+
+
+def write_tensors(path: Path, tensors: Mapping[str, "torch.Tensor"], meta: Any) -> None:
+    """Write tensors and a JSON-able `meta` as safetensors: same content, same bytes.
+
+    safetensors writes several metadata keys in random order, so there is exactly one: "json".
+    """
+    from safetensors.torch import save_file
+
+    ready = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with atomic(path) as scratch:
+        save_file(ready, scratch, metadata={"json": canonical_json(meta)})
+
+
+def read_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, "torch.Tensor"], Any]:
+    """Read what `write_tensors` wrote: (tensors, meta)."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device=device) as file:
+            meta = json.loads((file.metadata() or {}).get("json", "null"))
+            return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: build it first (snakemake --cores 4 -- {path})") from None
+    except SafetensorError as error:
+        raise UserError(f"{path} is not a readable safetensors file ({error}): delete it and build it again") from None
