@@ -1,0 +1,99 @@
+"""The multimodal framework: encoders with their blocks exposed, and a fusion head."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from equimodal.models.encoder import Encoder, select
+from equimodal.models.fusion import Fusion
+from equimodal.models.resnet import ResNet, initialise
+from equimodal.settings.training import ModelSettings
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One block's pass: its input I_d, its output, and the output pooled to [B, C_d]."""
+
+    input: Any
+    output: Any
+    pooled: Tensor
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a forward pass gives: fused logits [B, K], features {m: [B, d_m]}, and the D stages of every modality."""
+
+    logits: Tensor
+    features: dict[str, Tensor]
+    stages: dict[str, list[Stage]]
+
+    def rows(self, samples: slice) -> "Outputs":
+        """The same for some of the batch's samples (prototypes ride behind them)."""
+        batch = len(self.logits)
+        stages = {
+            name: [Stage(select(s.input, batch, samples), select(s.output, batch, samples), s.pooled[samples]) for s in line]
+            for name, line in self.stages.items()
+        }
+        return Outputs(self.logits[samples], {name: z[samples] for name, z in self.features.items()}, stages)
+
+
+class MultimodalModel(nn.Module):
+    """Encoders {m: Encoder} and a fusion head. `forward` gives everything a method may look at."""
+
+    def __init__(self, encoders: dict[str, Encoder], fusion: Fusion) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict(encoders)
+        self.fusion = fusion
+
+    @property
+    def modalities(self) -> list[str]:
+        """Names in order."""
+        return list(self.encoders)
+
+    def forward(self, inputs: dict[str, Tensor]) -> Outputs:
+        """Pass inputs {m: [B, ...]} through all blocks and the fusion head."""
+        stages: dict[str, list[Stage]] = {}
+        for name, encoder in self.encoders.items():
+            x = inputs[name]
+            maps = encoder.prepare(x)
+            line: list[Stage] = []
+            for block in encoder.blocks:
+                output = block(maps)
+                line.append(Stage(maps, output, encoder.pool(output, len(x))))
+                maps = output
+            stages[name] = line
+        features = {name: line[-1].pooled for name, line in stages.items()}
+        return Outputs(self.fusion(features), features, stages)
+
+    def readout(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Logits [B, K] of each modality alone, by the fusion head's estimator."""
+        return self.fusion.readout(features)
+
+
+def build_model(shapes: dict[str, tuple[int, ...]], classes: int, settings: ModelSettings, channels_last: bool = True) -> MultimodalModel:
+    """A model for inputs of the given shapes, initialised from the global torch generator.
+
+    Args:
+        shapes: modality -> shape of one model input: (C, F, T) of a spectrogram, (C, T, H, W) of pictures.
+        classes: K.
+    """
+    from equimodal.models.fusion import FUSIONS
+
+    encoders: dict[str, Encoder] = {}
+    for name, shape in shapes.items():
+        encoders[name] = ResNet(
+            channels=shape[0],
+            n_frames=shape[1] if len(shape) == 4 else None,
+            width=settings.width,
+            layers=settings.layers,
+            frames=settings.frames,
+            stem_stride=settings.stem_stride,
+            stem_pool=settings.stem_pool,
+            channels_last=channels_last,
+        )
+    fusion = FUSIONS[settings.fusion]({name: encoder.dims[-1] for name, encoder in encoders.items()}, classes)
+    model = MultimodalModel(encoders, fusion)
+    if settings.init == "ogm":
+        initialise(model)
+    return model

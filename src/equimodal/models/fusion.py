@@ -1,0 +1,109 @@
+"""Fusion heads: features of the modalities -> class logits, and the logits that each modality gives alone (methods.md 1.3, 4.2)."""
+
+import torch
+from torch import Tensor, nn
+
+from equimodal.errors import UserError
+
+
+class Fusion(nn.Module):
+    """Base of the fusion heads.
+
+    Args:
+        dims: modality -> feature width d_m, in the model's order.
+        classes: K.
+    """
+
+    readout_name = "zero-feature"
+
+    def __init__(self, dims: dict[str, int], classes: int) -> None:
+        super().__init__()
+        self.dims = dict(dims)
+        self.classes = classes
+
+    def forward(self, features: dict[str, Tensor]) -> Tensor:
+        """Fused logits [B, K] of features {m: [B, d_m]}."""
+        raise TypeError(f"{type(self).__name__} must define forward")
+
+    def readout(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Logits [B, K] of each modality alone, by the estimator `readout_name`: split weights, or the others' features zeroed."""
+        return self.zero_feature(features)
+
+    def zero_feature(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Fused logits when all features but one are zero."""
+        return {name: self({other: value if other == name else torch.zeros_like(value) for other, value in features.items()}) for name in features}
+
+
+class Concat(Fusion):
+    """Linear([z^1; ...; z^M]); the readout of m is its weight block and b/M."""
+
+    readout_name = "split"
+
+    def __init__(self, dims: dict[str, int], classes: int) -> None:
+        super().__init__(dims, classes)
+        self.linear = nn.Linear(sum(dims.values()), classes)
+
+    def forward(self, features: dict[str, Tensor]) -> Tensor:
+        return self.linear(torch.cat([features[name] for name in self.dims], dim=1))
+
+    def readout(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        weights = dict(zip(self.dims, self.linear.weight.split(list(self.dims.values()), dim=1), strict=True))
+        bias = self.linear.bias / len(self.dims)
+        return {name: nn.functional.linear(features[name], weights[name], bias) for name in self.dims}
+
+
+class Sum(Fusion):
+    """Sum of one Linear a modality, which is also its readout."""
+
+    readout_name = "split"
+
+    def __init__(self, dims: dict[str, int], classes: int) -> None:
+        super().__init__(dims, classes)
+        self.linears = nn.ModuleDict({name: nn.Linear(width, classes) for name, width in dims.items()})
+
+    def forward(self, features: dict[str, Tensor]) -> Tensor:
+        return torch.stack(list(self.readout(features).values())).sum(0)
+
+    def readout(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: self.linears[name](features[name]) for name in self.dims}
+
+
+class FiLM(Fusion):
+    """The first modality scales and shifts the second: Linear(gamma * y + beta)."""
+
+    def __init__(self, dims: dict[str, int], classes: int) -> None:
+        super().__init__(dims, classes)
+        first, second = _two(dims, "film")
+        self.condition = nn.Linear(dims[first], 2 * dims[second])
+        self.linear = nn.Linear(dims[second], classes)
+
+    def forward(self, features: dict[str, Tensor]) -> Tensor:
+        first, second = self.dims
+        gamma, beta = self.condition(features[first]).chunk(2, dim=1)
+        return self.linear(gamma * features[second] + beta)
+
+
+class Gated(Fusion):
+    """The first modality gates the second: Linear(sigmoid(L x) * L y)."""
+
+    def __init__(self, dims: dict[str, int], classes: int) -> None:
+        super().__init__(dims, classes)
+        first, second = _two(dims, "gated")
+        width = dims[second]
+        self.gate = nn.Linear(dims[first], width)
+        self.value = nn.Linear(dims[second], width)
+        self.linear = nn.Linear(width, classes)
+
+    def forward(self, features: dict[str, Tensor]) -> Tensor:
+        first, second = self.dims
+        return self.linear(torch.sigmoid(self.gate(features[first])) * self.value(features[second]))
+
+
+def _two(dims: dict[str, int], name: str) -> tuple[str, str]:
+    if len(dims) != 2:
+        raise UserError(f"model.fusion = {name} is defined for two modalities, not {len(dims)} ({', '.join(dims)}): use concat or sum")
+    first, second = dims
+    return first, second
+
+
+FUSIONS: dict[str, type[Fusion]] = {"concat": Concat, "sum": Sum, "film": FiLM, "gated": Gated}
