@@ -87,3 +87,17 @@ class AIMSettings(MethodSettings):
     ema: float = Field(0.9, ge=0, lt=1, description="alternate: smoothing of P_d between epochs")
     dap: DAPSettings = DAPSettings()
     pdm: PDMSettings = PDMSettings()
+
+    @property
+    def fit(self) -> dict[str, Any]:
+        """What the prototypes stage is set by: variants with equal values share one fitted file."""
+        values = self.slice()
+        del values["pdm"]["every"]  # only used during modulation
+        return {name: values[name] for name in ("start_epoch", "scores", "dap", "pdm", "normalize", "pool", "tau")}
+
+    @property
+    def fit_key(self) -> str:
+        """Name of that file below models/D/prototypes/s/, readable and unique: e3-1f0c9a27b4."""
+        from equimodal.store import digest
+
+        return f"e{self.start_epoch}-{digest(self.fit)[:10]}"
