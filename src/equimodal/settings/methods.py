@@ -93,7 +93,7 @@ class AIMSettings(MethodSettings):
         """What the prototypes stage is set by: variants with equal values share one fitted file."""
         values = self.slice()
         del values["pdm"]["every"]  # only used during modulation
-        return {name: values[name] for name in ("start_epoch", "scores", "dap", "pdm", "normalize", "pool", "tau")}
+        return {name: values[name] for name in ("start_epoch", "dap", "pdm", "normalize", "pool", "tau")}
 
     @property
     def fit_key(self) -> str:
