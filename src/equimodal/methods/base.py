@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from equimodal.training.loop import Loop
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """One training batch: model inputs {m: [B, ...]} (floats, augmented), labels [B] (int64)."""
 
     inputs: dict[str, Tensor]
@@ -37,8 +36,7 @@ class Task:
     class_means: dict[str, Tensor] | None = None
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """What a method computes on a batch: the loss to minimise, the fused logits [B, K] of the samples, and scalars to log (detached)."""
 
     loss: Tensor

@@ -25,9 +25,9 @@ class SpectrogramSettings(Preset):
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "ogm": {"sample_rate": 22050, "seconds": 3.0, "fit": "tile", "n_fft": 512, "hop": 353, "window": 512, "mel_bins": None, "floor": 1e-7,
-                "pad_mode": "reflect", "clip": True, "remove_mean": False, "mean": 0.0, "std": 1.0, "frames": 188},
+                "pad_mode": "reflect", "clip": True, "remove_mean": False, "mean": 0.0, "std": 1.0, "frames": 188, "standardize": False},
         "fbank": {"sample_rate": 16000, "seconds": 10.24, "fit": "pad", "n_fft": 512, "hop": 160, "window": 400, "mel_bins": 128, "floor": 1.1920929e-07,
-                  "pad_mode": "constant", "clip": False, "remove_mean": True, "mean": -4.503877, "std": 10.282552, "frames": 1024},
+                  "pad_mode": "constant", "clip": False, "remove_mean": True, "mean": -4.503877, "std": 10.282552, "frames": 1024, "standardize": False},
     }  # fmt: skip
 
     kind: Literal["spectrogram"]
@@ -47,6 +47,7 @@ class SpectrogramSettings(Preset):
     remove_mean: bool = Field(False, description="subtract the waveform's mean")
     mean: float = Field(0.0, description="subtracted from the logarithm")
     std: float = Field(1.0, gt=0, description="the logarithm is divided by it")
+    standardize: bool = Field(True, description="standardise by the training split's mean and std on the way to the model; the published presets do not")
     noise_snr_db: float | None = Field(None, description="white noise added at this signal-to-noise ratio in dB, seeded by sample; null adds none")
     noise_seed: int = Field(0, ge=0)
     dtype: Literal["float32", "float16"] = Field("float32", description="how it is stored")

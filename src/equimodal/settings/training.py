@@ -45,7 +45,7 @@ class AugmentSettings(Settings):
     crop: bool = Field(True, description="pictures: random resized crop")
     crop_scale: tuple[float, float] = Field((0.5, 1.0), description="share of the picture's area")
     flip: bool = Field(True, description="pictures: horizontal flip, one draw a sample for all its frames and flow")
-    per_frame: bool = Field(False, description="draw crop and flip for each frame, as the OGM-GE code does")
+    per_frame: bool = Field(False, description="draw the crop for each frame, as the OGM-GE code does")
     spec_time: int = Field(0, ge=0, description="SpecAugment: longest masked stretch in time steps; 0 is off")
     spec_freq: int = Field(0, ge=0, description="SpecAugment: longest masked stretch in frequency bins; 0 is off")
 

@@ -1,0 +1,47 @@
+"""Media files written for the generated samples, by real encoders and byte for byte the same each time."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+
+def write_wav(path: Path, sound: np.ndarray, rate: int) -> None:
+    """Write mono `sound` [samples] in [-1, 1] as 16-bit PCM at `rate` Hz."""
+    import soundfile
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, to_int16(sound), rate, subtype="PCM_16", format="WAV")
+
+
+def write_clip(path: Path, frames: np.ndarray, fps: Fraction, sound: np.ndarray, rate: int, codecs: tuple[str, str]) -> None:
+    """Write a clip with picture and sound; the container follows from the name's suffix.
+
+    Args:
+        path: file to write; its folder is made.
+        frames: uint8 [T, H, W, 3], RGB; H and W even.
+        fps: frames a second.
+        sound: mono [samples] in [-1, 1].
+        rate: Hz; one that the audio codec and the container take (mp3 in flv: 44100, 22050 or 11025).
+        codecs: FFmpeg's names of the video and the audio encoder, as ("flv", "libmp3lame").
+    """
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # bitexact: no encoder version and no time of writing in the file. One thread: slices do not depend on the machine.
+    with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
+        video = container.add_stream(codecs[0], rate=fps, options={"flags": "+bitexact", "threads": "1", "qscale": "3", "g": "15"})
+        video.width, video.height, video.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
+        audio = container.add_stream(codecs[1], rate=rate, layout="mono", options={"flags": "+bitexact", "b": "64000"})
+        for picture in frames:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode())
+        piece = av.AudioFrame.from_ndarray(to_int16(sound)[None], format="s16p", layout="mono")
+        piece.sample_rate, piece.pts = rate, 0
+        container.mux(audio.encode(piece))
+        container.mux(audio.encode())
+
+
+def to_int16(sound: np.ndarray) -> np.ndarray:
+    """[-1, 1] to 16-bit integers, clipped."""
+    return np.round(np.clip(sound, -1.0, 1.0) * 32767.0).astype(np.int16)

@@ -1,0 +1,123 @@
+"""What each stage is made of: settings that set it, code that runs in it, files it reads. The engines' files and `plan` all ask here.
+
+A stage's files are named in workflow/rules and dvc.yaml, where people look for them; this module holds what a file name cannot say: which
+part of params.yaml changes a result, and what differs from dataset to dataset or method to method.
+"""
+
+from typing import Any
+
+from equimodal.closure import code_files
+from equimodal.errors import UserError
+from equimodal.settings import Params, ResolvedMethod
+from equimodal.settings.base import nearest
+from equimodal.store import canonical_json
+
+# The slice of `runtime` that changes float results; devices, because each averages batch statistics over its own part of a batch.
+RUNTIME = ("device", "devices", "precision", "threads", "channels_last")
+# Keys of a dataset that later stages are set by, not the raw files.
+NOT_RAW = ("split", "missing", "max_rejected", "modalities", "model", "training", "methods", "columns")
+STAGES = ("raw", "index", "features", "manifest", "warmup", "prototypes", "train", "evaluate", "summary", "figures")
+PER_METHOD = ("train", "evaluate", "summary", "figures")
+
+
+def settings(params: Params, stage: str, dataset: str, method: str | None = None, modality: str | None = None) -> dict[str, Any]:
+    """The resolved part of params.yaml that sets one stage; nothing else in params.yaml may change its outputs."""
+    data = params.dataset(dataset).slice()
+    raw = {key: value for key, value in data.items() if key not in NOT_RAW}
+    if stage == "raw":
+        return raw
+    if stage == "index":
+        kinds = {name: feature["kind"] for name, feature in data["modalities"].items()}
+        return {**raw, "columns": data.get("columns"), "split": data["split"], "modalities": kinds}
+    if stage == "features":
+        return {"modalities": {modality: data["modalities"][modality]} if modality else data["modalities"]}
+    if stage == "manifest":
+        return {"missing": data["missing"], "max_rejected": data["max_rejected"], "modalities": list(data["modalities"])}
+    return _of_models(params, stage, dataset, method)
+
+
+def _of_models(params: Params, stage: str, dataset: str, method: str | None) -> dict[str, Any]:
+    runtime = {key: params.runtime.slice()[key] for key in RUNTIME}
+    training = params.training_of(dataset).slice()
+    shared = {"model": params.model_of(dataset).slice(), "training": training, "runtime": runtime}
+    if stage == "warmup":
+        return {**shared, "start_epochs": start_epochs(params, dataset)}
+    if stage == "prototypes":
+        return {**shared, "fits": {key: fit for _, key, fit in _fits(params, dataset)}}
+    assert method is not None
+    resolved = params.method(dataset, method)
+    own = {"kind": resolved.kind, "settings": resolved.settings.slice()}
+    if stage == "train":
+        return {**shared, "method": own}
+    if stage == "evaluate":
+        # Everything evaluation needs of the method lies in the weights' meta data and the model's shape.
+        return {"model": shared["model"], "eval_batch_size": training["eval_batch_size"], "runtime": runtime, "method": own}
+    if stage == "summary":
+        return {**shared, "method": own, "seeds": list(params.study.seeds)}
+    if stage == "figures":
+        return {"seeds": list(params.study.seeds)}
+    raise ValueError(stage)
+
+
+def settings_json(*args: Any, **kwargs: Any) -> str:
+    """`settings` as canonical JSON: Snakemake reruns a job when the order of a dict's keys changes, and a string has no order."""
+    return canonical_json(settings(*args, **kwargs))
+
+
+def code(params: Params, stage: str, dataset: str | None = None, method: str | None = None) -> list[str]:
+    """Code files of a stage; training and evaluation add those of the one method they run."""
+    modules = [f"equimodal.stages.{stage}"]
+    if stage in ("train", "evaluate") and dataset is not None and method is not None:
+        modules.append(params.method(dataset, method).entry.module)
+    return code_files(*modules)
+
+
+def families(params: Params) -> dict[str, list[str]]:
+    """Every method of params.yaml by family: `from-scratch`, and `from-warmup`, which needs the shared warm-up and prototypes."""
+    found: dict[str, list[str]] = {"from-scratch": [], "from-warmup": []}
+    for name in params.methods:
+        found[params.family(name)].append(name)
+    return found
+
+
+def from_warmup(params: Params, dataset: str) -> list[ResolvedMethod]:
+    """The methods of params.yaml that start from the shared warm-up, as `dataset` sets them."""
+    return [params.method(dataset, name) for name in families(params)["from-warmup"]]
+
+
+def start_epochs(params: Params, dataset: str) -> list[int]:
+    """Epochs at which the warm-up leaves a checkpoint, ascending."""
+    return sorted({method.aim.start_epoch for method in from_warmup(params, dataset)})
+
+
+def fit_keys(params: Params, dataset: str) -> list[str]:
+    """Names of the distinct fits of the prototypes stage."""
+    return sorted({key for _, key, _ in _fits(params, dataset)})
+
+
+def _fits(params: Params, dataset: str) -> list[tuple[str, str, dict[str, Any]]]:
+    return [(method.name, method.aim.fit_key, method.aim.fit) for method in from_warmup(params, dataset)]
+
+
+def study_methods(params: Params) -> list[str]:
+    """Methods that plain `snakemake` and `dvc repro` build."""
+    return [*params.study.from_scratch, *params.study.from_warmup]
+
+
+def check_targets(params: Params, words: list[str]) -> None:
+    """Refuse a result of an unknown dataset or method among the words of a command line, before any job is planned.
+
+    Raises:
+        UserError: one line with the valid names.
+    """
+    for word in words:
+        if not word.startswith("results/") or not word.endswith(".json"):
+            continue
+        dataset, separator, method = word.removeprefix("results/").removesuffix(".json").partition("_")
+        if not separator:
+            raise UserError(f"{word} is no result: a result is called results/DATASET_METHOD.json, such as results/cremad_aim.json")
+        for what, name, valid in (("dataset", dataset, list(params.datasets)), ("method", method, list(params.methods))):
+            if name not in valid:
+                near = nearest(name, valid)
+                hint = near if "did you mean" in near else ""
+                raise UserError(f"unknown {what} '{name}' in {word}; params.yaml has: {', '.join(sorted(valid))}{hint}")

@@ -1,0 +1,1 @@
+"""Accuracy, macro-F1, imbalance and cost."""

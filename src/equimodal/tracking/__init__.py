@@ -1,0 +1,210 @@
+"""What a stage says to MLflow while it runs. This package is the only place that imports mlflow, and only in a child process.
+
+A stage writes JSON lines to `python -m equimodal.tracking`; it never imports mlflow (2 to 5 s), never waits for a database and never
+fails because of one. Whatever is lost on the way, `equimodal track` publishes again from the stage's files.
+"""
+
+import json
+import math
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from equimodal.settings import Params
+from equimodal.tracking.info import RunInfo, shown
+
+__all__ = ["RunInfo", "Tracker", "publish"]
+
+BACKLOG_BYTES = 16_000_000  # kept for a child that is still importing mlflow or waits for the database
+
+
+class Tracker:
+    """One live run: epochs, files, and how it ended. Every method returns at once, and none raises.
+
+    Used as a context manager it ends the run as FINISHED, as KILLED after Ctrl-C, as FAILED after any other exception. If this process
+    is killed, the child sees the end of its input and marks the run KILLED. With `tracking.enabled: false` every method does nothing.
+    """
+
+    def __init__(self, uri: str, child: "subprocess.Popen[bytes] | None") -> None:
+        self._uri = shown(uri)
+        self._child = child
+        self._unsent = bytearray()
+        self._heard = b""
+        self._ready = False
+        self._warned = False
+
+    @classmethod
+    def start(cls, params: Params, run: RunInfo) -> Self:
+        """Open the run of `run.key`: a new one, or the one that this key already has."""
+        tracker = cls._spawn(params)
+        tracker._send({"type": "start", "run": run.as_dict(), "time": _now()})
+        return tracker
+
+    @classmethod
+    def _spawn(cls, params: Params) -> Self:
+        uri = params.tracking.uri
+        if not params.tracking.enabled:
+            return cls(uri, None)
+        try:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "equimodal.tracking", uri],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+                start_new_session=True,  # Ctrl-C reaches the stage only: the child lives long enough to mark the run
+            )
+            assert child.stdin is not None and child.stdout is not None
+            os.set_blocking(child.stdin.fileno(), False)
+            os.set_blocking(child.stdout.fileno(), False)
+        except OSError as error:
+            tracker = cls(uri, None)
+            tracker._warn(f"no tracking process could be started ({error})")
+            return tracker
+        return cls(uri, child)
+
+    def epoch(self, epoch: int, metrics: Mapping[str, Any], seconds: float | None = None) -> None:
+        """Log one epoch: flat names to numbers (None and NaN are left out); `seconds` is what it took."""
+        timing = {} if seconds is None else {"time/epoch_seconds": seconds}
+        self._send({"type": "epoch", "epoch": epoch, "metrics": _numbers({**metrics, **timing}), "time": _now()})
+
+    def artifact(self, path: str | Path, folder: str = "") -> None:
+        """Attach a file; it must stay in place until the run has ended."""
+        self._send({"type": "artifact", "path": str(path), "folder": folder})
+
+    def end(self, metrics: Mapping[str, Any] | None = None, status: str = "FINISHED") -> None:
+        """End the run as FINISHED, FAILED or KILLED; final `metrics` are shown as final/<name>."""
+        self._send({"type": "end", "status": status, "metrics": _numbers(metrics or {}), "time": _now()})
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Give the child `timeout` seconds to write what it has; then leave it to finish alone."""
+        if self._child is None:
+            return
+        deadline = time.monotonic() + timeout
+        try:
+            assert self._child.stdin is not None
+            while self._unsent and self._child is not None and time.monotonic() < deadline:
+                select.select([], [self._child.stdin], [], 0.1)
+                self._flush()
+            if self._child is None:
+                return
+            if self._unsent:
+                self._warn("the database is too slow for what was logged, some of it is lost")
+            self._child.stdin.close()
+            while self._child.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            self._listen()
+            if self._child.returncode is None and not self._ready and timeout > 0:
+                self._warn("no answer yet")
+        except (OSError, ValueError) as error:
+            self._lose(f"the tracking process is gone ({error})")
+        self._forget()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is not None:
+            self.end(status="FAILED" if issubclass(kind, Exception) else "KILLED")
+        else:
+            self.end()
+        self.close()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if self._child is None:
+            return
+        try:
+            self._unsent += json.dumps(message).encode() + b"\n"
+            self._flush()
+            self._listen()
+        except (OSError, TypeError, ValueError) as error:
+            self._lose(f"the tracking process is gone ({error})")
+        if len(self._unsent) > BACKLOG_BYTES:
+            self._lose("the database is too slow for what was logged")
+
+    def _flush(self) -> None:
+        """Write as much as the pipe takes now."""
+        assert self._child is not None and self._child.stdin is not None
+        while self._unsent:
+            try:
+                written = os.write(self._child.stdin.fileno(), self._unsent[:65536])
+            except BlockingIOError:
+                return
+            except BrokenPipeError:
+                self._listen()
+                self._lose("the tracking process ended early")
+                return
+            del self._unsent[:written]
+
+    def _listen(self) -> None:
+        """Read what the child reports: `ready` once its run is open, or its one warning."""
+        if self._child is None or self._child.stdout is None:
+            return
+        try:
+            while piece := os.read(self._child.stdout.fileno(), 4096):
+                self._heard += piece
+        except BlockingIOError:
+            pass
+        *lines, self._heard = self._heard.split(b"\n")
+        for line in lines:
+            if line == b"ready":
+                self._ready = True
+            else:
+                self._warn(line.decode(errors="replace"))
+
+    def _lose(self, reason: str) -> None:
+        self._warn(reason)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Close our ends; the child goes on alone with what it has."""
+        child, self._child = self._child, None
+        self._unsent.clear()
+        if child is None:
+            return
+        for pipe in (child.stdin, child.stdout):
+            try:
+                if pipe is not None:
+                    pipe.close()
+            except OSError:
+                pass
+        child.returncode = child.poll() or 0  # it may outlive us on purpose: no ResourceWarning
+
+    def _warn(self, reason: str) -> None:
+        if not self._warned:
+            print(f"warning: MLflow tracking ({self._uri}): {reason}; the stage goes on, `equimodal track` publishes it later", file=sys.stderr)
+        self._warned = True
+
+
+def publish(params: Params, dataset: str, method: str, timeout: float = 0.0) -> None:
+    """Publish one result from its files: the parent run with means, spreads and figures, and every child that was not live.
+
+    For the last stage of a result. With `timeout` 0 nothing is waited for: the child works on after this process has ended.
+    """
+    tracker = Tracker._spawn(params)
+    tracker._send({"type": "publish", "dataset": dataset, "method": method})
+    tracker.close(timeout)
+
+
+def _now() -> int:
+    """Milliseconds since 1970, as MLflow counts."""
+    return time.time_ns() // 1_000_000
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The finite numbers among `metrics`."""
+    found: dict[str, float] = {}
+    for name, value in metrics.items():
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            continue
+        if math.isfinite(number):
+            found[name] = number
+    return found

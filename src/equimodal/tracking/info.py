@@ -1,0 +1,95 @@
+"""What a run is: the identity that a stage's files and its live messages share."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from equimodal.store import canonical_json, digest
+
+SHARED = "warmup"  # warm-up and prototypes belong to every method that starts from them; their parent run is D_warmup
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """One (dataset, method, seed, stage), or a result (stage `result`, no seed) that is the parent of its seeds.
+
+    `key` is the stage's content key: the same key is the same run. `settings` is the resolved slice, nested as in params.yaml; it
+    becomes the run's parameters, so that two methods of one dataset have the same names side by side.
+    """
+
+    dataset: str
+    stage: str
+    key: str
+    source: str
+    method: str | None = None
+    seed: int | None = None
+    data_digest: str | None = None
+    device: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_meta(cls, meta: Mapping[str, Any]) -> Self:
+        """From the `meta` of a curves file; a file without a key is known by its content's place and settings."""
+        known = {entry.name: meta[entry.name] for entry in dataclasses.fields(cls) if entry.name in meta}
+        known.setdefault("key", digest({name: meta.get(name) for name in ("dataset", "method", "seed", "stage", "settings", "data_digest")}))
+        return cls(**known)
+
+    @property
+    def result(self) -> str:
+        """Name of the result this run belongs to: `cremad_aim`."""
+        return f"{self.dataset}_{self.method or SHARED}"
+
+    @property
+    def name(self) -> str:
+        """The run's name; a run on generated samples says so."""
+        seed = "" if self.seed is None else f" · seed {self.seed}"
+        name = self.result if self.stage == "result" else f"{self.method or SHARED}{seed} · {self.stage}"
+        return f"{name} (sample)" if self.source == "sample" else name
+
+    @property
+    def description(self) -> str:
+        """Shown at the top of the run's page."""
+        if self.source == "sample":
+            return f"**Generated sample data**, not {self.dataset}: these numbers show that the chain works and are no result."
+        return f"Data: `source: {self.source}`."
+
+    def parent(self) -> "RunInfo":
+        """The result's run. Its key is its name: settings may change, the result stays one run."""
+        return dataclasses.replace(self, stage="result", key=self.result, seed=None, device=None)
+
+    def tags(self) -> dict[str, str]:
+        """Identity as MLflow tags."""
+        values = {
+            "dataset": self.dataset, "source": self.source, "method": self.method or SHARED, "seed": self.seed, "stage": self.stage,
+            "key": self.key, "result": self.result, "data_digest": self.data_digest, "device": self.device,
+            "mlflow.runName": self.name, "mlflow.note.content": self.description,
+        }  # fmt: skip
+        return {name: str(value) for name, value in values.items() if value is not None}
+
+    def parameters(self) -> dict[str, str]:
+        """Settings flattened to dotted keys; lists as JSON; 6,000 characters at most, as MLflow allows."""
+        return {key: text[:6000] for key, text in sorted(_flatten(self.settings).items())}
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able form; `RunInfo(**d)` reads it back."""
+        return dataclasses.asdict(self)
+
+
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, below in value.items():
+        if isinstance(below, Mapping) and below:
+            flat |= _flatten(below, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = below if isinstance(below, str) else canonical_json(below)
+    return flat
+
+
+def shown(uri: str) -> str:
+    """The address without a user's name and password."""
+    parts = urlsplit(uri)
+    if parts.username is None and parts.password is None:
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -1,0 +1,137 @@
+"""Training arrays kept at hand: on the device when they fit, else behind a memory map; the same bytes either way."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from equimodal.errors import UserError
+from equimodal.store import open_array, read_json
+from equimodal.training.transforms import InputTransform
+
+Split = Literal["train", "val", "test"]
+SHARE_OF_FREE_MEMORY = 0.5  # the rest is for activations and other processes
+
+
+@dataclass(frozen=True)
+class Array:
+    """One modality's samples [N, ...]: a tensor on the device, or a memory map read batch by batch."""
+
+    data: "Tensor | np.memmap[Any, Any]"
+    device: torch.device
+
+    def rows(self, index: Tensor) -> Tensor:
+        """Rows `index` (on the CPU) as a tensor on the device."""
+        if isinstance(self.data, Tensor):
+            return self.data[index.to(self.data.device)]
+        return torch.from_numpy(self.data[index.numpy()]).to(self.device)
+
+
+class DataModule:
+    """The samples of a dataset by split, ready for a model.
+
+    Args:
+        manifest: content of data/D/manifest.json.
+        modalities: those that the model reads.
+        device: where batches are wanted.
+        resident: `device` keeps the arrays there, `map` leaves them on disk, `auto` decides by free memory.
+    """
+
+    def __init__(self, manifest: dict[str, Any], modalities: list[str], device: torch.device, resident: str = "auto") -> None:
+        self.manifest = manifest
+        self.device = device
+        self.classes: list[str] = manifest["classes"]
+        self.modalities = modalities
+        self.labels = torch.tensor(manifest["labels"], dtype=torch.int64)
+        rows = torch.tensor(manifest["rows"], dtype=torch.int64)
+        splits = np.array(manifest["splits"])
+        self._members = {split: torch.from_numpy(np.flatnonzero(splits == split)) for split in ("train", "val", "test")}
+        self._rows = rows
+        maps = {name: open_array(manifest["modalities"][name]["path"]) for name in modalities}
+        keep = resident == "device" or (resident == "auto" and sum(m.nbytes for m in maps.values()) < SHARE_OF_FREE_MEMORY * _free_bytes(device))
+        self.resident = keep
+        self._arrays = {name: Array(torch.from_numpy(np.array(m)).to(device) if keep else m, device) for name, m in maps.items()}
+        self.transforms = {name: InputTransform(manifest["modalities"][name], device) for name in modalities}
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one model input a modality."""
+        return {name: transform.shape for name, transform in self.transforms.items()}
+
+    def count(self, split: Split) -> int:
+        """Samples of a split."""
+        return len(self._members[split])
+
+    def split_labels(self, split: Split) -> Tensor:
+        """Labels of a split in its order [n]."""
+        return self.labels[self._members[split]]
+
+    def evaluation_batches(self, split: Split, size: int) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        """(inputs, labels) in order, evaluation transforms, no randomness."""
+        for chunk in self._members[split].split(size):
+            inputs = {name: self.transforms[name].evaluate(self._arrays[name].rows(self._rows[chunk])) for name in self.modalities}
+            yield inputs, self.labels[chunk].to(self.device)
+
+    def steps(self, batch_size: int) -> int:
+        """Batches of a training epoch."""
+        full, rest = divmod(self.count("train"), batch_size)
+        return full + (rest >= 2)
+
+    def training_batches(self, batch_size: int, shuffle: torch.Generator, draw: torch.Generator, augment: Any) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        """(inputs, labels) in random order, augmented. A last batch of a single sample is left out: batch statistics need two.
+
+        Args:
+            shuffle: CPU generator of the order.
+            draw: generator of the augmentation, on the device.
+            augment: AugmentSettings.
+        """
+        members = self._members["train"]
+        order = members[torch.randperm(len(members), generator=shuffle)]
+        for chunk in order.split(batch_size):
+            if len(chunk) < 2:
+                continue
+            flips = torch.rand(len(chunk), generator=draw, device=draw.device) < 0.5  # one draw a sample for all pictures and flow
+            inputs = {}
+            for name in self.modalities:
+                inputs[name] = self.transforms[name].augment(self._arrays[name].rows(self._rows[chunk]), flips, draw, augment)
+            yield inputs, self.labels[chunk].to(self.device)
+
+    def class_means(self, size: int = 256) -> dict[str, Tensor]:
+        """Mean evaluation input of every class over the training split: {m: [K, ...]} (Xbar of aim.md Eq. 4), summed in float64."""
+        sums = {name: torch.zeros(len(self.classes), *shape, dtype=torch.float64, device=self.device) for name, shape in self.shapes.items()}
+        for inputs, labels in self.evaluation_batches("train", size):
+            for name, x in inputs.items():
+                sums[name].index_add_(0, labels, x.double())
+        counts = torch.bincount(self.split_labels("train"), minlength=len(self.classes)).to(self.device)
+        return {name: (total / counts.view(-1, *[1] * (total.dim() - 1))).float() for name, total in sums.items()}
+
+
+def load_data(dataset: str, modalities: list[str] | None, device: torch.device, resident: str) -> DataModule:
+    """Open data/{dataset}/manifest.json and its arrays, checking that they belong together."""
+    manifest = read_json_manifest(dataset)
+    names = list(manifest["modalities"]) if modalities is None else modalities
+    for name in names:
+        entry = manifest["modalities"][name]
+        shape = open_array(entry["path"]).shape
+        if list(shape[1:]) != list(entry["shape"]):
+            raise UserError(f"{entry['path']} has rows of shape {list(shape[1:])}, the manifest says {entry['shape']}: rebuild it (snakemake -R features)")
+    return DataModule(manifest, names, device, resident)
+
+
+def read_json_manifest(dataset: str) -> dict[str, Any]:
+    """data/{dataset}/manifest.json."""
+    from pathlib import Path
+
+    return read_json(Path("data") / dataset / "manifest.json")
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Free memory of the device in bytes."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    import psutil
+
+    return psutil.virtual_memory().available

@@ -1,0 +1,47 @@
+"""Where training runs: device, precision, processes and determinism, through Lightning Fabric."""
+
+import os
+import warnings
+from typing import TYPE_CHECKING
+
+import torch
+
+from equimodal.errors import UserError
+from equimodal.settings.training import RuntimeSettings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def pick_device(runtime: RuntimeSettings) -> torch.device:
+    """The device that `runtime.device` means on this machine."""
+    if runtime.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("runtime.device = cuda, but torch sees no CUDA device: set runtime.device to auto or cpu, or install torch's CUDA build")
+    if runtime.device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def make_deterministic(runtime: RuntimeSettings) -> None:
+    """Fixed threads and deterministic kernels: the same settings give the same bits."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(runtime.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+
+
+def launch(runtime: RuntimeSettings) -> "Fabric":
+    """A launched Fabric: one process, or `runtime.devices` processes by DDP."""
+    make_deterministic(runtime)
+    device = pick_device(runtime)
+    if runtime.precision == "16-mixed" and device.type == "cpu":
+        raise UserError("runtime.precision = 16-mixed needs a GPU: use 32-true or bf16-mixed on the CPU")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies import DDPStrategy
+
+        strategy = DDPStrategy(find_unused_parameters=True) if runtime.devices > 1 else "auto"
+        fabric = Fabric(accelerator=device.type, devices=runtime.devices, strategy=strategy, precision=runtime.precision)
+        fabric.launch()
+    return fabric

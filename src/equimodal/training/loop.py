@@ -1,0 +1,187 @@
+"""The one training loop. Methods change what happens in it through the hooks of methods/base.py, never the loop itself."""
+
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from equimodal.errors import UserError
+from equimodal.methods.base import Batch, Method
+from equimodal.settings.training import RuntimeSettings, TrainingSettings
+from equimodal.store import write_tensors
+from equimodal.training import state
+from equimodal.training.data import DataModule
+from equimodal.training.measure import measures, predict
+from equimodal.training.schedule import build_optimizer, rate_factor
+from equimodal.training.seeding import derive, generator
+
+RULES = {"val": "best on validation: the result", "last": "last epoch", "test": "best on test: what most of the literature reports"}
+
+
+@dataclass
+class Progress:
+    """What a run has done so far; JSON-able, so a checkpoint holds it."""
+
+    epoch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, list[float]] = field(default_factory=dict)
+    selected: dict[str, int] = field(default_factory=dict)
+
+
+class Loop:
+    """Trains one method with one seed.
+
+    Args:
+        method: the method with its model.
+        data: the dataset.
+        training, runtime: settings; `training.epochs` is the run's full length, also for a warm-up that stops earlier.
+        seed: seeds order, augmentation and the global generator of every epoch.
+        folder: .checkpoints/<stage key>/, written each epoch; removed by the stage when its outputs are in place.
+        key: digest of everything that determines the run; a checkpoint with another key is not resumed.
+        label: the run in words, for messages.
+        on_epoch: called with (epoch, metrics) after every epoch, for live tracking and progress.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        data: DataModule,
+        training: TrainingSettings,
+        runtime: RuntimeSettings,
+        seed: int,
+        folder: Path,
+        key: str,
+        label: str,
+        on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+    ) -> None:
+        from equimodal.training.device import launch
+
+        self.data = data
+        self.training = training
+        self.seed = seed
+        self.folder = folder
+        self.key = key
+        self.label = label
+        self.on_epoch = on_epoch
+        self.progress = Progress()
+        self.fabric = launch(runtime)
+        self.device: torch.device = self.fabric.device
+        self.method = method.to(self.device)
+        self.plain_optimizer = build_optimizer(method.main_parameters(), training.optimizer)
+        self.module, self.optimizer = self.fabric.setup(self.method, self.plain_optimizer, move_to_device=False)
+        method.prepare(self)
+
+    def start_from(self, path: Path) -> None:
+        """Continue a joint warm-up: its weights, optimizer state, epoch and curves. Selection starts after it."""
+        meta = state.start_from(path, self.method, self.plain_optimizer)
+        self.progress = Progress(epoch=meta["epoch"], history=meta["history"])
+
+    def resume(self) -> bool:
+        """Take up an interrupted run, if its checkpoint is of this very run."""
+        path = self.folder / "state.safetensors"
+        if not path.is_file():
+            return False
+        from equimodal.store import read_tensors
+
+        if read_tensors(path)[1]["key"] != self.key:
+            shutil.rmtree(self.folder)
+            return False
+        meta = state.restore(path, self.method, self.plain_optimizer, self.device)
+        self.progress = Progress(meta["epoch"], meta["history"], meta["best"], meta["selected"])
+        return True
+
+    def run(self, until: int | None = None) -> Progress:
+        """Train to the end, or until `until` epochs are done."""
+        while self.progress.epoch < (until if until is not None else self.training.epochs):
+            epoch = self.progress.epoch
+            metrics = self._train(epoch) | self._evaluate()
+            self.progress.epoch += 1
+            self.progress.history.append({"epoch": epoch, "metrics": {name: value if math.isfinite(value) else None for name, value in metrics.items()}})
+            self._select(epoch, metrics)
+            self.save(self.folder / "state.safetensors")
+            if self.on_epoch is not None and self.fabric.is_global_zero:
+                self.on_epoch(epoch, metrics)
+        return self.progress
+
+    def optimize(self, loss: Tensor) -> None:
+        """Backward pass, the method's edits of the gradients, clipping, the optimizer's step."""
+        self.fabric.backward(loss)
+        self.method.after_backward(self)
+        if self.training.clip_norm is not None:
+            self.fabric.clip_gradients(self.module, self.optimizer, max_norm=self.training.clip_norm, error_if_nonfinite=False)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def batches(self, epoch: int) -> Any:
+        """The training batches of an epoch, the same for every method with this seed."""
+        shuffle = generator(self.seed, "order", epoch)
+        draw = generator(self.seed, "augment", epoch, self.fabric.global_rank, device=self.device)
+        size = self.training.batch_size
+        for number, (inputs, labels) in enumerate(self.data.training_batches(size, shuffle, draw, self.training.augment)):
+            if number % self.fabric.world_size == self.fabric.global_rank:
+                yield Batch(inputs, labels)
+
+    def save(self, path: Path) -> None:
+        """Write the whole state of the run."""
+        if self.fabric.is_global_zero:
+            meta = {
+                "key": self.key,
+                "epoch": self.progress.epoch,
+                "history": self.progress.history,
+                "best": self.progress.best,
+                "selected": self.progress.selected,
+            }
+            state.save(path, self.method, self.plain_optimizer, meta)
+
+    def _train(self, epoch: int) -> dict[str, float]:
+        torch.manual_seed(derive(self.seed, "epoch", epoch))
+        rate = self.training.optimizer.lr * rate_factor(epoch, self.training.epochs, self.training.schedule)
+        for group in self.plain_optimizer.param_groups:
+            group["lr"] = rate
+        self.method.train()
+        self.method.begin_epoch(epoch, self)
+        totals: dict[str, Tensor] = {}
+        counts: dict[str, int] = {}
+        seen, hits = 0, torch.zeros((), device=self.device)
+        for batch in self.batches(epoch):
+            step = self.method.training_step(batch, self)
+            hits += (step.logits.detach().argmax(1) == batch.labels).sum()
+            seen += len(batch.labels)
+            for name, value in {"train/loss": step.loss.detach(), **step.logs}.items():
+                totals[name] = totals.get(name, torch.zeros((), device=self.device)) + value
+                counts[name] = counts.get(name, 0) + 1
+        logs = {name: float(value) / counts[name] for name, value in totals.items()}  # the epoch's one synchronisation
+        if not math.isfinite(logs["train/loss"]):
+            raise UserError(
+                f"{self.label}: the training loss became {logs['train/loss']} in epoch {epoch}; lower training.optimizer.lr"
+                f" ({self.training.optimizer.lr:g}) or set training.clip_norm ({self.training.clip_norm}), and check the method's weights"
+            )
+        logs["train/accuracy"] = float(hits) / max(1, seen)
+        logs["train/lr"] = rate
+        return logs | self.method.end_epoch(epoch, self)
+
+    def _evaluate(self) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for split in ("val", "test"):
+            values |= measures(predict(self.method.model, self.data, split, self.training.eval_batch_size), split)  # type: ignore[arg-type]
+        return values
+
+    def _select(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Keep the weights that each selection rule would choose: highest accuracy, then lowest loss, then the earlier epoch."""
+        for rule in ("val", "test"):
+            score = [metrics[f"{rule}/accuracy"], -metrics[f"{rule}/loss"]]
+            if rule not in self.progress.best or score > self.progress.best[rule]:
+                self.progress.best[rule] = score
+                self.progress.selected[rule] = epoch
+                self.export(self.folder / f"{rule}.safetensors", rule, epoch)
+        self.progress.selected["last"] = epoch
+
+    def export(self, path: Path, rule: str, epoch: int) -> None:
+        """Write the plain model: no trace of the method but what its structure needs."""
+        if self.fabric.is_global_zero:
+            write_tensors(path, self.method.model.state_dict(), {"rule": rule, "epoch": epoch, "structure": self.method.structure()})

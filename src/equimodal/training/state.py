@@ -1,0 +1,57 @@
+"""A run's state as tensors and JSON: written each epoch, read to resume, and handed from the warm-up to the methods that start from it."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from equimodal.methods.base import Method
+from equimodal.store import read_tensors, write_tensors
+
+
+def pack(method: Method, optimizer: torch.optim.Optimizer, meta: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All tensors of a run, flat, and its JSON-able facts."""
+    tensors = {f"module/{name}": value for name, value in method.state_dict().items()}
+    groups: dict[str, Any] = {}
+    for name, each in {"main": optimizer, **method.optimizers()}.items():
+        state = each.state_dict()
+        groups[name] = state["param_groups"]
+        for index, entry in state["state"].items():
+            for key, value in entry.items():
+                if value is not None:
+                    tensors[f"optimizer/{name}/{index}/{key}"] = torch.as_tensor(value)
+    return tensors, {**meta, "optimizers": groups, "extra": method.extra()}
+
+
+def save(path: Path, method: Method, optimizer: torch.optim.Optimizer, meta: dict[str, Any]) -> None:
+    """Write a run's state atomically."""
+    write_tensors(path, *pack(method, optimizer, meta))
+
+
+def restore(path: Path, method: Method, optimizer: torch.optim.Optimizer, device: torch.device) -> dict[str, Any]:
+    """Load a state written by the same method; returns its meta. Bit-identical to never having stopped."""
+    tensors, meta = read_tensors(path)
+    method.load_extra(meta["extra"])
+    method.load_state_dict({name.removeprefix("module/"): value for name, value in tensors.items() if name.startswith("module/")})
+    for name, each in {"main": optimizer, **method.optimizers()}.items():
+        _load_optimizer(each, tensors, f"optimizer/{name}/", meta["optimizers"][name])
+    return meta
+
+
+def start_from(path: Path, method: Method, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Begin where a joint warm-up ended: its weights and its optimizer's state; what the method adds keeps its own start. Returns its meta."""
+    tensors, meta = read_tensors(path)
+    model = {name.removeprefix("module/model."): value for name, value in tensors.items() if name.startswith("module/model.")}
+    method.model.load_state_dict(model)
+    _load_optimizer(optimizer, tensors, "optimizer/main/", meta["optimizers"]["main"])
+    return meta
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str, groups: list[dict[str, Any]]) -> None:
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in tensors.items():
+        if name.startswith(prefix):
+            index, key = name.removeprefix(prefix).split("/")
+            state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
