@@ -1,5 +1,6 @@
 """params.yaml as typed, resolved settings. Cheap to import: no torch, no media libraries."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,22 @@ class Params(Settings):
         plain = [{key: value for key, value in layer.items() if key != "base"} for layer in layers]
         read = entry.settings.read(layered(entry.settings, plain, f"methods.{name}"), f"methods.{name}")
         return ResolvedMethod(name, kind, entry, read)
+
+    def warmup_of(self, dataset: str, method: str) -> str:
+        """Whose warm-up a from-warmup method shares: the first of its base chain with the same start epoch."""
+        return self._owner(dataset, method, lambda settings: settings.start_epoch)
+
+    def fit_of(self, dataset: str, method: str) -> str:
+        """Whose prototypes a from-warmup method shares: the first of its base chain with the same `fit`."""
+        return self._owner(dataset, method, lambda settings: settings.fit)
+
+    def _owner(self, dataset: str, method: str, what: Callable[[AIMSettings], Any]) -> str:
+        wanted = what(self.method(dataset, method).aim)
+        return next(link for link in self._chain(method) if what(self.method(dataset, link).aim) == wanted)
+
+    def family(self, name: str) -> str:
+        """How a method is trained on every dataset: `from-scratch`, or `from-warmup`."""
+        return METHODS[self._chain(name)[0]].family
 
     def _chain(self, name: str) -> list[str]:
         """From the registered method to `name`, following `base`."""
@@ -134,4 +151,10 @@ def parse(raw: Any) -> Params:
             resolved = params.method(params.study.datasets[0], name)
             if resolved.entry.family != family:
                 raise UserError(f"params.yaml: study.{family} lists '{name}', which belongs in study.{resolved.entry.family}")
+            for key, owner in (("warmups", params.warmup_of), ("fits", params.fit_of)):
+                if family == "from-warmup":
+                    for dataset in params.study.datasets:
+                        needed = owner(dataset, name)
+                        if needed not in getattr(params.study, key):
+                            raise UserError(f"params.yaml: study.from-warmup lists '{name}', which needs '{needed}' in study.{key}")
     return params

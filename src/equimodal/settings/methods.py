@@ -94,10 +94,3 @@ class AIMSettings(MethodSettings):
         values = self.slice()
         del values["pdm"]["every"]  # only used during modulation
         return {name: values[name] for name in ("start_epoch", "dap", "pdm", "normalize", "pool", "tau")}
-
-    @property
-    def fit_key(self) -> str:
-        """Name of that file below models/D/prototypes/s/, readable and unique: e3-1f0c9a27b4."""
-        from equimodal.store import digest
-
-        return f"e{self.start_epoch}-{digest(self.fit)[:10]}"

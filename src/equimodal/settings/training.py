@@ -87,6 +87,8 @@ class StudySettings(Settings):
     datasets: list[str] = Field(min_length=1)
     from_scratch: list[str] = Field(alias="from-scratch")
     from_warmup: list[str] = Field(alias="from-warmup")
+    warmups: list[str] = Field([], description="methods whose warm-up is trained (others of the same start epoch share it)")
+    fits: list[str] = Field([], description="methods whose prototypes are fitted (variants with equal fit settings share them)")
     seeds: list[Seed] = Field(min_length=1)
 
     @model_validator(mode="after")
