@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from equimodal.errors import UserError
+from equimodal.layout import manifest_path
 from equimodal.store import open_array, read_json
 from equimodal.training.transforms import InputTransform
 
@@ -111,7 +112,7 @@ class DataModule:
 
 def load_data(dataset: str, modalities: list[str] | None, device: torch.device, resident: str) -> DataModule:
     """Open data/{dataset}/manifest.json and its arrays, checking that they belong together."""
-    manifest = read_json_manifest(dataset)
+    manifest = read_json(manifest_path(dataset))
     names = list(manifest["modalities"]) if modalities is None else modalities
     for name in names:
         entry = manifest["modalities"][name]
@@ -119,13 +120,6 @@ def load_data(dataset: str, modalities: list[str] | None, device: torch.device, 
         if list(shape[1:]) != list(entry["shape"]):
             raise UserError(f"{entry['path']} has rows of shape {list(shape[1:])}, the manifest says {entry['shape']}: rebuild it (snakemake -R features)")
     return DataModule(manifest, names, device, resident)
-
-
-def read_json_manifest(dataset: str) -> dict[str, Any]:
-    """data/{dataset}/manifest.json."""
-    from pathlib import Path
-
-    return read_json(Path("data") / dataset / "manifest.json")
 
 
 def _free_bytes(device: torch.device) -> int:

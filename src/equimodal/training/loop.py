@@ -122,8 +122,10 @@ class Loop:
         shuffle = generator(self.seed, "order", epoch)
         draw = generator(self.seed, "augment", epoch, self.fabric.global_rank, device=self.device)
         size = self.training.batch_size
+        world = self.fabric.world_size
+        shared = self.data.steps(size) // world * world  # every process takes as many batches, or they would wait for each other
         for number, (inputs, labels) in enumerate(self.data.training_batches(size, shuffle, draw, self.training.augment)):
-            if number % self.fabric.world_size == self.fabric.global_rank:
+            if number < shared and number % world == self.fabric.global_rank:
                 yield Batch(inputs, labels)
 
     def save(self, path: Path) -> None:

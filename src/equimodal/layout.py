@@ -1,0 +1,33 @@
+"""Where the stages' files lie, relative to the project's root. The engines' rules name the same paths."""
+
+from pathlib import Path
+
+
+def manifest_path(dataset: str) -> Path:
+    """The dataset as training sees it: samples, labels, splits, arrays with digests."""
+    return Path("data") / dataset / "manifest.json"
+
+
+def warmup_path(dataset: str, owner: str, seed: int) -> Path:
+    """State at the end of the warm-up that methods with `owner`'s start epoch begin from."""
+    return Path("models") / dataset / "warmup" / str(seed) / f"{owner}.safetensors"
+
+
+def fit_path(dataset: str, owner: str, seed: int) -> Path:
+    """Prototypes and decoupling mechanism fitted for `owner` and the variants that share its fit settings."""
+    return Path("models") / dataset / "prototypes" / str(seed) / f"{owner}.safetensors"
+
+
+def model_folder(dataset: str, method: str, seed: int) -> Path:
+    """One trained model: {val,last,test}.safetensors, curves.json, evaluation.json."""
+    return Path("models") / dataset / method / str(seed)
+
+
+def result_path(dataset: str, method: str) -> Path:
+    """A result over seeds."""
+    return Path("results") / f"{dataset}_{method}.json"
+
+
+def figures_folder(dataset: str, method: str) -> Path:
+    """A result's figures."""
+    return Path("results") / "figures" / f"{dataset}_{method}"

@@ -1,0 +1,68 @@
+"""What the training stages share: the loop's checkpoint folder, progress lines, live tracking, and a clean end."""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from equimodal.methods.base import Method
+from equimodal.store import write_json
+from equimodal.tracking import RunInfo, Tracker
+from equimodal.training.build import Setup
+from equimodal.training.loop import Loop
+
+
+class Run:
+    """One training stage from its start to its outputs; a context manager, so that tracking hears how it ended."""
+
+    def __init__(self, setup: Setup, stage: str, key: str) -> None:
+        self.setup = setup
+        self.stage = stage
+        self.key = key
+        self.name = f"{stage}-{setup.dataset}-{setup.resolved.name}-{setup.seed}"
+        self.folder = Path(".checkpoints") / self.name
+        self.meta = setup.meta(stage, key)
+        self._last = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self.tracker = Tracker.start(self.setup.params, RunInfo.from_meta({**self.meta, "device": str(self.setup.data.device)}))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.tracker.__exit__(kind, error, trace)
+
+    def loop(self, method: Method) -> Loop:
+        """The loop for this run."""
+        setup = self.setup
+        label = f"{self.stage} of {setup.dataset} {setup.resolved.name}, seed {setup.seed}"
+        training = setup.params.training_of(setup.dataset)
+        return Loop(method, setup.data, training, setup.params.runtime, setup.seed, self.folder, self.key, label, self._report)
+
+    def train(self, loop: Loop, until: int | None = None) -> None:
+        """Run the loop; says where it takes up."""
+        if loop.progress.epoch:
+            print(f"{loop.label}: continuing after epoch {loop.progress.epoch - 1}", file=sys.stderr, flush=True)
+        self._last = time.monotonic()
+        loop.run(until)
+
+    def finish(self, loop: Loop, write: Callable[[], None]) -> None:
+        """Write the outputs, then drop the checkpoint: a kill in between loses nothing."""
+        if loop.fabric.is_global_zero:
+            write()
+            shutil.rmtree(self.folder, ignore_errors=True)
+        loop.fabric.barrier()
+
+    def _report(self, epoch: int, metrics: dict[str, float]) -> None:
+        now = time.monotonic()
+        seconds, self._last = now - self._last, now
+        self.tracker.epoch(epoch, metrics, seconds)
+        shown = "  ".join(f"{name} {metrics[name]:.4f}" for name in ("train/loss", "train/accuracy", "val/accuracy", "test/accuracy") if name in metrics)
+        print(f"epoch {epoch:3d}  {shown}  {seconds:.1f} s", file=sys.stderr, flush=True)
+
+
+def write_curves(path: Path, run: Run, loop: Loop) -> None:
+    """curves.json: the run's identity, its epochs' metrics, and the epoch that each selection rule chose."""
+    write_json(path, {"meta": run.meta, "epochs": loop.progress.history, "selected": loop.progress.selected})

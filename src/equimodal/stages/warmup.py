@@ -1,0 +1,21 @@
+"""Stage warmup: joint training for the start epochs, shared by every method that begins there."""
+
+from equimodal.layout import warmup_path
+from equimodal.methods.joint import Joint
+from equimodal.settings import Params
+from equimodal.stages.running import Run
+from equimodal.training.build import Setup
+
+
+def run(params: Params, dataset: str, method: str, seed: int) -> None:
+    """Train the first E epochs of the `joint` run with this seed; write its whole state (optimizer included) at their end.
+
+    Args:
+        method: the method that owns the warm-up; E is its start_epoch.
+    """
+    setup = Setup.open(params, dataset, method, seed, kind=Joint)
+    with Run(setup, "warmup", setup.key("warmup")) as run:
+        loop = run.loop(setup.method())
+        loop.resume()
+        run.train(loop, until=setup.resolved.aim.start_epoch)
+        run.finish(loop, lambda: loop.save(warmup_path(dataset, method, seed)))
