@@ -11,7 +11,7 @@ def confusion(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 def accuracy(matrix: Tensor) -> float:
     """Share of samples on the diagonal."""
-    return float(matrix.diagonal().sum() / matrix.sum())
+    return int(matrix.diagonal().sum()) / int(matrix.sum())
 
 
 def recall(matrix: Tensor) -> list[float]:
