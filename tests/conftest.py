@@ -24,3 +24,13 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("../shared/data is absent: real media are not at hand")
     return folder
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the tiny dataset and its params.yaml (tests/tiny_dataset.py), which is the current one during the test."""
+    import tiny_dataset
+
+    tiny_dataset.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
