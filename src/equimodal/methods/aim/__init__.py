@@ -1,0 +1,1 @@
+"""AIM: adaptive intra-network modulation (Shen, Chen, Zhang, arXiv 2508.19769)."""

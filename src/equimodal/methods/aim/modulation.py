@@ -1,0 +1,87 @@
+"""Eq. 9 to 15 of AIM as functions of pooled features and prototypes: no networks, no state (aim.md section 5)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+EPSILON = 1e-12
+
+
+def distances(features: Tensor, prototypes: Tensor) -> Tensor:
+    """Euclidean distances delta [B, K] of features [B, C] to prototypes [K, C]; finite gradient where they meet."""
+    if features.dtype in (torch.float16, torch.bfloat16):
+        features, prototypes = features.float(), prototypes.float()
+    # The direct kernel: |f|^2 + |p|^2 - 2fp loses the small gaps of shallow depths, and broadcasting stores [B, K, C].
+    exact = torch.cdist(features, prototypes.to(features.dtype), compute_mode="donot_use_mm_for_euclid_dist")
+    return (exact.square() + EPSILON).sqrt()
+
+
+def log_probabilities(features: Tensor, prototypes: Tensor, tau: Tensor | float = 1.0, normalize: bool = False) -> Tensor:
+    """log softmax_k(-delta / tau) [B, K], the distribution of Eq. 9 and 10."""
+    if normalize:
+        features, prototypes = functional.normalize(features, dim=1), functional.normalize(prototypes, dim=1)
+    return functional.log_softmax(-distances(features, prototypes) / tau, dim=1)
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a block's outputs fit their classes.
+
+    Attributes:
+        loss: L or L~ of Eq. 10, with gradient.
+        s: s or s~ of Eq. 9, detached.
+        low, high: share of samples with a true-class probability under 0.01 and over 0.99, detached.
+    """
+
+    loss: Tensor
+    s: Tensor
+    low: Tensor
+    high: Tensor
+
+
+def score(log_probability: Tensor, labels: Tensor) -> Score:
+    """Eq. 9 and 10 from log probabilities [B, K] and labels [B]."""
+    true = log_probability.gather(1, labels[:, None]).squeeze(1)
+    probability = true.detach().exp()
+    dtype = probability.dtype
+    return Score(-true.mean(), probability.mean(), (probability < 0.01).to(dtype).mean(), (probability > 0.99).to(dtype).mean())
+
+
+def block_weights(s: Tensor, s_auxiliary: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Eq. 12: rho [M] and rho~ [A] of the blocks of one depth; together they sum to 1. Without auxiliaries rho alone does (`no PAM`)."""
+    both = s if s_auxiliary is None else torch.cat([s, s_auxiliary])
+    weights = functional.softmax(-both.detach(), dim=0)
+    return weights[: len(s)], weights[len(s) :]
+
+
+def imbalance(s: Tensor) -> Tensor:
+    """Eq. 14: alpha_d = population std over mean of the original blocks' s [M]; 0 at balance, sqrt(M - 1) when one modality holds everything."""
+    s = s.detach()
+    return s.std(unbiased=False) / s.mean().clamp_min(EPSILON)
+
+
+def depth_loss(losses: Tensor, auxiliary: Tensor | None, rho: Tensor, rho_auxiliary: Tensor) -> Tensor:
+    """Eq. 11: L_d = sum_m rho^m L^m + rho~^m L~^m from losses [M] and auxiliary losses [A]."""
+    total = (rho * losses).sum()
+    return total if auxiliary is None else total + (rho_auxiliary * auxiliary).sum()
+
+
+def off_diagonal_cosine(prototypes: Tensor) -> Tensor:
+    """Mean cosine of different classes' prototypes [K, C] (Eq. 16, Fig. 4): falls with depth where depths separate classes."""
+    cosine = cosine_matrix(prototypes)
+    classes = len(cosine)
+    return (cosine.sum() - cosine.diagonal().sum()) / max(1, classes * (classes - 1))
+
+
+def cosine_matrix(prototypes: Tensor) -> Tensor:
+    """Cosines [K, K] between prototypes [K, C] (Eq. 16), detached."""
+    unit = functional.normalize(prototypes.detach().float(), dim=1)
+    return unit @ unit.T
+
+
+def nearest_gap(prototypes: Tensor) -> Tensor:
+    """Mean distance from a prototype [K, C] to the nearest other one: the scale of `tau: auto`."""
+    apart = distances(prototypes.detach(), prototypes.detach()).fill_diagonal_(torch.inf)
+    return apart.amin(1).mean().clamp_min(1e-6)

@@ -1,0 +1,128 @@
+"""DAP: learnable class prototypes in input space, pushed through the framework to give prototypes of every depth (aim.md section 3)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from equimodal.errors import UserError
+from equimodal.methods.aim.evaluation import evaluation_mode
+from equimodal.models.framework import MultimodalModel, Outputs
+from equimodal.settings.methods import DAPSettings
+
+
+class Prototypes(nn.Module):
+    """P~_0: K input-shaped prototypes a modality, and the decoders Psi_dap that keep them near the data.
+
+    Args:
+        class_means: Xbar {m: [K, ...]}, mean evaluation input of every class, in the normalised input space of the model.
+        axes: modality -> axis of an input that per-channel maps act on.
+    """
+
+    def __init__(self, class_means: dict[str, Tensor], axes: dict[str, int], settings: DAPSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.axes = dict(axes)
+        self.inputs = nn.ParameterDict({name: nn.Parameter(mean.detach().clone()) for name, mean in class_means.items()})
+        self.gain, self.shift = nn.ParameterDict(), nn.ParameterDict()
+        if settings.decoder == "affine":
+            for name, mean in class_means.items():
+                self.gain[name] = nn.Parameter(torch.ones(mean.shape[axes[name]], dtype=mean.dtype, device=mean.device))
+                self.shift[name] = nn.Parameter(torch.zeros(mean.shape[axes[name]], dtype=mean.dtype, device=mean.device))
+        for name, mean in class_means.items():
+            self.register_buffer(f"mean_{name}", mean.detach().clone())
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        return len(next(iter(self.inputs.values())))
+
+    @torch.no_grad()
+    def reset(self, generator: torch.Generator) -> None:
+        """Initial prototypes: the class means, or small noise drawn from `generator` (a CPU one)."""
+        for name, prototype in self.inputs.items():
+            if self.settings.init == "class_mean":
+                prototype.copy_(self.get_buffer(f"mean_{name}"))
+            else:
+                prototype.copy_(torch.randn(prototype.shape, generator=generator) * self.settings.init_std)
+
+    def decode(self, name: str) -> Tensor:
+        """Psi_dap of a modality's prototypes: a gain and a shift a channel, from the identity. [K, ...]"""
+        prototype = self.inputs[name]
+        if name not in self.gain:
+            return prototype
+        shape = [1] * prototype.dim()
+        shape[self.axes[name]] = -1
+        return prototype * self.gain[name].view(shape) + self.shift[name].view(shape)
+
+    def reconstruction(self) -> Tensor:
+        """L_r of Eq. 4: squared distance to the class means, mean over elements, or the literal sum over elements divided by MK."""
+        squares = {name: (self.decode(name) - self.get_buffer(f"mean_{name}")).square() for name in self.inputs}
+        if self.settings.recon == "mean":
+            return torch.stack([square.mean() for square in squares.values()]).mean()
+        return torch.stack([square.sum() for square in squares.values()]).sum() / (len(squares) * self.classes)
+
+    def classification(self, model: MultimodalModel, outputs: Outputs) -> tuple[Tensor, dict[str, Tensor]]:
+        """L_cls of Eq. 3 from the K prototype samples' outputs, and accuracies {"dap/accuracy", "dap/{m}/accuracy"}.
+
+        With `cls: fused+unimodal` every modality's readout has to tell the prototypes apart too, else the dominant one does it alone.
+        """
+        labels = torch.arange(self.classes, device=outputs.logits.device)
+        unimodal = self.settings.cls == "fused+unimodal"
+        with torch.set_grad_enabled(unimodal and torch.is_grad_enabled()):
+            readouts = model.readout(outputs.features)
+        loss = functional.cross_entropy(outputs.logits, labels)
+        if unimodal:
+            loss = loss + torch.stack([functional.cross_entropy(logits, labels) for logits in readouts.values()]).sum()
+        accuracy = {"dap/accuracy": share_correct(outputs.logits, labels)}
+        accuracy |= {f"dap/{name}/accuracy": share_correct(logits, labels) for name, logits in readouts.items()}
+        return loss, accuracy
+
+    def objective(self, model: MultimodalModel, outputs: Outputs) -> tuple[Tensor, dict[str, Tensor]]:
+        """Eq. 5, L_cls + L_r with their weights, and what to log of it. Terms of weight zero are left out."""
+        classification, logs = self.classification(model, outputs)
+        reconstruction = self.reconstruction()
+        logs |= {"dap/L_cls": classification.detach(), "dap/L_r": reconstruction.detach()}
+        weighted = [(self.settings.cls_weight, classification), (self.settings.recon_weight, reconstruction)]
+        terms = [weight * term for weight, term in weighted if weight]
+        return (torch.stack(terms).sum() if terms else torch.zeros_like(reconstruction)), logs
+
+
+def share_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Accuracy of logits [B, K], detached."""
+    return (logits.detach().argmax(1) == labels).float().mean()
+
+
+def fit_prototypes(model: MultimodalModel, prototypes: Prototypes, optimizer: torch.optim.Optimizer, steps: int) -> dict[str, Any]:
+    """`steps` of Eq. 5 with the framework frozen and in evaluation mode (running statistics: K samples alone say little).
+
+    Returns a log of lists: step, L_cls, L_r, accuracy and {m}/accuracy, at about 20 steps and after the last.
+    """
+    log: dict[str, list[float]] = {}
+    every = max(1, steps // 20)
+    with evaluation_mode(model):
+        for step in range(steps + 1):
+            loss, logs = prototypes.objective(model, model(dict(prototypes.inputs.items())))
+            if step % every == 0 or step == steps:
+                log.setdefault("step", []).append(step)
+                for name, value in logs.items():
+                    log.setdefault(name.removeprefix("dap/"), []).append(float(value))
+            if step < steps and loss.requires_grad:
+                # `inputs` keeps the framework's parameters out of the backward pass: frozen, and cheaper.
+                loss.backward(inputs=list(prototypes.parameters()))
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+    return log
+
+
+def require_accuracy(log: dict[str, Any], settings: DAPSettings, epoch: int) -> None:
+    """Raise a UserError when the fused head gives too few of the fitted prototypes their own class."""
+    reached = log["accuracy"][-1]
+    if not reached >= settings.required_accuracy - 1e-6:
+        by_modality = ", ".join(f"{name.partition('/')[0]} {100 * values[-1]:.0f} %" for name, values in log.items() if name.endswith("/accuracy"))
+        raise UserError(
+            f"aim: after {log['step'][-1]} steps the fused head gives {100 * reached:.0f} % of the prototypes their own class ({by_modality}),"
+            f" dap.required_accuracy asks for {100 * settings.required_accuracy:.0f} %, on the warm-up of start_epoch {epoch}:"
+            " raise dap.steps or dap.cls_weight, lower dap.recon_weight, or start later (start_epoch)"
+        )
