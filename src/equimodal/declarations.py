@@ -1,3 +1,8 @@
+# LEAD'S NOTE 15:52 (workflow helper: please act on it and delete this note): /tmp/c/contract.md changed in its rows warmup and prototypes.
+# One file per OWNER, so that adding a variant never touches other fits: `equimodal warmup --dataset D --method W --seed s` -> models/D/warmup/s/W.safetensors,
+# W = params.warmup_of(D, method); `equimodal prototypes --dataset D --method F --seed s` -> models/D/prototypes/s/F.safetensors + F.json, F = params.fit_of(D, method).
+# study.warmups and study.fits (params.yaml) list the owners for DVC's matrices. AIMSettings.fit_key is gone (fit stays). Method overrides per dataset live in
+# datasets.D.methods. In DDP runs (LOCAL_RANK set and not 0) cli must not take the stage lock. Training stages write models/D/M/s/{val,last,test}.safetensors + curves.json.
 """What each stage is made of: settings that set it, code that runs in it, files it reads. The engines' files and `plan` all ask here.
 
 A stage's files are named in workflow/rules and dvc.yaml, where people look for them; this module holds what a file name cannot say: which
@@ -8,16 +13,15 @@ from typing import Any
 
 from equimodal.closure import code_files
 from equimodal.errors import UserError
-from equimodal.settings import Params, ResolvedMethod
+from equimodal.settings import Params
 from equimodal.settings.base import nearest
 from equimodal.store import canonical_json
 
-# The slice of `runtime` that changes float results; devices, because each averages batch statistics over its own part of a batch.
-RUNTIME = ("device", "devices", "precision", "threads", "channels_last")
+# What of `runtime` changes float results; devices, because each takes batch statistics over its own part of a batch.
+RUNTIME = ("devices", "precision", "threads", "channels_last")
 # Keys of a dataset that later stages are set by, not the raw files.
 NOT_RAW = ("split", "missing", "max_rejected", "modalities", "model", "training", "methods", "columns")
 STAGES = ("raw", "index", "features", "manifest", "warmup", "prototypes", "train", "evaluate", "summary", "figures")
-PER_METHOD = ("train", "evaluate", "summary", "figures")
 
 
 def settings(params: Params, stage: str, dataset: str, method: str | None = None, modality: str | None = None) -> dict[str, Any]:
@@ -33,6 +37,8 @@ def settings(params: Params, stage: str, dataset: str, method: str | None = None
         return {"modalities": {modality: data["modalities"][modality]} if modality else data["modalities"]}
     if stage == "manifest":
         return {"missing": data["missing"], "max_rejected": data["max_rejected"], "modalities": list(data["modalities"])}
+    if stage == "table":
+        return {"methods": study_methods(params)}
     return _of_models(params, stage, dataset, method)
 
 
@@ -40,12 +46,12 @@ def _of_models(params: Params, stage: str, dataset: str, method: str | None) -> 
     runtime = {key: params.runtime.slice()[key] for key in RUNTIME}
     training = params.training_of(dataset).slice()
     shared = {"model": params.model_of(dataset).slice(), "training": training, "runtime": runtime}
-    if stage == "warmup":
-        return {**shared, "start_epochs": start_epochs(params, dataset)}
-    if stage == "prototypes":
-        return {**shared, "fits": {key: fit for _, key, fit in _fits(params, dataset)}}
     assert method is not None
     resolved = params.method(dataset, method)
+    if stage == "warmup":
+        return {**shared, "start_epoch": resolved.aim.start_epoch}
+    if stage == "prototypes":
+        return {**shared, "fit": resolved.aim.fit}
     own = {"kind": resolved.kind, "settings": resolved.settings.slice()}
     if stage == "train":
         return {**shared, "method": own}
@@ -80,28 +86,12 @@ def families(params: Params) -> dict[str, list[str]]:
     return found
 
 
-def from_warmup(params: Params, dataset: str) -> list[ResolvedMethod]:
-    """The methods of params.yaml that start from the shared warm-up, as `dataset` sets them."""
-    return [params.method(dataset, name) for name in families(params)["from-warmup"]]
-
-
-def start_epochs(params: Params, dataset: str) -> list[int]:
-    """Epochs at which the warm-up leaves a checkpoint, ascending."""
-    return sorted({method.aim.start_epoch for method in from_warmup(params, dataset)})
-
-
-def fit_keys(params: Params, dataset: str) -> list[str]:
-    """Names of the distinct fits of the prototypes stage."""
-    return sorted({key for _, key, _ in _fits(params, dataset)})
-
-
-def _fits(params: Params, dataset: str) -> list[tuple[str, str, dict[str, Any]]]:
-    return [(method.name, method.aim.fit_key, method.aim.fit) for method in from_warmup(params, dataset)]
-
-
-def study_methods(params: Params) -> list[str]:
-    """Methods that plain `snakemake` and `dvc repro` build."""
-    return [*params.study.from_scratch, *params.study.from_warmup]
+def study_methods(params: Params, stage: str = "summary") -> list[str | None]:
+    """Methods for which plain `snakemake` and `dvc repro` run a stage; [None] for a stage that runs once a dataset."""
+    if stage in ("raw", "index", "features", "manifest", "table"):
+        return [None]
+    owners = {"warmup": params.study.warmups, "prototypes": params.study.fits}
+    return list(owners.get(stage, [*params.study.from_scratch, *params.study.from_warmup]))
 
 
 def check_targets(params: Params, words: list[str]) -> None:

@@ -1,0 +1,38 @@
+"""From raw clips to results/DATASET_METHOD.json. Plain `snakemake --cores 4` builds the `study` of params.yaml; docs/workflow.md is the guide."""
+
+import sys
+
+from snakemake.utils import min_version
+
+from equimodal.workflow import command_line, registered_engine
+
+min_version("9.27")
+
+PARAMS = command_line(sys.argv)
+
+
+include: "workflow/rules/declarations.smk"
+include: "workflow/rules/preprocess.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+# Satisfied by any image with this project installed; used only under --software-deployment-method apptainer.
+container: "docker://python:3.11"
+
+
+onstart:
+    registered_engine()
+
+
+rule study:
+    """The results, tables and figures of every dataset and method that `study` lists."""
+    default_target: True
+    input:
+        results=expand("results/{dataset}_{method}.json", dataset=PARAMS.study.datasets, method=study_methods(PARAMS)),
+        figures=expand("results/figures/{dataset}_{method}", dataset=PARAMS.study.datasets, method=study_methods(PARAMS)),
+        tables=expand("results/tables/{dataset}.html", dataset=PARAMS.study.datasets),

@@ -1,0 +1,5 @@
+"""`python -m equimodal` is `equimodal`."""
+
+from equimodal.cli import main
+
+main()

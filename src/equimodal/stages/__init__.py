@@ -1,0 +1,1 @@
+"""One module a stage: `run(params, ...)` reads declared files, calls the library, and writes declared files, relative to the current folder."""

@@ -1,0 +1,35 @@
+"""What sets each stage of the study, as small files that DVC stages depend on: the digests of their code files and their resolved settings.
+
+DVC can depend on a section of params.yaml or on a named file, but not on "the settings of a variant, resolved through its base" or "the files
+this stage imports". Here both are written out per stage, so that an edit reruns exactly what it changes.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from equimodal import declarations
+from equimodal.settings import Params
+from equimodal.store import atomic, file_sha256, write_json
+
+FOLDER = Path("data/plan")
+
+
+def run(params: Params) -> None:
+    """Write data/plan/STAGE-DATASET[-METHOD].json for every stage of the study."""
+    with atomic(FOLDER) as scratch:
+        scratch.mkdir()
+        for dataset in params.study.datasets:
+            for stage in declarations.STAGES:
+                for method in declarations.study_methods(params, stage):
+                    write_json(scratch / file_name(stage, dataset, method), content(params, stage, dataset, method))
+
+
+def file_name(stage: str, dataset: str, method: str | None = None) -> str:
+    """Name of the file below data/plan."""
+    return "-".join([stage, dataset, *([method] if method else [])]) + ".json"
+
+
+def content(params: Params, stage: str, dataset: str, method: str | None = None) -> dict[str, Any]:
+    """{"code": {file: sha256}, "settings": resolved slice} of one stage."""
+    files = declarations.code(params, stage, dataset, method)
+    return {"code": {file: file_sha256(Path(file)) for file in files}, "settings": declarations.settings(params, stage, dataset, method)}

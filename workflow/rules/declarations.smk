@@ -1,0 +1,71 @@
+"""Functions that rules ask for code files, settings and what differs between datasets; equimodal.declarations knows."""
+
+from equimodal import declarations
+from equimodal.declarations import study_methods
+from equimodal.workflow import gpus
+
+FAMILIES = declarations.families(PARAMS)
+
+
+def code(stage):
+    """Code files of a stage, and of the method of the job."""
+
+    def files(wildcards):
+        return declarations.code(PARAMS, stage, wildcards.get("dataset"), wildcards.get("method"))
+
+    return files
+
+
+def settings(stage):
+    """Canonical JSON of the settings that change the stage's outputs."""
+
+    def text(wildcards):
+        axes = (wildcards.get("dataset"), wildcards.get("method"), wildcards.get("modality"))
+        return declarations.settings_json(PARAMS, stage, *axes)
+
+    return text
+
+
+def features(ending):
+    """Every modality's file of the job's dataset."""
+
+    def files(wildcards):
+        return expand("data/{dataset}/features/{modality}.{ending}", dataset=wildcards.dataset, modality=PARAMS.dataset(wildcards.dataset).modalities, ending=ending)
+
+    return files
+
+
+def start(wildcards):
+    """The warm-up that the job's method starts from: its own, or that of the method it is based on."""
+    owner = PARAMS.warmup_of(wildcards.dataset, wildcards.method)
+    return f"models/{wildcards.dataset}/warmup/{wildcards.seed}/{owner}.safetensors"
+
+
+def fit(wildcards):
+    """The prototypes that the job's method starts from: its own, or those of the method it is based on."""
+    owner = PARAMS.fit_of(wildcards.dataset, wildcards.method)
+    return f"models/{wildcards.dataset}/prototypes/{wildcards.seed}/{owner}.safetensors"
+
+
+def every_seed(pattern):
+    """The file `pattern` of every seed of the study."""
+
+    def files(wildcards):
+        return expand(pattern, dataset=wildcards.dataset, method=wildcards.method, seed=PARAMS.study.seeds)
+
+    return files
+
+
+def prototype_logs(wildcards):
+    """Logs of the prototypes stage, for methods that have one."""
+    if wildcards.method not in FAMILIES["from-warmup"]:
+        return []
+    owner = PARAMS.fit_of(wildcards.dataset, wildcards.method)
+    return expand("models/{dataset}/prototypes/{seed}/{owner}.json", dataset=wildcards.dataset, seed=PARAMS.study.seeds, owner=owner)
+
+
+wildcard_constraints:
+    dataset="|".join(PARAMS.datasets),
+    method="|".join(PARAMS.methods),
+    modality="[a-z0-9-]+",
+    seed="[0-9]+",

@@ -1,0 +1,48 @@
+rule evaluate:
+    """Accuracy, per-modality readouts, imbalance and cost of one trained model."""
+    input:
+        manifest="data/{dataset}/manifest.json",
+        features=features("npy"),
+        weights=expand("models/{{dataset}}/{{method}}/{{seed}}/{rule}.safetensors", rule=["val", "last", "test"]),
+        curves="models/{dataset}/{method}/{seed}/curves.json",
+        code=code("evaluate"),
+    output:
+        evaluation="models/{dataset}/{method}/{seed}/evaluation.json",
+    params:
+        settings=settings("evaluate"),
+    log:
+        "logs/evaluate/{dataset}-{method}-{seed}.log",
+    benchmark:
+        "logs/evaluate/{dataset}-{method}-{seed}.tsv"
+    threads: PARAMS.runtime.threads
+    resources:
+        mem_mb=4000,
+    shell:
+        "equimodal evaluate --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed} &> {log}"
+
+
+rule summary:
+    """The result: mean, spread and 95 % interval over the study's seeds, for each selection rule."""
+    input:
+        manifest="data/{dataset}/manifest.json",
+        evaluations=every_seed("models/{dataset}/{method}/{seed}/evaluation.json"),
+        curves=every_seed("models/{dataset}/{method}/{seed}/curves.json"),
+        code=code("summary"),
+    output:
+        result=report(
+            "results/{dataset}_{method}.json",
+            caption="../report/result.rst",
+            category="Results",
+            subcategory="{dataset}",
+            labels={"method": "{method}", "file": "all numbers"},
+        ),
+    params:
+        settings=settings("summary"),
+    log:
+        "logs/summary/{dataset}-{method}.log",
+    benchmark:
+        "logs/summary/{dataset}-{method}.tsv"
+    resources:
+        mem_mb=500,
+    shell:
+        "equimodal summary --dataset {wildcards.dataset} --method {wildcards.method} &> {log}"

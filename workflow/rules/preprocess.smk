@@ -1,0 +1,78 @@
+rule raw:
+    """Raw files of a dataset: generated (sample), checked (local) or fetched (download)."""
+    input:
+        code=code("raw"),
+    output:
+        manifest="data/{dataset}/raw/manifest.json",
+    params:
+        settings=settings("raw"),
+    log:
+        "logs/raw/{dataset}.log",
+    benchmark:
+        "logs/raw/{dataset}.tsv"
+    resources:
+        mem_mb=1500,
+    shell:
+        "equimodal raw --dataset {wildcards.dataset} &> {log}"
+
+
+rule index:
+    """Samples with label, group and split; unreadable files set aside with the reason."""
+    input:
+        raw="data/{dataset}/raw/manifest.json",
+        code=code("index"),
+    output:
+        index="data/{dataset}/index.json",
+    params:
+        settings=settings("index"),
+    log:
+        "logs/index/{dataset}.log",
+    benchmark:
+        "logs/index/{dataset}.tsv"
+    resources:
+        mem_mb=1500,
+    shell:
+        "equimodal index --dataset {wildcards.dataset} &> {log}"
+
+
+rule features:
+    """One modality of every sample as an array: spectrogram, frames or flow."""
+    input:
+        # The media themselves: their sizes and checksums are in the raw manifest.
+        raw="data/{dataset}/raw/manifest.json",
+        index="data/{dataset}/index.json",
+        code=code("features"),
+    output:
+        array="data/{dataset}/features/{modality}.npy",
+        record="data/{dataset}/features/{modality}.json",
+    params:
+        settings=settings("features"),
+    log:
+        "logs/features/{dataset}-{modality}.log",
+    benchmark:
+        "logs/features/{dataset}-{modality}.tsv"
+    threads: PARAMS.runtime.workers
+    resources:
+        mem_mb=1500,
+    shell:
+        "equimodal features --dataset {wildcards.dataset} --modality {wildcards.modality} &> {log}"
+
+
+rule manifest:
+    """The training set: which rows of which arrays, labels, splits, digests."""
+    input:
+        index="data/{dataset}/index.json",
+        records=features("json"),
+        code=code("manifest"),
+    output:
+        manifest="data/{dataset}/manifest.json",
+    params:
+        settings=settings("manifest"),
+    log:
+        "logs/manifest/{dataset}.log",
+    benchmark:
+        "logs/manifest/{dataset}.tsv"
+    resources:
+        mem_mb=500,
+    shell:
+        "equimodal manifest --dataset {wildcards.dataset} &> {log}"

@@ -1,0 +1,52 @@
+rule figures:
+    """A result's figures: training curves, and for AIM discriminability, alpha and prototypes by depth."""
+    input:
+        result="results/{dataset}_{method}.json",
+        curves=every_seed("models/{dataset}/{method}/{seed}/curves.json"),
+        prototypes=prototype_logs,
+        code=code("figures"),
+    output:
+        figures=report(
+            directory("results/figures/{dataset}_{method}"),
+            patterns=["{figure}.svg"],
+            caption="../report/figures.rst",
+            category="Figures",
+            subcategory="{dataset}",
+            labels={"method": "{method}", "figure": "{figure}"},
+        ),
+    params:
+        settings=settings("figures"),
+    log:
+        "logs/figures/{dataset}-{method}.log",
+    benchmark:
+        "logs/figures/{dataset}-{method}.tsv"
+    resources:
+        mem_mb=1000,
+    shell:
+        "equimodal figures --dataset {wildcards.dataset} --method {wildcards.method} &> {log}"
+
+
+rule table:
+    """The study's methods on one dataset side by side."""
+    input:
+        results=expand("results/{{dataset}}_{method}.json", method=study_methods(PARAMS)),
+        code=code("table"),
+    output:
+        page=report(
+            "results/tables/{dataset}.html",
+            caption="../report/table.rst",
+            category="Tables",
+            subcategory="{dataset}",
+            labels={"table": "methods compared"},
+        ),
+        text="results/tables/{dataset}.md",
+    params:
+        settings=settings("table"),
+    log:
+        "logs/table/{dataset}.log",
+    benchmark:
+        "logs/table/{dataset}.tsv"
+    resources:
+        mem_mb=500,
+    shell:
+        "equimodal table --dataset {wildcards.dataset} &> {log}"

@@ -1,0 +1,80 @@
+rule warmup:
+    """Joint training up to the epoch where modulation starts; variants with the same start share it."""
+    input:
+        manifest="data/{dataset}/manifest.json",
+        features=features("npy"),
+        code=code("warmup"),
+    output:
+        start="models/{dataset}/warmup/{seed}/{method}.safetensors",
+    params:
+        settings=settings("warmup"),
+    log:
+        "logs/warmup/{dataset}-{method}-{seed}.log",
+    benchmark:
+        "logs/warmup/{dataset}-{method}-{seed}.tsv"
+    threads: PARAMS.runtime.threads * PARAMS.runtime.devices
+    resources:
+        gpu=gpus(PARAMS),
+        mem_mb=4000,
+    shell:
+        "equimodal warmup --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed} &> {log}"
+
+
+rule prototypes:
+    """AIM's prototypes and decoupling, fitted on the frozen warm-up; variants with equal settings share a fit."""
+    input:
+        manifest="data/{dataset}/manifest.json",
+        features=features("npy"),
+        start=start,
+        code=code("prototypes"),
+    output:
+        fit="models/{dataset}/prototypes/{seed}/{method}.safetensors",
+        record="models/{dataset}/prototypes/{seed}/{method}.json",
+    params:
+        settings=settings("prototypes"),
+    log:
+        "logs/prototypes/{dataset}-{method}-{seed}.log",
+    benchmark:
+        "logs/prototypes/{dataset}-{method}-{seed}.tsv"
+    threads: PARAMS.runtime.threads * PARAMS.runtime.devices
+    resources:
+        gpu=gpus(PARAMS),
+        mem_mb=4000,
+    shell:
+        "equimodal prototypes --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed} &> {log}"
+
+
+rule train_from_scratch:
+    """Train one method with one seed, from random weights."""
+    input:
+        manifest="data/{dataset}/manifest.json",
+        features=features("npy"),
+        code=code("train"),
+    output:
+        weights=expand("models/{{dataset}}/{{method}}/{{seed}}/{rule}.safetensors", rule=["val", "last", "test"]),
+        curves="models/{dataset}/{method}/{seed}/curves.json",
+    params:
+        settings=settings("train"),
+    log:
+        "logs/train/{dataset}-{method}-{seed}.log",
+    benchmark:
+        "logs/train/{dataset}-{method}-{seed}.tsv"
+    wildcard_constraints:
+        method="|".join(FAMILIES["from-scratch"]),
+    threads: PARAMS.runtime.threads * PARAMS.runtime.devices
+    resources:
+        gpu=gpus(PARAMS),
+        mem_mb=4000,
+    shell:
+        "equimodal train --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed} &> {log}"
+
+
+use rule train_from_scratch as train_from_warmup with:
+    input:
+        manifest="data/{dataset}/manifest.json",
+        features=features("npy"),
+        start=start,
+        fit=fit,
+        code=code("train"),
+    wildcard_constraints:
+        method="|".join(FAMILIES["from-warmup"]),
