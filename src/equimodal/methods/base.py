@@ -106,6 +106,10 @@ class Method(nn.Module):
         loop.optimize(step.loss)
         return step
 
+    def cycle(self) -> int:
+        """Batches after which the work of a step repeats; the cost of training is measured over one cycle."""
+        return 1
+
     def after_backward(self, loop: "Loop") -> None:
         """Edit gradients (`p.grad`) before the optimizer's step."""
 
