@@ -1,0 +1,39 @@
+"""Imbalance between modalities, at each depth and at the end."""
+
+import math
+import statistics
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from equimodal.models.framework import Outputs
+
+
+def levels(outputs: Outputs) -> dict[str, list[int]]:
+    """The blocks of every modality that stand for depths 1..D; encoders of unequal depth are aligned by relative depth to the shortest."""
+    counts = {name: len(line) for name, line in outputs.stages.items()}
+    depth = min(counts.values())
+    return {name: [math.ceil((d + 1) * n / depth) - 1 for d in range(depth)] for name, n in counts.items()}
+
+
+def nearest_gap(prototypes: Tensor) -> float:
+    """Mean distance of a prototype [K, C] to its nearest other one.
+
+    Pooled outputs of shallow blocks lie close together: divided by this, distances say at every depth how well classes are told
+    apart. With distances as they are, s stays at 1/K there whatever the block has learned (aim.md section 5, `tau: auto`).
+    """
+    apart = torch.cdist(prototypes, prototypes, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
+    return max(float(apart.amin(1).mean()), 1e-12)
+
+
+def imbalance(s: Mapping[str, list[float]]) -> list[float] | None:
+    """alpha_d of Eq. 14: population standard deviation over mean of s_d^m across modalities; None for one modality."""
+    if len(s) < 2:
+        return None
+    return [statistics.pstdev(values) / max(statistics.fmean(values), 1e-12) for values in zip(*s.values(), strict=True)]
+
+
+def unimodal_gap(accuracies: Mapping[str, float]) -> float | None:
+    """Highest minus lowest accuracy of a modality; None for one modality."""
+    return max(accuracies.values()) - min(accuracies.values()) if len(accuracies) > 1 else None

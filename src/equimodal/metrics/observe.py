@@ -1,0 +1,133 @@
+"""One pass over a split in evaluation mode, watched by whatever measures something on it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from equimodal.metrics.depth import levels
+from equimodal.models.framework import MultimodalModel, Outputs
+from equimodal.training.data import DataModule, Split
+
+
+class Observer(Protocol):
+    """Sees every batch of a pass."""
+
+    def __call__(self, outputs: Outputs, labels: Tensor) -> None:
+        """Take in one batch: its outputs and labels [B]."""
+
+
+@torch.no_grad()
+def observe(model: MultimodalModel, data: DataModule, split: Split, batch_size: int, observers: Sequence[Observer]) -> None:
+    """Pass a split, evaluation transforms and mode, through the model; block outputs live for one batch only."""
+    model.eval()
+    for inputs, labels in data.evaluation_batches(split, batch_size):
+        outputs = model(inputs)
+        for observer in observers:
+            observer(outputs, labels)
+
+
+class Hits:
+    """Predicted classes: fused, and by each readout and modality.
+
+    Readouts: the fusion head's own (`split` weights for concat and sum) and `zero-feature`, the fused logits with every other modality's
+    feature zeroed, which every head has.
+    """
+
+    def __init__(self, model: MultimodalModel) -> None:
+        self._model = model
+        self._fused: list[Tensor] = []
+        self._labels: list[Tensor] = []
+        self._readouts: dict[str, dict[str, list[Tensor]]] = {}
+
+    def __call__(self, outputs: Outputs, labels: Tensor) -> None:
+        self._fused.append(outputs.logits.argmax(1).cpu())
+        self._labels.append(labels.cpu())
+        fusion = self._model.fusion
+        estimates = {"zero-feature": fusion.zero_feature(outputs.features)}
+        estimates[fusion.readout_name] = self._model.readout(outputs.features)
+        for readout, by_modality in estimates.items():
+            for modality, logits in by_modality.items():
+                self._readouts.setdefault(readout, {}).setdefault(modality, []).append(logits.argmax(1).cpu())
+
+    @property
+    def fused(self) -> Tensor:
+        """Predicted classes [n]."""
+        return torch.cat(self._fused)
+
+    @property
+    def labels(self) -> Tensor:
+        """True classes [n]."""
+        return torch.cat(self._labels)
+
+    @property
+    def readouts(self) -> dict[str, dict[str, Tensor]]:
+        """Readout -> modality -> predicted classes [n]."""
+        return {readout: {name: torch.cat(parts) for name, parts in found.items()} for readout, found in self._readouts.items()}
+
+
+class Features:
+    """Features z^m of the last block."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[Tensor]] = {}
+
+    def __call__(self, outputs: Outputs, labels: Tensor) -> None:
+        for name, feature in outputs.features.items():
+            self._parts.setdefault(name, []).append(feature.float().cpu())
+
+    @property
+    def features(self) -> dict[str, Tensor]:
+        """Modality -> [n, d_m]."""
+        return {name: torch.cat(parts) for name, parts in self._parts.items()}
+
+
+class ClassMeans:
+    """Mean pooled output of every class at every depth: prototypes for any model, trained with them or not."""
+
+    def __init__(self, classes: int) -> None:
+        self._classes = classes
+        self._sums: dict[str, list[Tensor]] = {}
+        self._counts = torch.zeros(classes, dtype=torch.float64)
+
+    def __call__(self, outputs: Outputs, labels: Tensor) -> None:
+        self._counts += torch.bincount(labels.cpu(), minlength=self._classes)
+        for name, indices in levels(outputs).items():
+            sums = self._sums.setdefault(name, [torch.zeros(self._classes, outputs.stages[name][i].pooled.shape[1], dtype=torch.float64) for i in indices])
+            for total, index in zip(sums, indices, strict=True):
+                total.index_add_(0, labels.cpu(), outputs.stages[name][index].pooled.double().cpu())
+
+    @property
+    def prototypes(self) -> dict[str, list[Tensor]]:
+        """Modality -> depth -> [K, C_d], float64."""
+        return {name: [total / self._counts.clamp_min(1)[:, None] for total in sums] for name, sums in self._sums.items()}
+
+
+class TrueClassProbability:
+    """s_d^m of Eq. 9 over a whole split.
+
+    Args:
+        prototypes: modality -> depth -> [K, C_d].
+        scales: modality -> depth -> what distances are divided by.
+    """
+
+    def __init__(self, prototypes: dict[str, list[Tensor]], scales: dict[str, list[float]]) -> None:
+        self._prototypes = prototypes
+        self._scales = scales
+        self._sums = {name: [0.0] * len(line) for name, line in prototypes.items()}
+        self._seen = 0
+
+    def __call__(self, outputs: Outputs, labels: Tensor) -> None:
+        self._seen += len(labels)
+        for name, indices in levels(outputs).items():
+            for depth, index in enumerate(indices):
+                pooled = outputs.stages[name][index].pooled.double().cpu()
+                distances = torch.cdist(pooled, self._prototypes[name][depth], compute_mode="donot_use_mm_for_euclid_dist")
+                probabilities = torch.softmax(-distances / self._scales[name][depth], dim=1)
+                self._sums[name][depth] += float(probabilities.gather(1, labels.cpu()[:, None]).sum())
+
+    @property
+    def s(self) -> dict[str, list[float]]:
+        """Modality -> depth -> mean probability of the true class."""
+        return {name: [total / self._seen for total in sums] for name, sums in self._sums.items()}

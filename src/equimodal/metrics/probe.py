@@ -1,0 +1,64 @@
+"""Linear probe: how well a linear classifier does on one modality's frozen features, whatever the fusion head makes of them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
+ITERATIONS = 200
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Logits = standardised features @ weight.T + bias; `penalty` is the one that validation chose."""
+
+    mean: Tensor
+    std: Tensor
+    weight: Tensor
+    bias: Tensor
+    penalty: float
+
+    def predict(self, features: Tensor) -> Tensor:
+        """Classes [n] of features [n, d]."""
+        return functional.linear((features.double() - self.mean) / self.std, self.weight, self.bias).argmax(1)
+
+
+def fit_probe(train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], classes: int, penalties: tuple[float, ...] = PENALTIES) -> Probe:
+    """Multinomial logistic regression on (features [n, d], labels [n]), the penalty with the best accuracy on validation (the larger in a tie).
+
+    Minimises mean cross entropy + penalty / 2 * ||weight||^2 in float64 by L-BFGS from zero, each penalty from its predecessor's
+    solution; the bias is free. The problem is convex and nothing is drawn: the same features give the same probe.
+    """
+    mean = train[0].double().mean(0)
+    std = train[0].double().std(0, unbiased=False)
+    std = torch.where(std > 1e-9, std, torch.ones_like(std))  # a dead feature says nothing: leave it at zero
+    x = (train[0].double() - mean) / std
+    weight = torch.zeros(classes, x.shape[1], dtype=torch.float64)
+    bias = torch.zeros(classes, dtype=torch.float64)
+    best: tuple[float, Probe] | None = None
+    for penalty in sorted(penalties, reverse=True):
+        weight, bias = _solve(x, train[1], weight, bias, penalty)
+        probe = Probe(mean, std, weight, bias, penalty)
+        accuracy = float((probe.predict(validation[0]) == validation[1]).double().mean())
+        if best is None or accuracy > best[0]:
+            best = accuracy, probe
+    assert best is not None
+    return best[1]
+
+
+def _solve(x: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+    weight, bias = weight.clone().requires_grad_(), bias.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=ITERATIONS, tolerance_grad=TOLERANCE, tolerance_change=0, history_size=10, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(functional.linear(x, weight, bias), labels) + penalty / 2 * weight.square().sum()
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        optimizer.step(closure)
+    return weight.detach(), bias.detach()

@@ -1,0 +1,1 @@
+"""Results over seeds as JSON, tables and figures. Nothing here imports torch."""

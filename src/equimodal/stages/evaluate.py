@@ -1,0 +1,116 @@
+"""Stage evaluate: the measures of one trained model, for the weights of each selection rule."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from equimodal.layout import model_folder
+from equimodal.methods.base import Method, Task
+from equimodal.metrics import cost
+from equimodal.metrics.classification import accuracy, confusion, macro_f1, recall
+from equimodal.metrics.depth import imbalance, nearest_gap, unimodal_gap
+from equimodal.metrics.observe import ClassMeans, Features, Hits, TrueClassProbability, observe
+from equimodal.metrics.probe import fit_probe
+from equimodal.models.framework import MultimodalModel
+from equimodal.report.rules import RULES
+from equimodal.settings import Params
+from equimodal.store import read_tensors, write_json
+from equimodal.training.build import Setup
+
+
+def run(params: Params, dataset: str, method: str, seed: int) -> None:
+    """Evaluate {val,last,test}.safetensors on the validation and test splits; write evaluation.json.
+
+    What needs a pass over the training split (linear probe, s and alpha by depth) is measured for rule `val`, the result.
+    """
+    setup = Setup.open(params, dataset, method, seed)
+    folder = model_folder(dataset, method, seed)
+    weights = {rule: folder / f"{rule}.safetensors" for rule in RULES}
+    selection: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
+    by_epoch: dict[int, Any] = {}  # rules often agree on the epoch, and then on the weights
+    for rule, path in weights.items():
+        tensors, meta = read_tensors(path)
+        model = setup.model(meta["structure"])
+        model.load_state_dict(tensors)
+        if rule == "val":
+            by_epoch[meta["epoch"]], chosen = with_training_split(setup, model)
+            chosen |= {"parameters": cost.parameters(model), "flops": flops(setup, model)}
+        elif meta["epoch"] not in by_epoch:
+            by_epoch[meta["epoch"]] = by_split(setup, model)
+        selection[rule] = {"epoch": meta["epoch"], **by_epoch[meta["epoch"]]}
+    run_meta = setup.meta("evaluate", setup.key("evaluate", list(weights.values())))
+    write_json(folder / "evaluation.json", {"meta": run_meta, "classes": setup.data.classes, "selection": selection, **chosen})
+
+
+def by_split(setup: Setup, model: MultimodalModel) -> dict[str, Any]:
+    """Measures on {"val", "test"} that need no training data."""
+    size = setup.params.training_of(setup.dataset).eval_batch_size
+    measured = {}
+    for split in ("val", "test"):
+        hits = Hits(model)
+        observe(model, setup.data, split, size, [hits])  # type: ignore[arg-type]
+        measured[split] = measures(hits, len(setup.data.classes))
+    return measured
+
+
+def with_training_split(setup: Setup, model: MultimodalModel) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(the same, {"probe", "s", "alpha", "gap"} on the test split); one pass a split.
+
+    s is measured against class means of the training split at every depth, whatever the method, with distances divided by the mean
+    gap between nearest class means, so that shallow depths carry a signal.
+    """
+    size = setup.params.training_of(setup.dataset).eval_batch_size
+    classes = len(setup.data.classes)
+    means, train = ClassMeans(classes), Features()
+    observe(model, setup.data, "train", size, [means, train])
+    prototypes = means.prototypes
+    scores = TrueClassProbability(prototypes, {name: [nearest_gap(p) for p in line] for name, line in prototypes.items()})
+    hits, features = {"val": Hits(model), "test": Hits(model)}, {"val": Features(), "test": Features()}
+    observe(model, setup.data, "val", size, [hits["val"], features["val"]])
+    observe(model, setup.data, "test", size, [hits["test"], features["test"], scores])
+    probe = {}
+    for name, feature in features["test"].features.items():
+        fitted = fit_probe((train.features[name], setup.data.split_labels("train")), (features["val"].features[name], hits["val"].labels), classes)
+        probe[name] = share(fitted.predict(feature), hits["test"].labels)
+    measured = {split: measures(found, classes) for split, found in hits.items()}
+    readouts = {**measured["test"]["modalities"], "probe": probe}
+    gap = {readout: unimodal_gap(by_modality) for readout, by_modality in readouts.items()}
+    return measured, {"probe": probe, "s": scores.s, "alpha": imbalance(scores.s), "gap": gap}
+
+
+def measures(hits: Hits, classes: int) -> dict[str, Any]:
+    """Accuracy, macro-F1, recall by class, confusion matrix [K, K] (rows: truth), and accuracies by readout and modality."""
+    matrix = confusion(hits.fused, hits.labels, classes)
+    return {
+        "accuracy": accuracy(matrix),
+        "macro_f1": macro_f1(matrix),
+        "recall": recall(matrix),
+        "confusion": matrix.tolist(),
+        "modalities": {readout: {name: share(found, hits.labels) for name, found in by.items()} for readout, by in hits.readouts.items()},
+    }
+
+
+def share(predicted: Tensor, labels: Tensor) -> float:
+    """Accuracy of predicted classes."""
+    return int((predicted == labels).sum()) / len(labels)
+
+
+def flops(setup: Setup, model: MultimodalModel) -> dict[str, float]:
+    """Operations a sample: inference, joint training (forward and backward), and the method's own training step."""
+    shapes, device, classes = setup.data.shapes, setup.data.device, len(setup.data.classes)
+    return {
+        "inference": cost.inference_flops(model, shapes, device),
+        "training_joint": cost.plain_training_flops(model, shapes, classes, device),
+        "training": cost.method_training_flops(fresh_method(setup), shapes, setup.params.training_of(setup.dataset), device),
+    }
+
+
+def fresh_method(setup: Setup) -> Method:
+    """The method around an untrained model, without a pass over the data for the class means: values do not change what a step costs."""
+    training = setup.params.training_of(setup.dataset)
+    classes = len(setup.data.classes)
+    means = {name: torch.zeros(classes, *shape, device=setup.data.device) for name, shape in setup.data.shapes.items()}
+    task = Task(classes, training.epochs, setup.data.steps(training.batch_size), setup.seed, means if setup.kind.needs_class_means else None)
+    return setup.kind(setup.model(), setup.resolved.settings, task).to(setup.data.device)
