@@ -76,7 +76,7 @@ class Modulator(nn.Module):
             )
         self.pdm = Decoupling({m: [self.block(m, d) for d in range(self.depths)] for m in self.modalities}, settings.pdm) if settings.pam else None
         self.register_buffer("gap", torch.ones(self.depths, len(self.modalities)))
-        if self.dap is not None and settings.update == "alternate":
+        if self.constant:
             for (name, depth), prototypes in self.prototypes_in_evaluation().items():
                 self.register_buffer(f"target_{name}_{depth}", prototypes)
         self._passes: dict[tuple[str, int], BlockPass] = {}
@@ -90,6 +90,11 @@ class Modulator(nn.Module):
     def rides(self) -> bool:
         """Whether the prototypes are part of every training batch."""
         return self.dap is not None and self.settings.update == "joint"
+
+    @property
+    def constant(self) -> bool:
+        """Whether prototypes stay as they are within an epoch."""
+        return self.dap is not None and self.settings.update == "alternate"
 
     def encoder(self, modality: str) -> Encoder:
         """An encoder of the framework."""
@@ -131,7 +136,7 @@ class Modulator(nn.Module):
         """P_d^m [K, C_d]: the rows behind the batch, or the epoch's constant ones."""
         if self.dap is None:
             return None
-        if self.settings.update == "alternate":
+        if self.constant:
             return self.get_buffer(f"target_{modality}_{depth}")
         stage = self.stage(outputs, modality, depth)
         return self.features(modality, stage.output, stage.pooled, len(outputs.logits))[batch:]

@@ -1,0 +1,94 @@
+"""AIM's own training beside the framework's: what it adds to a batch's loss, its optimizers' steps, its state. Method and library share it."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from equimodal.errors import UserError
+from equimodal.methods.aim.evaluation import average_gradients
+from equimodal.methods.aim.fitting import Batches, fit_modulator, make_optimizers, train_decoupling
+from equimodal.methods.aim.modulator import Logs, Modulator, Terms
+from equimodal.methods.aim.prototypes import fit_prototypes
+
+
+class Stepper:
+    """A modulator with its optimizers and the count of its steps."""
+
+    def __init__(self, modulator: Modulator) -> None:
+        self.modulator = modulator
+        self.optimizers = make_optimizers(modulator)
+        self.count = 0
+
+    def fit(self, batches: Batches) -> dict[str, Any]:
+        """Fit prototypes (or classifiers) and PDM on the frozen framework (fitting.fit_modulator)."""
+        return fit_modulator(self.modulator, self.optimizers, batches)
+
+    def terms(self, inputs: dict[str, Tensor], labels: Tensor) -> Terms:
+        """AIM's terms on a batch of training."""
+        settings = self.modulator.settings
+        if self.count == 0 and self.modulator.constant:
+            self.modulator.refresh_targets(0.0)
+        due = self.modulator.pdm is not None and settings.lambda_mod > 0 and self.count % settings.pdm.every == 0
+        return self.modulator(inputs, labels, self.count, due)
+
+    def step(self) -> Logs:
+        """Train AIM's own parts, after the framework's optimizer has stepped on the loss that `terms` is part of."""
+        logs: Logs = {}
+        waiting = self.modulator.waiting
+        if waiting:
+            logs = train_decoupling(self.modulator, self.optimizers["pdm"])
+        for part, optimizer in self.optimizers.items():
+            if not (part == "pdm" and waiting):
+                _step_if_reached(optimizer)
+        self.count += 1
+        return logs
+
+    def end_epoch(self) -> dict[str, float]:
+        """`update: alternate`: Eq. 5 with the framework frozen, then the next epoch's prototypes. Returns what to log."""
+        modulator = self.modulator
+        if not modulator.constant or modulator.settings.lambda_mod == 0:
+            return {}
+        assert modulator.dap is not None
+        found = fit_prototypes(modulator.model, modulator.dap, self.optimizers["dap"], modulator.settings.dap_steps)
+        modulator.refresh_targets(modulator.settings.ema)
+        return {f"dap/{name}": values[-1] for name, values in found.items() if name != "step"}
+
+    def fit_state(self) -> dict[str, Tensor]:
+        """What `fit` made: the parts' weights, and their optimizers' moments, so that the first steps of modulation do not jump."""
+        state = {name: value for name, value in self.modulator.state_dict().items() if not name.startswith("target_")}
+        for part, optimizer in self.optimizers.items():
+            for index, entry in optimizer.state_dict()["state"].items():
+                state |= {f"optimizer/{part}/{index}/{key}": torch.as_tensor(value) for key, value in entry.items()}
+        return {name: value.detach().clone() for name, value in state.items()}
+
+    def load_fit(self, tensors: dict[str, Tensor]) -> None:
+        """Take up what `fit_state` gave; a UserError when it was made with other settings."""
+        weights = {name: value for name, value in tensors.items() if not name.startswith("optimizer/")}
+        own = {name: value for name, value in self.modulator.state_dict().items() if not name.startswith("target_")}
+        shared = weights.keys() & own.keys()
+        different = sorted((weights.keys() ^ own.keys()) | {name for name in shared if weights[name].shape != own[name].shape})
+        if different:
+            raise UserError(f"aim: these fitted prototypes were made with other settings ({different[0]} differs): rebuild the prototypes stage")
+        self.modulator.load_state_dict(weights, strict=False)
+        for part, optimizer in self.optimizers.items():
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, value in tensors.items():
+                if name.startswith(f"optimizer/{part}/"):
+                    index, key = name.removeprefix(f"optimizer/{part}/").split("/")
+                    state.setdefault(int(index), {})[key] = value
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _step_if_reached(optimizer: torch.optim.Optimizer) -> None:
+    """Step with the gradients that the framework's backward pass left, if it left any."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if all(parameter.grad is None for parameter in parameters):
+        return
+    average_gradients(parameters)
+    for parameter in parameters:
+        if parameter.grad is not None:
+            # With float16 an overflowing loss scale leaves inf here; Adam is indifferent to the scale itself.
+            torch.nan_to_num_(parameter.grad, nan=0.0, posinf=0.0, neginf=0.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
