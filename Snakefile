@@ -11,6 +11,10 @@ min_version("9.27")
 PARAMS = command_line(sys.argv)
 
 
+# Any image with this project installed will do; used only under --software-deployment-method apptainer.
+container: "docker://python:3.11"
+
+
 include: "workflow/rules/declarations.smk"
 include: "workflow/rules/preprocess.smk"
 include: "workflow/rules/train.smk"
@@ -19,10 +23,6 @@ include: "workflow/rules/report.smk"
 
 
 report: "workflow/report/workflow.rst"
-
-
-# Satisfied by any image with this project installed; used only under --software-deployment-method apptainer.
-container: "docker://python:3.11"
 
 
 onstart:

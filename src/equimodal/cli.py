@@ -134,7 +134,10 @@ def explain(key: Annotated[str, typer.Argument(help="such as training.optimizer.
 
 
 def _stage(stage: str, **axes: Any) -> None:
-    """Run one stage: names checked, one run of it at a time, one engine at a time."""
+    """Run one stage: one run of it at a time, one engine at a time."""
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # a further process of a DDP training, whose first process holds the locks
+        _call(stage, **axes)
+        return
     key = "-".join([stage, *(str(value) for name, value in axes.items() if name != "seeds")])
     with locks.engine(locks.current_engine()), locks.stage(key):
         _call(stage, **axes)

@@ -1,8 +1,3 @@
-# LEAD'S NOTE 15:52 (workflow helper: please act on it and delete this note): /tmp/c/contract.md changed in its rows warmup and prototypes.
-# One file per OWNER, so that adding a variant never touches other fits: `equimodal warmup --dataset D --method W --seed s` -> models/D/warmup/s/W.safetensors,
-# W = params.warmup_of(D, method); `equimodal prototypes --dataset D --method F --seed s` -> models/D/prototypes/s/F.safetensors + F.json, F = params.fit_of(D, method).
-# study.warmups and study.fits (params.yaml) list the owners for DVC's matrices. AIMSettings.fit_key is gone (fit stays). Method overrides per dataset live in
-# datasets.D.methods. In DDP runs (LOCAL_RANK set and not 0) cli must not take the stage lock. Training stages write models/D/M/s/{val,last,test}.safetensors + curves.json.
 """What each stage is made of: settings that set it, code that runs in it, files it reads. The engines' files and `plan` all ask here.
 
 A stage's files are named in workflow/rules and dvc.yaml, where people look for them; this module holds what a file name cannot say: which
@@ -53,11 +48,8 @@ def _of_models(params: Params, stage: str, dataset: str, method: str | None) -> 
     if stage == "prototypes":
         return {**shared, "fit": resolved.aim.fit}
     own = {"kind": resolved.kind, "settings": resolved.settings.slice()}
-    if stage == "train":
+    if stage in ("train", "evaluate"):
         return {**shared, "method": own}
-    if stage == "evaluate":
-        # Everything evaluation needs of the method lies in the weights' meta data and the model's shape.
-        return {"model": shared["model"], "eval_batch_size": training["eval_batch_size"], "runtime": runtime, "method": own}
     if stage == "summary":
         return {**shared, "method": own, "seeds": list(params.study.seeds)}
     if stage == "figures":

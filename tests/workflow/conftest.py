@@ -20,7 +20,7 @@ study:
 """
 
 # Writes the files that the contract of each stage names, content depending on what it read; a real stage's imports do not matter here.
-STUB = '''
+STUB = """
 import json
 from pathlib import Path
 from equimodal import declarations
@@ -54,7 +54,7 @@ def run(params, dataset, method=None, modality=None, seed=None, seeds=None):
         write_json(path, {{"stage": STAGE, "accuracy": 0.5, "made": digest(made), "seed": seed, "name": path.name}})
         if path.suffix == ".svg":
             path.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>')
-'''
+"""
 
 
 @dataclass

@@ -30,7 +30,9 @@ def features(ending):
     """Every modality's file of the job's dataset."""
 
     def files(wildcards):
-        return expand("data/{dataset}/features/{modality}.{ending}", dataset=wildcards.dataset, modality=PARAMS.dataset(wildcards.dataset).modalities, ending=ending)
+        return expand(
+            "data/{dataset}/features/{modality}.{ending}", dataset=wildcards.dataset, modality=PARAMS.dataset(wildcards.dataset).modalities, ending=ending
+        )
 
     return files
 

@@ -8,8 +8,6 @@ rule evaluate:
         code=code("evaluate"),
     output:
         evaluation="models/{dataset}/{method}/{seed}/evaluation.json",
-    params:
-        settings=settings("evaluate"),
     log:
         "logs/evaluate/{dataset}-{method}-{seed}.log",
     benchmark:
@@ -17,6 +15,8 @@ rule evaluate:
     threads: PARAMS.runtime.threads
     resources:
         mem_mb=4000,
+    params:
+        settings=settings("evaluate"),
     shell:
         "equimodal evaluate --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed} &> {log}"
 
@@ -36,13 +36,13 @@ rule summary:
             subcategory="{dataset}",
             labels={"method": "{method}", "file": "all numbers"},
         ),
-    params:
-        settings=settings("summary"),
     log:
         "logs/summary/{dataset}-{method}.log",
     benchmark:
         "logs/summary/{dataset}-{method}.tsv"
     resources:
         mem_mb=500,
+    params:
+        settings=settings("summary"),
     shell:
         "equimodal summary --dataset {wildcards.dataset} --method {wildcards.method} &> {log}"

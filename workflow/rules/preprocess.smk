@@ -4,14 +4,14 @@ rule raw:
         code=code("raw"),
     output:
         manifest="data/{dataset}/raw/manifest.json",
-    params:
-        settings=settings("raw"),
     log:
         "logs/raw/{dataset}.log",
     benchmark:
         "logs/raw/{dataset}.tsv"
     resources:
         mem_mb=1500,
+    params:
+        settings=settings("raw"),
     shell:
         "equimodal raw --dataset {wildcards.dataset} &> {log}"
 
@@ -23,14 +23,14 @@ rule index:
         code=code("index"),
     output:
         index="data/{dataset}/index.json",
-    params:
-        settings=settings("index"),
     log:
         "logs/index/{dataset}.log",
     benchmark:
         "logs/index/{dataset}.tsv"
     resources:
         mem_mb=1500,
+    params:
+        settings=settings("index"),
     shell:
         "equimodal index --dataset {wildcards.dataset} &> {log}"
 
@@ -45,8 +45,6 @@ rule features:
     output:
         array="data/{dataset}/features/{modality}.npy",
         record="data/{dataset}/features/{modality}.json",
-    params:
-        settings=settings("features"),
     log:
         "logs/features/{dataset}-{modality}.log",
     benchmark:
@@ -54,6 +52,8 @@ rule features:
     threads: PARAMS.runtime.workers
     resources:
         mem_mb=1500,
+    params:
+        settings=settings("features"),
     shell:
         "equimodal features --dataset {wildcards.dataset} --modality {wildcards.modality} &> {log}"
 
@@ -66,13 +66,13 @@ rule manifest:
         code=code("manifest"),
     output:
         manifest="data/{dataset}/manifest.json",
-    params:
-        settings=settings("manifest"),
     log:
         "logs/manifest/{dataset}.log",
     benchmark:
         "logs/manifest/{dataset}.tsv"
     resources:
         mem_mb=500,
+    params:
+        settings=settings("manifest"),
     shell:
         "equimodal manifest --dataset {wildcards.dataset} &> {log}"

@@ -14,14 +14,14 @@ rule figures:
             subcategory="{dataset}",
             labels={"method": "{method}", "figure": "{figure}"},
         ),
-    params:
-        settings=settings("figures"),
     log:
         "logs/figures/{dataset}-{method}.log",
     benchmark:
         "logs/figures/{dataset}-{method}.tsv"
     resources:
         mem_mb=1000,
+    params:
+        settings=settings("figures"),
     shell:
         "equimodal figures --dataset {wildcards.dataset} --method {wildcards.method} &> {log}"
 
@@ -40,13 +40,13 @@ rule table:
             labels={"table": "methods compared"},
         ),
         text="results/tables/{dataset}.md",
-    params:
-        settings=settings("table"),
     log:
         "logs/table/{dataset}.log",
     benchmark:
         "logs/table/{dataset}.tsv"
     resources:
         mem_mb=500,
+    params:
+        settings=settings("table"),
     shell:
         "equimodal table --dataset {wildcards.dataset} &> {log}"

@@ -6,8 +6,6 @@ rule warmup:
         code=code("warmup"),
     output:
         start="models/{dataset}/warmup/{seed}/{method}.safetensors",
-    params:
-        settings=settings("warmup"),
     log:
         "logs/warmup/{dataset}-{method}-{seed}.log",
     benchmark:
@@ -16,6 +14,8 @@ rule warmup:
     resources:
         gpu=gpus(PARAMS),
         mem_mb=4000,
+    params:
+        settings=settings("warmup"),
     shell:
         "equimodal warmup --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed} &> {log}"
 
@@ -30,8 +30,6 @@ rule prototypes:
     output:
         fit="models/{dataset}/prototypes/{seed}/{method}.safetensors",
         record="models/{dataset}/prototypes/{seed}/{method}.json",
-    params:
-        settings=settings("prototypes"),
     log:
         "logs/prototypes/{dataset}-{method}-{seed}.log",
     benchmark:
@@ -40,6 +38,8 @@ rule prototypes:
     resources:
         gpu=gpus(PARAMS),
         mem_mb=4000,
+    params:
+        settings=settings("prototypes"),
     shell:
         "equimodal prototypes --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed} &> {log}"
 
@@ -53,8 +53,6 @@ rule train_from_scratch:
     output:
         weights=expand("models/{{dataset}}/{{method}}/{{seed}}/{rule}.safetensors", rule=["val", "last", "test"]),
         curves="models/{dataset}/{method}/{seed}/curves.json",
-    params:
-        settings=settings("train"),
     log:
         "logs/train/{dataset}-{method}-{seed}.log",
     benchmark:
@@ -65,6 +63,8 @@ rule train_from_scratch:
     resources:
         gpu=gpus(PARAMS),
         mem_mb=4000,
+    params:
+        settings=settings("train"),
     shell:
         "equimodal train --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed} &> {log}"
 

@@ -52,23 +52,24 @@ class Setup:
         task = Task(len(self.data.classes), training.epochs, self.data.steps(training.batch_size), self.seed, means)
         return self.kind(self.model(), self.resolved.settings, task).to(self.data.device)
 
-    def slices(self) -> dict[str, Any]:
-        """The settings that determine a run's numbers."""
+    def slices(self, stage: str) -> dict[str, Any]:
+        """The settings that determine a run's numbers; of a shared stage, only what its sharers have in common (see declarations.settings)."""
+        if stage == "warmup":
+            settings = {"start_epoch": self.resolved.aim.start_epoch}
+        else:
+            settings = self.resolved.aim.fit if stage == "prototypes" else self.resolved.settings.slice()
         runtime = self.params.runtime.slice()
         return {
             "model": self.params.model_of(self.dataset).slice(),
             "training": self.params.training_of(self.dataset).slice(),
-            "method": {"name": self.resolved.name, "kind": self.resolved.kind, **self.resolved.settings.slice()},
+            "method": {"name": self.resolved.name, "kind": self.resolved.kind, **settings},
             "runtime": {key: runtime[key] for key in RUNTIME_KEYS},
         }
 
     def key(self, stage: str, inputs: list[Path] | None = None) -> str:
         """Digest of all that determines a stage's outputs but the code: settings, seed, data, input files."""
         read = {str(path): file_sha256(path) for path in inputs or []}
-        slices = self.slices()
-        if stage == "warmup":  # joint training, whoever owns it
-            slices["method"] = {"start_epoch": self.resolved.aim.start_epoch}
-        return digest({"stage": stage, "seed": self.seed, "data": self.data.manifest["digest"], "inputs": read, **slices})
+        return digest({"stage": stage, "seed": self.seed, "data": self.data.manifest["digest"], "inputs": read, **self.slices(stage)})
 
     def meta(self, stage: str, key: str) -> dict[str, Any]:
         """What a run's files say about it; also its identity for MLflow."""
@@ -80,5 +81,5 @@ class Setup:
             "key": key,
             "source": self.data.manifest["source"],
             "data_digest": self.data.manifest["digest"],
-            "settings": self.slices(),
+            "settings": self.slices(stage),
         }
