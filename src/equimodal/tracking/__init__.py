@@ -188,7 +188,8 @@ def publish(params: Params, dataset: str, method: str, timeout: float = 0.0) -> 
     For the last stage of a result. With `timeout` 0 nothing is waited for: the child works on after this process has ended.
     """
     tracker = Tracker._spawn(params)
-    tracker._send({"type": "publish", "dataset": dataset, "method": method})
+    owners = {params.warmup_of(dataset, method), params.fit_of(dataset, method)} if params.family(method) == "from-warmup" else set()
+    tracker._send({"type": "publish", "dataset": dataset, "methods": [*sorted(owners - {method}), method]})
     tracker.close(timeout)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-LOCK_SECONDS = 60.0  # importing mlflow can take 40 s when many processes do it at once
+LOCK_SECONDS = 180.0  # making a database takes 8 s of a core, and the trainings have the cores first
 BUSY_SECONDS = 10.0
 
 
@@ -35,7 +35,8 @@ def locked(uri: str) -> Iterator[None]:
     lock = Path(".equimodal/tracking.lock") if path is None else path.with_name(path.name + ".lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(lock, timeout=LOCK_SECONDS):
+        # A singleton may be taken again by who holds it: replacing a run happens while opening one.
+        with FileLock(lock, is_singleton=True).acquire(timeout=LOCK_SECONDS):
             yield
     except Timeout:
         raise RuntimeError(f"{lock} is held by another process for over {LOCK_SECONDS:.0f} s") from None

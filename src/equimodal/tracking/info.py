@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from equimodal.store import canonical_json, digest
-
-SHARED = "warmup"  # warm-up and prototypes belong to every method that starts from them; their parent run is D_warmup
+from equimodal.store import canonical_json
 
 
 @dataclass(frozen=True)
@@ -20,10 +18,10 @@ class RunInfo:
     """
 
     dataset: str
+    method: str
     stage: str
     key: str
     source: str
-    method: str | None = None
     seed: int | None = None
     data_digest: str | None = None
     device: str | None = None
@@ -31,22 +29,20 @@ class RunInfo:
 
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any]) -> Self:
-        """From the `meta` of a curves file; a file without a key is known by its content's place and settings."""
-        known = {entry.name: meta[entry.name] for entry in dataclasses.fields(cls) if entry.name in meta}
-        known.setdefault("key", digest({name: meta.get(name) for name in ("dataset", "method", "seed", "stage", "settings", "data_digest")}))
-        return cls(**known)
+        """From the `meta` of a stage's file; what it does not know of is left out."""
+        return cls(**{entry.name: meta[entry.name] for entry in dataclasses.fields(cls) if entry.name in meta})
 
     @property
     def result(self) -> str:
         """Name of the result this run belongs to: `cremad_aim`."""
-        return f"{self.dataset}_{self.method or SHARED}"
+        return f"{self.dataset}_{self.method}"
 
     @property
     def name(self) -> str:
-        """The run's name; a run on generated samples says so."""
+        """The run's name; a run on generated samples, or on data that no file vouches for, says so."""
         seed = "" if self.seed is None else f" · seed {self.seed}"
-        name = self.result if self.stage == "result" else f"{self.method or SHARED}{seed} · {self.stage}"
-        return f"{name} (sample)" if self.source == "sample" else name
+        name = self.result if self.stage == "result" else f"{self.method}{seed} · {self.stage}"
+        return name if self.source in ("local", "download") else f"{name} ({self.source})"
 
     @property
     def description(self) -> str:
@@ -62,7 +58,7 @@ class RunInfo:
     def tags(self) -> dict[str, str]:
         """Identity as MLflow tags."""
         values = {
-            "dataset": self.dataset, "source": self.source, "method": self.method or SHARED, "seed": self.seed, "stage": self.stage,
+            "dataset": self.dataset, "source": self.source, "method": self.method, "seed": self.seed, "stage": self.stage,
             "key": self.key, "result": self.result, "data_digest": self.data_digest, "device": self.device,
             "mlflow.runName": self.name, "mlflow.note.content": self.description,
         }  # fmt: skip

@@ -13,8 +13,9 @@ def provenance() -> dict[str, str]:
     tags = {f"versions.{name}": version for name in PACKAGES if (version := _version(name))}
     commit = _git("rev-parse", "HEAD")
     if commit:
+        dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
         # MLflow's own tag fills the column `Version` of its table.
-        tags |= {"git.commit": commit, "mlflow.source.git.commit": commit, "git.dirty": str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower()}
+        tags |= {"git.commit": commit, "mlflow.source.git.commit": commit, "git.dirty": str(dirty).lower()}
     return tags
 
 

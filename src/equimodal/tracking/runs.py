@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from equimodal.tracking.database import locked, prepare
 from equimodal.tracking.info import RunInfo
@@ -31,8 +31,9 @@ class Runs:
         self.uri = uri
         with locked(uri):
             prepare(uri)
-            from mlflow import MlflowClient
+        from mlflow import MlflowClient  # after the quick checks, and outside the lock: it takes seconds
 
+        with locked(uri):
             self.client = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)  # opens the store while no other process can
 
@@ -150,10 +151,8 @@ class Run:
             if any(old is not None and old != metrics[name] for name, old in known):
                 self._replace(keep_before=step)
                 break
-        fresh = [
-            (_allowed(name), value, stamp, step) for step, metrics, stamp in points for name, value in metrics.items() if (_allowed(name), step) not in self._known
-        ]
-        self._write(fresh)
+        rows = [(_allowed(name), value, stamp, step) for step, metrics, stamp in points for name, value in metrics.items()]
+        self._write([row for row in rows if (row[0], row[3]) not in self._known])
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Copy a file into the run; the same name is overwritten."""
@@ -164,9 +163,9 @@ class Run:
         if self.stored.info.status != "RUNNING":
             self._client.update_run(self.run_id, status="RUNNING")
 
-    def end(self, status: str, time: int | None = None) -> None:
-        """Mark the run FINISHED, FAILED or KILLED."""
-        self._client.set_terminated(self.run_id, status, time)
+    def end(self, status: str, ended: int | None = None) -> None:
+        """Mark the run FINISHED, FAILED or KILLED; `ended` in milliseconds, now if None."""
+        self._client.set_terminated(self.run_id, status, ended)
 
     def _write(self, rows: list[tuple[str, float, int, int]]) -> None:
         from mlflow.entities import Metric
@@ -185,7 +184,8 @@ class Run:
         """Move on to a new run with the same identity and the history before a step; its children follow."""
         with locked(self._runs.uri):
             old = self.stored
-            kept = [(name, m.value, m.timestamp, m.step) for name in old.data.metrics for m in self._client.get_metric_history(old.info.run_id, name)]
+            names = sorted({name for name, _ in self._known})
+            kept = [(name, m.value, m.timestamp, m.step) for name in names for m in self._client.get_metric_history(old.info.run_id, name)]
             if params is not None:
                 old.data.params.clear()
                 old.data.params.update(params)

@@ -1,0 +1,135 @@
+"""The child: reads JSON lines from a stage and writes them to MLflow. Says `ready`, or one line of warning, and nothing else."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a dead server costs seconds, not the default's minutes
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+LAST_TRIES = 3
+
+
+class Feed:
+    """Applies a stage's messages to its run; what fails is tried again with the next message."""
+
+    def __init__(self, uri: str) -> None:
+        from equimodal.tracking.info import RunInfo
+        from equimodal.tracking.runs import Run, Runs
+
+        self._uri = uri
+        self._runs: Runs | None = None
+        self._run: Run | None = None
+        self._info = RunInfo
+        self._waiting: list[dict[str, Any]] = []
+        self.ended = False
+        self.error: Exception | None = None
+
+    def start(self, message: dict[str, Any]) -> None:
+        """Open the run; an error here is final."""
+        from equimodal.tracking.runs import Runs
+
+        self._runs = Runs(self._uri)
+        self._run = self._runs.open(self._info(**message["run"]))
+        self._run.running()
+
+    def publish(self, message: dict[str, Any]) -> None:
+        """Publish one result from its files, and the warm-up and prototypes that it shares with others."""
+        from equimodal.tracking.rebuild import rebuild
+
+        for method in message["methods"]:
+            _, problems = rebuild(self._uri, only=(message["dataset"], method))
+            for problem in problems:
+                raise RuntimeError(problem)
+
+    def take(self, message: dict[str, Any]) -> None:
+        """Apply a message and those that still wait, in order."""
+        self._waiting.append(message)
+        try:
+            while self._waiting:
+                self._apply(self._waiting[0])
+                self._waiting.pop(0)
+            self.error = None
+        except Exception as error:  # a locked database may be free at the next epoch
+            self.error = error
+
+    def finish(self) -> None:
+        """The input has ended: a run without `end` was killed."""
+        if not self.ended:
+            self.take({"type": "end", "status": "KILLED", "metrics": {}, "time": None})
+        for attempt in range(LAST_TRIES):
+            if self._waiting:
+                time.sleep(1 + attempt)
+                self.take({"type": "retry"})
+
+    def _apply(self, message: dict[str, Any]) -> None:
+        assert self._run is not None
+        match message["type"]:
+            case "epoch":
+                self._run.log([(message["epoch"], message["metrics"], message["time"])])
+            case "artifact":
+                self._run.artifact(Path(message["path"]), message["folder"])
+            case "end":
+                self.ended = True
+                if message["metrics"]:
+                    self._run.log([(0, {f"final/{name}": value for name, value in message["metrics"].items()}, message["time"])])
+                self._run.end(message["status"], message["time"])
+
+
+def main() -> None:
+    """Serve standard input until it ends."""
+    report = os.fdopen(os.dup(1), "w", buffering=1)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)  # mlflow prints hints
+    os.nice(5)  # the training goes first
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        _serve(sys.argv[1], report)
+    except Exception as error:  # never a traceback on a training's terminal
+        _say(report, _line(error))
+
+
+def _serve(uri: str, report: Any) -> None:
+    feed = Feed(uri)
+    warned = False
+    for line in sys.stdin:
+        message = json.loads(line)
+        if message["type"] == "start":
+            feed.start(message)
+            _say(report, "ready")
+        elif message["type"] == "publish":
+            feed.publish(message)
+            _say(report, "ready")
+            return
+        else:
+            feed.take(message)
+            if feed.error is not None and not warned:
+                warned = True
+                _say(report, _line(feed.error))
+    feed.finish()
+    if feed.error is not None and not warned:
+        _say(report, _line(feed.error))
+
+
+def _say(report: Any, text: str) -> None:
+    try:
+        report.write(text + "\n")
+        report.flush()
+    except OSError:
+        pass  # the stage has ended and no longer listens
+
+
+def _line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}"
+
+
+if __name__ == "__main__":
+    main()

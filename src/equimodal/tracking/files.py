@@ -1,0 +1,194 @@
+"""Runs as the stages' files tell them: what `equimodal track` publishes."""
+
+import dataclasses
+import json
+import math
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from equimodal.errors import UserError
+from equimodal.store import digest, file_sha256, read_json
+from equimodal.tracking.info import RunInfo
+
+EPOCH_MS = 1000  # files hold no clock: an epoch counts one second, so that any two runs lie on one time axis
+SHARED = ("warmup", "prototypes")  # folders of stages that several methods start from; the files in them are named after their owner
+SKIPPED = frozenset({"meta", "settings", "seeds", "seed", "per_seed", "predictions", "classes"})
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run from files: metrics by step, files to attach, and when the newest of its files was written (milliseconds)."""
+
+    info: RunInfo
+    points: list[tuple[int, dict[str, float], int]]
+    artifacts: list[tuple[Path, str]]
+    written: int
+
+    @property
+    def content(self) -> str:
+        """Digest of all that would be published: an equal one has nothing to add."""
+        files = [(path.name, folder, file_sha256(path)) for path, folder in self.artifacts]
+        return digest([self.info.as_dict(), self.points, files])
+
+
+def results(root: Path) -> list[tuple[str, str]]:
+    """(dataset, method) of everything that has files."""
+    shared = {(path.parts[-4], path.stem) for stage in SHARED for path in root.glob(f"models/*/{stage}/*/*")}
+    trained = {(path.parts[-4], path.parts[-3]) for path in root.glob("models/*/*/*/*.json") if path.parts[-3] not in SHARED}
+    summed = {(dataset, method) for path in root.glob("results/*_*.json") for dataset, _, method in [path.stem.partition("_")]}
+    return sorted(shared | trained | summed)
+
+
+def records(root: Path, dataset: str, method: str, problems: list[str]) -> Iterator[Record]:
+    """The runs of one result: its own run first, then its seeds and stages.
+
+    A file that is not what its stage writes adds a line to `problems`; the others are read all the same.
+    """
+    models = root / "models" / dataset
+    children: list[Record] = []
+    for read, found in (
+        (_trained, sorted((models / method).glob("*/curves.json"), key=_seed)),
+        (_evaluated, sorted((models / method).glob("*/evaluation.json"), key=_seed)),
+        (_fitted, sorted((models / "prototypes").glob(f"*/{method}.json"), key=_seed)),
+        (_warmed, sorted((models / "warmup").glob(f"*/{method}.safetensors"), key=_seed)),
+    ):
+        for path in found:
+            try:
+                children.append(read(path, children))
+            except UserError as error:
+                problems.append(str(error))
+    path = root / "results" / f"{dataset}_{method}.json"
+    try:
+        if path.is_file():
+            yield _result(path, dataset, method, children)
+        elif children:  # a warm-up that only variants use has no result of its own
+            yield Record(_without_seed(children[0].info.parent()), [], [], max(child.written for child in children))
+    except UserError as error:
+        problems.append(str(error))
+    yield from children
+
+
+def _seed(path: Path) -> tuple[int, str]:
+    """Order of seeds: 2 before 10."""
+    return len(path.parent.name), path.parent.name
+
+
+def _trained(path: Path, _: list[Record]) -> Record:
+    content = _mapping(path)
+    return Record(_info(path, content.get("meta")), _epochs(content.get("epochs", [])), [(path, "")], _written(path))
+
+
+def _evaluated(path: Path, known: list[Record]) -> Record:
+    """Numbers of one trained model; they belong to the training in the same folder."""
+    content = _mapping(path)
+    train = next((record.info for record in known if record.artifacts[0][0].parent == path.parent), None)
+    if "meta" in content:
+        info = _info(path, content["meta"])
+    elif train is not None:
+        info = dataclasses.replace(train, key=f"{train.key}-evaluate")
+    else:
+        raise UserError(f"{path} has no `meta` and no curves.json beside it: run the train stage of this seed again")
+    return Record(dataclasses.replace(info, stage="evaluate"), [(0, leaves(content), EPOCH_MS)], [(path, "")], _written(path))
+
+
+def _fitted(path: Path, _: list[Record]) -> Record:
+    """Prototypes and decoupling: {"meta": ..., "log": columns over steps}."""
+    content = _mapping(path)
+    points = [(step, metrics, (step + 1) * EPOCH_MS) for step, metrics in sorted(_columns(content.get("log", {})).items())]
+    return Record(_info(path, content.get("meta")), points, [(path, "")], _written(path))
+
+
+def _warmed(path: Path, known: list[Record]) -> Record:
+    """A warm-up's epochs lie in the header of its weights, which is JSON: torch is not needed to read it."""
+    try:
+        with open(path, "rb") as file:
+            header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        meta = json.loads(header["__metadata__"]["json"])
+        key, history = meta["key"], meta["history"]
+    except (OSError, ValueError, KeyError, struct.error):
+        raise UserError(f"{path} is not a readable warm-up: delete it and build it again") from None
+    dataset, seed = path.parts[-4], int(path.parent.name)
+    if not known:  # only variants were trained
+        manifest = path.parents[4] / "data" / dataset / "manifest.json"
+        source = read_json(manifest).get("source", "unknown") if manifest.is_file() else "unknown"
+        info = RunInfo(dataset, path.stem, "warmup", key, source, seed)
+    else:
+        info = dataclasses.replace(known[0].info, stage="warmup", key=key, seed=seed, device=None)
+    return Record(info, _epochs(history), [], _written(path))
+
+
+def _epochs(rows: list[dict[str, Any]]) -> list[tuple[int, dict[str, float], int]]:
+    """[{"epoch": n, "metrics": {name: number or null}}] as points."""
+    kept = [(row["epoch"], {name: float(value) for name, value in row["metrics"].items() if _is_number(value)}) for row in rows]
+    return [(epoch, metrics, (epoch + 1) * EPOCH_MS) for epoch, metrics in kept]
+
+
+def _columns(value: Mapping[str, Any], prefix: str = "") -> dict[int, dict[str, float]]:
+    """Tables of columns, one of them `step`, anywhere in nested mappings: step -> {name: number}; other numbers are at step 0."""
+    found: dict[int, dict[str, float]] = {}
+    steps = value.get("step")
+    for name, below in value.items():
+        if isinstance(below, Mapping):
+            for step, metrics in _columns(below, f"{prefix}{name}/").items():
+                found.setdefault(step, {}).update(metrics)
+        elif isinstance(below, list) and isinstance(steps, list) and name != "step":
+            for step, number in zip(steps, below, strict=False):
+                if _is_number(number):
+                    found.setdefault(int(step), {})[f"{prefix}{name}"] = float(number)
+        elif _is_number(below):
+            found.setdefault(0, {})[f"{prefix}{name}"] = float(below)
+    return found
+
+
+def _result(path: Path, dataset: str, method: str, children: list[Record]) -> Record:
+    content = _mapping(path)
+    trained = next((child.info for child in children if child.info.stage == "train"), None)
+    if trained is None:  # weights and curves may have been deleted: the result still counts
+        trained = RunInfo(dataset, method, "train", "", str(content.get("source", "unknown")))
+    figures = sorted((path.parent / "figures" / path.stem).glob("*"))
+    artifacts = [(path, "")] + [(figure, "figures") for figure in figures if figure.suffix in (".svg", ".png")]
+    info = _without_seed(trained.parent())
+    return Record(info, [(0, leaves(content), EPOCH_MS)], artifacts, max(_written(file) for file, _ in artifacts))
+
+
+def leaves(value: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Numbers in nested mappings, named by their path: selection.val.accuracy.mean is val/accuracy/mean. Lists are left out."""
+    found: dict[str, float] = {}
+    for key, below in value.items():
+        if key in SKIPPED:
+            continue
+        if isinstance(below, Mapping):
+            found |= leaves(below, prefix if key == "selection" else f"{prefix}{key}/")
+        elif _is_number(below):
+            found[f"{prefix}{key}"] = float(below)
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _mapping(path: Path) -> Mapping[str, Any]:
+    content = read_json(path)
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path} is not a mapping: delete it and build it again")
+    return content
+
+
+def _info(path: Path, meta: Any) -> RunInfo:
+    try:
+        return RunInfo.from_meta(meta)
+    except (TypeError, AttributeError):
+        raise UserError(f"{path} does not say which run it belongs to (`meta`): delete it and build it again") from None
+
+
+def _without_seed(info: RunInfo) -> RunInfo:
+    """A parent's settings: those that its seeds share."""
+    return dataclasses.replace(info, settings={name: value for name, value in info.settings.items() if name != "seed"})
+
+
+def _written(path: Path) -> int:
+    return path.stat().st_mtime_ns // 1_000_000

@@ -1,0 +1,57 @@
+"""What the stages' files say; no mlflow here."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from equimodal.store import write_json
+from equimodal.tracking.files import leaves, records, results
+
+
+def test_every_stage_of_a_result_becomes_a_run(tmp_path: Path, write_study: Callable[[Path], None], write_warmup: Callable[[Path], None]) -> None:
+    write_study(tmp_path)
+    write_warmup(tmp_path)
+    assert results(tmp_path) == [("toy", "aim"), ("toy", "joint")]
+    found = list(records(tmp_path, "toy", "aim", []))
+    names = ["toy_aim (sample)", "aim · seed 0 · train (sample)", "aim · seed 1 · train (sample)", "aim · seed 0 · evaluate (sample)"]
+    names += ["aim · seed 1 · evaluate (sample)", "aim · seed 0 · prototypes (sample)", "aim · seed 0 · warmup (sample)"]
+    assert [record.info.name for record in found] == names
+    points = {record.info.name: [(step, metrics) for step, metrics, _ in record.points] for record in found}
+    assert points["toy_aim (sample)"] == [(0, {"val/accuracy/mean": 0.65, "val/accuracy/std": 0.05})]
+    assert points["aim · seed 1 · train (sample)"] == [(0, {"train/loss": 1.0, "val/accuracy": 0.5}), (1, {"train/loss": 0.5, "val/accuracy": 0.6})]
+    assert points["aim · seed 1 · evaluate (sample)"] == [(0, {"val/accuracy": 0.7})]
+    assert points["aim · seed 0 · prototypes (sample)"] == [(0, {"dap/accuracy": 0.2, "pdm/audio": 0.3, "tau": 1.5}), (10, {"dap/accuracy": 1.0})]
+    assert points["aim · seed 0 · warmup (sample)"] == [(0, {"train/loss": 2.0})]
+    assert [path.name for path, _ in found[0].artifacts] == ["toy_aim.json", "curves.svg"]
+
+
+def test_two_methods_have_the_same_parameters(tmp_path: Path, write_study: Callable[[Path], None]) -> None:
+    write_study(tmp_path)
+    aim, joint = (next(records(tmp_path, "toy", method, [])).info.parameters() for method in ("aim", "joint"))
+    assert aim.keys() == joint.keys() == {"training.epochs", "training.optimizer.lr", "method.name", "model.layers"}
+    assert {key for key in aim if aim[key] != joint[key]} == {"method.name"}
+
+
+def test_numbers_are_named_by_their_path() -> None:
+    assert leaves({"selection": {"val": {"f1": 1, "per_seed": {"0": 2}}}, "ok": True, "nan": float("nan"), "flops": {"train": 3}}) == {
+        "val/f1": 1,
+        "flops/train": 3,
+    }
+
+
+def test_a_result_without_models_is_a_run_too(tmp_path: Path) -> None:
+    write_json(tmp_path / "results" / "toy_aim.json", {"source": "sample", "selection": {}})
+    (record,) = records(tmp_path, "toy", "aim", [])
+    assert record.info.name == "toy_aim (sample)" and record.info.key == "toy_aim"
+
+
+@pytest.mark.parametrize("content", [{"epochs": []}, [], {"meta": {"dataset": "toy"}}])
+def test_a_file_of_another_form_is_named(tmp_path: Path, content: Any) -> None:
+    path = tmp_path / "models" / "toy" / "joint" / "0" / "curves.json"
+    write_json(path, content)
+    write_json(tmp_path / "results" / "toy_joint.json", {"source": "sample"})
+    problems: list[str] = []
+    assert [record.info.stage for record in records(tmp_path, "toy", "joint", problems)] == ["result"]
+    assert len(problems) == 1 and "models/toy/joint/0/curves.json" in problems[0]

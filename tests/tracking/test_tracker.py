@@ -1,0 +1,129 @@
+"""The stage's side: it never waits, never raises, warns once. No mlflow here."""
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from equimodal.settings import Params
+from equimodal.settings.training import TrackingSettings
+from equimodal.tracking import RunInfo, Tracker
+from equimodal.tracking.info import shown
+
+INFO = RunInfo("toy", "joint", "train", "k", "sample", 0)
+
+
+def params_at(uri: str, enabled: bool = True) -> Params:
+    return Params.model_construct(tracking=TrackingSettings(uri=uri, enabled=enabled))
+
+
+def fake(program: str) -> Tracker:
+    """A tracker whose child is another program."""
+    import os
+
+    child = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert child.stdin is not None and child.stdout is not None
+    os.set_blocking(child.stdin.fileno(), False)
+    os.set_blocking(child.stdout.fileno(), False)
+    return Tracker("sqlite:///x.db", child)
+
+
+def use(tracker: Tracker, epochs: int = 3) -> float:
+    """Log some epochs and end; the longest time one call took, in seconds."""
+    longest = 0.0
+    for epoch in range(epochs):
+        begin = time.monotonic()
+        tracker.epoch(epoch, {f"m{number}": 0.5 for number in range(200)})
+        longest = max(longest, time.monotonic() - begin)
+    tracker.artifact("nothing.json")
+    tracker.end({"best": float("nan")})
+    return longest
+
+
+def test_disabled_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a child was started"))
+    with Tracker.start(params_at("sqlite:///mlflow.db", enabled=False), INFO) as tracker:
+        use(tracker)
+    assert list(tmp_path.iterdir()) == [] and capfd.readouterr().err == ""
+
+
+def test_a_child_that_reads_nothing_never_blocks_and_is_left() -> None:
+    tracker = fake("import time; time.sleep(60)")
+    child = tracker._child
+    assert child is not None
+    assert use(tracker, epochs=200) < 0.5
+    begin = time.monotonic()
+    tracker.close(0.5)
+    assert time.monotonic() - begin < 3
+    child.kill()
+
+
+def test_a_dead_child_warns_once_with_its_own_words(capfd: pytest.CaptureFixture[str]) -> None:
+    tracker = fake("print('OSError: disk on fire')")
+    assert tracker._child is not None
+    tracker._child.wait(20)
+    use(tracker)
+    tracker.close()
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 1 and "disk on fire" in lines[0] and "equimodal track" in lines[0]
+
+
+def test_messages_reach_the_child_whole_and_in_order(tmp_path: Path) -> None:
+    copy = tmp_path / "seen"
+    tracker = fake(f"import sys, time; time.sleep(0.5); open({str(copy)!r}, 'w').write(sys.stdin.read())")
+    use(tracker, epochs=100)  # about 300 KB, more than a pipe holds
+    tracker.close(20)
+    messages = [ast.literal_eval(line) for line in copy.read_text().splitlines()]
+    assert [m["epoch"] for m in messages[:100]] == list(range(100)) and all(len(m["metrics"]) == 200 for m in messages[:100])
+    assert [m["type"] for m in messages[100:]] == ["artifact", "end"] and messages[-1]["metrics"] == {}
+
+
+@pytest.mark.parametrize(("error", "status"), [(None, "FINISHED"), (ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
+def test_the_status_tells_how_the_stage_ended(tmp_path: Path, error: type[BaseException] | None, status: str) -> None:
+    copy = tmp_path / "seen"
+    tracker = fake(f"import sys; open({str(copy)!r}, 'w').write(sys.stdin.read())")
+    try:
+        with tracker:
+            if error is not None:
+                raise error
+    except BaseException as raised:
+        assert type(raised) is error
+    assert ast.literal_eval(copy.read_text())["status"] == status
+
+
+@pytest.mark.parametrize("broken", ["missing mlflow", "not a database", "no folder"])
+def test_what_is_broken_is_one_warning(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    uri, words = f"sqlite:///{tmp_path}/mlflow.db", "not a database"
+    if broken == "missing mlflow":
+        (tmp_path / "mlflow.py").write_text("raise ModuleNotFoundError('No module named mlflow')")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        words = "No module named mlflow"
+    elif broken == "not a database":
+        (tmp_path / "mlflow.db").write_text("something else" * 100)
+    else:
+        uri, words = "sqlite:////proc/nothing/mlflow.db", "/proc/nothing"
+    tracker = Tracker.start(params_at(uri), INFO)
+    use(tracker)
+    tracker.close(60)
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 1 and words in lines[0]
+
+
+def test_addresses_are_shown_without_credentials() -> None:
+    assert shown("https://me:secret@host:5000/x") == "https://host:5000/x" and shown("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
+
+
+def test_only_this_package_imports_mlflow_and_its_parent_side_does_not(root: Path) -> None:
+    importers = set()
+    for path in (root / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.partition(".")[0] == "mlflow" for name in names):
+                importers.add(path.parent.name)
+    assert importers == {"tracking"}
+    heavy = "import sys, equimodal.tracking, equimodal.stages.track; assert not {'mlflow', 'torch', 'pandas'} & set(sys.modules), 'heavy'"
+    assert subprocess.run([sys.executable, "-c", heavy], check=False).returncode == 0
