@@ -43,6 +43,8 @@ class Run:
 
     def train(self, loop: Loop, until: int | None = None) -> None:
         """Run the loop; says where it takes up."""
+        for row in loop.progress.history:  # epochs before a kill, or of the warm-up; those that the run has are not doubled
+            self.tracker.epoch(row["epoch"], row["metrics"])
         if loop.progress.epoch:
             print(f"{loop.label}: continuing after epoch {loop.progress.epoch - 1}", file=sys.stderr, flush=True)
         self._last = time.monotonic()

@@ -49,7 +49,7 @@ class Tracker:
     @classmethod
     def _spawn(cls, params: Params) -> Self:
         uri = params.tracking.uri
-        if not params.tracking.enabled:
+        if not params.tracking.enabled or os.environ.get("LOCAL_RANK", "0") != "0":  # of the processes of one training, the first speaks
             return cls(uri, None)
         try:
             child = subprocess.Popen(
