@@ -1,5 +1,7 @@
 """Files that stages exchange: canonical JSON, .npy memory maps, safetensors; written whole or not at all."""
 
+import errno
+import glob
 import hashlib
 import json
 import math
@@ -44,23 +46,36 @@ def atomic(path: Path) -> Iterator[Path]:
     A full disk becomes a UserError; whatever stood at `path` before is left as it was.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    scratch: Path | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
         yield scratch / path.name
         if (scratch / path.name).is_dir() and path.is_dir():
-            os.rename(path, scratch / "replaced")
+            path.rename(scratch / "replaced")
         os.replace(scratch / path.name, path)
     except OSError as error:
         raise disk_error(error, path) from error
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Delete what killed processes left beside `path` while they wrote it."""
+    for scratch in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
+        pid = scratch.name.removeprefix(f".{path.name}.").partition(".")[0]
+        try:
+            os.kill(int(pid), 0)  # signal 0 only asks whether the process lives
+        except ProcessLookupError:
+            shutil.rmtree(scratch, ignore_errors=True)
+        except (ValueError, OSError):
+            continue
 
 
 def disk_error(error: OSError, path: Path) -> Exception:
     """A UserError for a full or read-only disk; any other error unchanged."""
-    import errno
-
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(f"no space left while writing {path}: free some disk and run again; finished work is kept")
     if error.errno in (errno.EROFS, errno.EACCES):
@@ -114,11 +129,13 @@ def write_tensors(path: Path, tensors: Mapping[str, "torch.Tensor"], meta: Any) 
 
     safetensors writes several metadata keys in random order, so there is exactly one: "json".
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
+    # Copies, because tensors that share memory are refused. Written by us, because save_file hides a full disk's OSError.
     ready = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    content = save(ready, metadata={"json": canonical_json(meta)})
     with atomic(path) as scratch:
-        save_file(ready, scratch, metadata={"json": canonical_json(meta)})
+        scratch.write_bytes(content)
 
 
 def read_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, "torch.Tensor"], Any]:
