@@ -24,8 +24,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
-        out = functional.relu(self.bn1(self.conv1(x)))
-        return functional.relu(self.bn2(self.conv2(out)) + shortcut)
+        out = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+        return functional.relu(self.bn2(self.conv2(out)) + shortcut, inplace=True)
 
 
 class ResNet(Encoder):
@@ -61,7 +61,7 @@ class ResNet(Encoder):
         stem_channels = channels * n_frames if n_frames and frames == "stack" else channels
         self.conv1 = nn.Conv2d(stem_channels, width, 7, stem_stride, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1) if stem_pool else nn.Identity()
         self.dims = tuple(width * 2**stage for stage in range(4))
         previous = width
