@@ -39,7 +39,9 @@ class InputTransform:
                 mean, std = [m / 255 for m in mean], [s / 255 for s in std]
         else:
             self.shape = stored
-            if not self.settings.get("standardize", True):
+            standardize = self.settings.get("standardize", True)
+            self.silence = 0.0 if standardize else float(mean[0])  # what SpecAugment puts: the training split's mean
+            if not standardize:
                 mean, std = [0.0] * stored[0], [1.0] * stored[0]
         axes = [1] * (len(stored) - 1)
         self.mean = torch.tensor(mean, dtype=torch.float32, device=device).view(-1, *axes)
@@ -47,10 +49,7 @@ class InputTransform:
 
     def evaluate(self, x: Tensor) -> Tensor:
         """Deterministic: the central crop, normalised."""
-        if self.pictures:
-            top, left = ((have - want) // 2 for have, want in zip(x.shape[-2:], self.size, strict=True))
-            x = x[..., top : top + self.size[0], left : left + self.size[1]]
-        return self._normalise(x)
+        return self._normalise(self._central_crop(x) if self.pictures else x)
 
     def augment(self, x: Tensor, flips: Tensor, draw: torch.Generator, settings: AugmentSettings) -> Tensor:
         """Random crop and flip of pictures, masked stretches of spectrograms.
@@ -62,11 +61,8 @@ class InputTransform:
         """
         if not self.pictures:
             return self._mask(self._normalise(x), draw, settings)
-        if not (settings.crop or settings.flip):
-            return self.evaluate(x)
-        if not settings.flip:
-            flips = torch.zeros_like(flips)
-        return self._normalise(self._crop(x.float(), flips, draw, settings))
+        x = self._resized_crop(x.float(), draw, settings) if settings.crop else self._central_crop(x).float()
+        return self._normalise(self._mirror(x, flips) if settings.flip else x)
 
     def _normalise(self, x: Tensor) -> Tensor:
         x = x.float()
@@ -74,41 +70,32 @@ class InputTransform:
             x = x / 255
         return (x - self.mean) / self.std
 
-    def _crop(self, x: Tensor, flips: Tensor, draw: torch.Generator, settings: AugmentSettings) -> Tensor:
-        """Random resized crop (one box a sample, or a frame) and mirroring, as one affine sampling.
+    def _central_crop(self, x: Tensor) -> Tensor:
+        top, left = ((have - want) // 2 for have, want in zip(x.shape[-2:], self.size, strict=True))
+        return x[..., top : top + self.size[0], left : left + self.size[1]]
 
-        Flow's u changes sign when mirrored (u is stored around 127.5).
-        """
+    def _resized_crop(self, x: Tensor, draw: torch.Generator, settings: AugmentSettings) -> Tensor:
+        """A random box of each sample (or frame), area and aspect ratio drawn as in torchvision's RandomResizedCrop, sampled bilinearly."""
         batch, channels, frames = x.shape[:3]
-        draws = frames if settings.per_frame else 1
-        low, high = settings.crop_scale if settings.crop else (1.0, 1.0)
-        sample = torch.rand(4, batch, draws, generator=draw, device=draw.device)
-        area = low + (high - low) * sample[0]
-        ratio = torch.exp((sample[1] * 2 - 1) * torch.log(torch.tensor(4 / 3))) if settings.crop else torch.ones_like(area)
+        low, high = settings.crop_scale
+        draws = torch.rand(4, batch, frames if settings.per_frame else 1, generator=draw, device=draw.device)
+        area = low + (high - low) * draws[0]
+        ratio = (4 / 3) ** (draws[1] * 2 - 1)
         width, height = (area * ratio).sqrt().clamp_max(1), (area / ratio).sqrt().clamp_max(1)
-        if not settings.crop:  # the central crop of the stored margin
-            height = torch.full_like(height, self.size[0] / x.shape[-2])
-            width = torch.full_like(width, self.size[1] / x.shape[-1])
-            sample = torch.full_like(sample, 0.5)
-        center_x, center_y = (sample[2] * 2 - 1) * (1 - width), (sample[3] * 2 - 1) * (1 - height)
-        sign = torch.where(flips, -1.0, 1.0).unsqueeze(1).expand(batch, draws)
+        center_x, center_y = (draws[2] * 2 - 1) * (1 - width), (draws[3] * 2 - 1) * (1 - height)
         zero = torch.zeros_like(width)
-        theta = torch.stack([torch.stack([width * sign, zero, center_x], -1), torch.stack([zero, height, center_y], -1)], -2)
-        theta = theta.expand(batch, frames if settings.per_frame else 1, 2, 3)
-        if settings.per_frame:
-            flat = x.transpose(1, 2).flatten(0, 1)
-            grid = functional.affine_grid(theta.flatten(0, 1), [batch * frames, channels, *self.size], align_corners=False)
-            out = functional.grid_sample(flat, grid, padding_mode="border", align_corners=False)
-            out = out.unflatten(0, (batch, frames)).transpose(1, 2)
-        else:
-            grid = functional.affine_grid(theta[:, 0], [batch, channels * frames, *self.size], align_corners=False)
-            out = functional.grid_sample(x.flatten(1, 2), grid, padding_mode="border", align_corners=False).unflatten(1, (channels, frames))
+        boxes = torch.stack([torch.stack([width, zero, center_x], -1), torch.stack([zero, height, center_y], -1)], -2).flatten(0, 1)
+        pictures = x.transpose(1, 2).flatten(0, 1) if settings.per_frame else x.flatten(1, 2)
+        grid = functional.affine_grid(boxes, [len(pictures), 1, *self.size], align_corners=False)
+        out = functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+        return out.unflatten(0, (batch, frames)).transpose(1, 2) if settings.per_frame else out.unflatten(1, (channels, frames))
+
+    def _mirror(self, x: Tensor, flips: Tensor) -> Tensor:
+        """Mirror some samples. Their flow's u changes sign: u is stored around 127.5."""
+        mirrored = x.flip(-1)
         if self.kind == "flow":
-            mirrored = flips.view(-1, 1, 1, 1, 1)
-            u = torch.zeros(1, channels, 1, 1, 1, dtype=torch.bool, device=x.device)
-            u[:, ::2] = True  # channels u, v or u, v, u
-            out = torch.where(mirrored & u, 255 - out, out)
-        return out
+            mirrored[:, ::2] = 255 - mirrored[:, ::2]  # channels u, v or u, v, u
+        return torch.where(flips.view(-1, 1, 1, 1, 1), mirrored, x)
 
     def _mask(self, x: Tensor, draw: torch.Generator, settings: AugmentSettings) -> Tensor:
         """SpecAugment: one stretch of time and one of frequency set to the mean, lengths uniform up to the settings."""
@@ -120,5 +107,5 @@ class InputTransform:
             start = torch.rand(len(x), 1, generator=draw, device=draw.device) * (size - length)
             position = torch.arange(size, device=x.device)
             inside = (position >= start) & (position < start + length)
-            x = x.masked_fill(inside.view(len(x), 1, *([size, 1] if axis == 2 else [1, size])), 0.0)
+            x = x.masked_fill(inside.view(len(x), 1, *([size, 1] if axis == 2 else [1, size])), self.silence)
         return x
