@@ -10,6 +10,7 @@ from torch import Tensor
 
 from equimodal.errors import UserError
 from equimodal.layout import manifest_path
+from equimodal.settings.training import AugmentSettings
 from equimodal.store import open_array, read_json
 from equimodal.training.transforms import InputTransform
 
@@ -81,19 +82,20 @@ class DataModule:
         full, rest = divmod(self.count("train"), batch_size)
         return full + (rest >= 2)
 
-    def training_batches(self, batch_size: int, shuffle: torch.Generator, draw: torch.Generator, augment: Any) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    def training_batches(
+        self, batch_size: int, shuffle: torch.Generator, draw: torch.Generator, augment: AugmentSettings, share: slice = slice(None)
+    ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         """(inputs, labels) in random order, augmented. A last batch of a single sample is left out: batch statistics need two.
 
         Args:
             shuffle: CPU generator of the order.
             draw: generator of the augmentation, on the device.
-            augment: AugmentSettings.
+            augment: settings.
+            share: which of the epoch's batches this process takes.
         """
         members = self._members["train"]
         order = members[torch.randperm(len(members), generator=shuffle)]
-        for chunk in order.split(batch_size):
-            if len(chunk) < 2:
-                continue
+        for chunk in order.split(batch_size)[: self.steps(batch_size)][share]:
             flips = torch.rand(len(chunk), generator=draw, device=draw.device) < 0.5  # one draw a sample for all pictures and flow
             inputs = {}
             for name in self.modalities:

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
+def is_first_process() -> bool:
+    """Whether this is the process that a person or an engine started, not one that DDP added to it. True before `launch` too."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 def pick_device(runtime: RuntimeSettings) -> torch.device:
     """The device that `runtime.device` means on this machine."""
     if runtime.device == "cuda" and not torch.cuda.is_available():
@@ -27,6 +32,7 @@ def make_deterministic(runtime: RuntimeSettings) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(runtime.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid of the line above that costs a sixth of a step
     torch.backends.cudnn.benchmark = False
 
 
@@ -44,4 +50,5 @@ def launch(runtime: RuntimeSettings) -> "Fabric":
         strategy = DDPStrategy(find_unused_parameters=True) if runtime.devices > 1 else "auto"
         fabric = Fabric(accelerator=device.type, devices=runtime.devices, strategy=strategy, precision=runtime.precision)
         fabric.launch()
+    torch.set_num_threads(runtime.threads)  # launching several processes sets it
     return fabric

@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from equimodal.errors import UserError
 from equimodal.methods.base import Batch, Method
 from equimodal.settings.training import RuntimeSettings, TrainingSettings
-from equimodal.store import write_tensors
+from equimodal.store import read_tensors, write_tensors
 from equimodal.training import state
 from equimodal.training.data import DataModule
 from equimodal.training.measure import measures, predict
 from equimodal.training.schedule import build_optimizer, rate_factor
 from equimodal.training.seeding import derive, generator
-
-RULES = {"val": "best on validation: the result", "last": "last epoch", "test": "best on test: what most of the literature reports"}
 
 
 @dataclass
@@ -72,6 +70,12 @@ class Loop:
         self.fabric = launch(runtime)
         self.device: torch.device = self.fabric.device
         self.method = method.to(self.device)
+        self.precision = self.fabric.strategy.precision
+        if data.steps(training.batch_size) < self.fabric.world_size:
+            raise UserError(
+                f"{label}: {data.count('train')} training samples give {data.steps(training.batch_size)} batches of {training.batch_size} for"
+                f" {self.fabric.world_size} processes: lower training.batch_size or runtime.devices"
+            )
         self.plain_optimizer = build_optimizer(method.main_parameters(), training.optimizer)
         self.module, self.optimizer = self.fabric.setup(self.method, self.plain_optimizer, move_to_device=False)
         method.prepare(self)
@@ -86,12 +90,14 @@ class Loop:
         path = self.folder / "state.safetensors"
         if not path.is_file():
             return False
-        from equimodal.store import read_tensors
-
-        if read_tensors(path)[1]["key"] != self.key:
-            shutil.rmtree(self.folder)
+        other = read_tensors(path)[1]["key"] != self.key
+        self.fabric.barrier()  # every process has looked before one deletes
+        if other:
+            if self.fabric.is_global_zero:
+                shutil.rmtree(self.folder)
             return False
-        meta = state.restore(path, self.method, self.plain_optimizer, self.device)
+        meta = state.restore(path, self.method, self.plain_optimizer)
+        self.precision.load_state_dict(meta["scaler"])
         self.progress = Progress(meta["epoch"], meta["history"], meta["best"], meta["selected"])
         return True
 
@@ -100,6 +106,8 @@ class Loop:
         while self.progress.epoch < (until if until is not None else self.training.epochs):
             epoch = self.progress.epoch
             metrics = self._train(epoch) | self._evaluate()
+            for split, which in (("val", "validation"), ("test", "test")):
+                self._check_finite(which, metrics[f"{split}/loss"], epoch)
             self.progress.epoch += 1
             self.progress.history.append({"epoch": epoch, "metrics": {name: value if math.isfinite(value) else None for name, value in metrics.items()}})
             self._select(epoch, metrics)
@@ -109,11 +117,12 @@ class Loop:
         return self.progress
 
     def optimize(self, loss: Tensor) -> None:
-        """Backward pass, the method's edits of the gradients, clipping, the optimizer's step."""
+        """Backward pass, the method's edits of the gradients, clipping of the main parameters' norm, the optimizer's step."""
         self.fabric.backward(loss)
+        self.precision.unscale_gradients(self.plain_optimizer)  # 16-mixed: methods see true gradients; otherwise nothing happens
         self.method.after_backward(self)
         if self.training.clip_norm is not None:
-            self.fabric.clip_gradients(self.module, self.optimizer, max_norm=self.training.clip_norm, error_if_nonfinite=False)
+            nn.utils.clip_grad_norm_([p for group in self.plain_optimizer.param_groups for p in group["params"]], self.training.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -124,9 +133,9 @@ class Loop:
         size = self.training.batch_size
         world = self.fabric.world_size
         shared = self.data.steps(size) // world * world  # every process takes as many batches, or they would wait for each other
-        for number, (inputs, labels) in enumerate(self.data.training_batches(size, shuffle, draw, self.training.augment)):
-            if number < shared and number % world == self.fabric.global_rank:
-                yield Batch(inputs, labels)
+        share = slice(self.fabric.global_rank, shared, world)
+        for inputs, labels in self.data.training_batches(size, shuffle, draw, self.training.augment, share):
+            yield Batch(inputs, labels)
 
     def save(self, path: Path) -> None:
         """Write the whole state of the run."""
@@ -137,6 +146,7 @@ class Loop:
                 "history": self.progress.history,
                 "best": self.progress.best,
                 "selected": self.progress.selected,
+                "scaler": self.precision.state_dict(),
             }
             state.save(path, self.method, self.plain_optimizer, meta)
 
@@ -149,7 +159,7 @@ class Loop:
         self.method.begin_epoch(epoch, self)
         totals: dict[str, Tensor] = {}
         counts: dict[str, int] = {}
-        seen, hits = 0, torch.zeros((), device=self.device)
+        seen, hits = 0, torch.zeros((), dtype=torch.float64, device=self.device)
         for batch in self.batches(epoch):
             step = self.method.training_step(batch, self)
             hits += (step.logits.detach().argmax(1) == batch.labels).sum()
@@ -157,15 +167,39 @@ class Loop:
             for name, value in {"train/loss": step.loss.detach(), **step.logs}.items():
                 totals[name] = totals.get(name, torch.zeros((), device=self.device)) + value
                 counts[name] = counts.get(name, 0) + 1
-        logs = {name: float(value) / counts[name] for name, value in totals.items()}  # the epoch's one synchronisation
-        if not math.isfinite(logs["train/loss"]):
+        logs = self._means(totals, counts)
+        self._check_finite("training", logs["train/loss"], epoch)
+        correct, count = self._sum(torch.stack([hits, torch.full_like(hits, seen)])).tolist()
+        logs["train/accuracy"] = correct / count
+        logs["train/lr"] = rate
+        logs |= self.method.end_epoch(epoch, self)
+        self._share_buffers()
+        return logs
+
+    def _means(self, totals: dict[str, Tensor], counts: dict[str, int]) -> dict[str, float]:
+        """Means of the logged scalars over an epoch's batches, of all processes. The epoch's one synchronisation with the device."""
+        names = sorted(totals)
+        values = torch.stack([totals[name].double() for name in names])
+        sums = self._sum(torch.stack([values, torch.tensor([counts[name] for name in names]).to(values)]))
+        return {name: total / count for name, total, count in zip(names, *sums.tolist(), strict=True)}
+
+    def _sum(self, value: Tensor) -> Tensor:
+        """Sum over the processes; the value itself when there is one."""
+        return self.fabric.all_reduce(value, reduce_op="sum") if self.fabric.world_size > 1 else value  # type: ignore[return-value]
+
+    def _share_buffers(self) -> None:
+        """Give every process the first one's batch statistics: all then evaluate the model that is exported."""
+        if self.fabric.world_size > 1:
+            first = self.fabric.broadcast([buffer.cpu() for buffer in self.method.buffers()])
+            for buffer, value in zip(self.method.buffers(), first, strict=True):
+                buffer.copy_(value)
+
+    def _check_finite(self, which: str, loss: float, epoch: int) -> None:
+        if not math.isfinite(loss):
             raise UserError(
-                f"{self.label}: the training loss became {logs['train/loss']} in epoch {epoch}; lower training.optimizer.lr"
+                f"{self.label}: the {which} loss became {loss} in epoch {epoch}; lower training.optimizer.lr"
                 f" ({self.training.optimizer.lr:g}) or set training.clip_norm ({self.training.clip_norm}), and check the method's weights"
             )
-        logs["train/accuracy"] = float(hits) / max(1, seen)
-        logs["train/lr"] = rate
-        return logs | self.method.end_epoch(epoch, self)
 
     def _evaluate(self) -> dict[str, float]:
         values: dict[str, float] = {}

@@ -29,7 +29,7 @@ def save(path: Path, method: Method, optimizer: torch.optim.Optimizer, meta: dic
     write_tensors(path, *pack(method, optimizer, meta))
 
 
-def restore(path: Path, method: Method, optimizer: torch.optim.Optimizer, device: torch.device) -> dict[str, Any]:
+def restore(path: Path, method: Method, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Load a state written by the same method; returns its meta. Bit-identical to never having stopped."""
     tensors, meta = read_tensors(path)
     method.load_extra(meta["extra"])
