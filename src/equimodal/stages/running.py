@@ -8,10 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from equimodal.closure import SOURCE, code_files
 from equimodal.methods.base import Method
-from equimodal.store import write_json
+from equimodal.store import digest, file_sha256, write_json
 from equimodal.tracking import RunInfo, Tracker
 from equimodal.training.build import Setup
+from equimodal.training.device import is_first_process
 from equimodal.training.loop import Loop
 
 
@@ -28,7 +30,9 @@ class Run:
         self._last = time.monotonic()
 
     def __enter__(self) -> Self:
-        self.tracker = Tracker.start(self.setup.params, RunInfo.from_meta({**self.meta, "device": str(self.setup.data.device)}))
+        info = RunInfo.from_meta({**self.meta, "device": str(self.setup.data.device)})
+        # DDP runs the command once a process; the run is tracked once.
+        self.tracker = Tracker.start(self.setup.params, info) if is_first_process() else Tracker("", None)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -39,13 +43,15 @@ class Run:
         setup = self.setup
         label = f"{self.stage} of {setup.dataset} {setup.resolved.name}, seed {setup.seed}"
         training = setup.params.training_of(setup.dataset)
-        return Loop(method, setup.data, training, setup.params.runtime, setup.seed, self.folder, self.key, label, self._report)
+        # A checkpoint of other code is not continued: half a run by each would be neither.
+        key = digest({"run": self.key, "code": _code(self.stage, setup.resolved.entry.module)})
+        return Loop(method, setup.data, training, setup.params.runtime, setup.seed, self.folder, key, label, self._report)
 
     def train(self, loop: Loop, until: int | None = None) -> None:
         """Run the loop; says where it takes up."""
         for row in loop.progress.history:  # epochs before a kill, or of the warm-up; those that the run has are not doubled
             self.tracker.epoch(row["epoch"], row["metrics"])
-        if loop.progress.epoch:
+        if loop.progress.epoch and loop.fabric.is_global_zero:
             print(f"{loop.label}: continuing after epoch {loop.progress.epoch - 1}", file=sys.stderr, flush=True)
         self._last = time.monotonic()
         loop.run(until)
@@ -63,6 +69,12 @@ class Run:
         self.tracker.epoch(epoch, metrics, seconds)
         shown = "  ".join(f"{name} {metrics[name]:.4f}" for name in ("train/loss", "train/accuracy", "val/accuracy", "test/accuracy") if name in metrics)
         print(f"epoch {epoch:3d}  {shown}  {seconds:.1f} s", file=sys.stderr, flush=True)
+
+
+def _code(stage: str, method: str) -> dict[str, str]:
+    """Sha256 of every file that the stage runs."""
+    files = code_files(f"equimodal.stages.{stage}", method)
+    return {file: file_sha256(SOURCE.parent / file) for file in files}
 
 
 def write_curves(path: Path, run: Run, loop: Loop) -> None:
