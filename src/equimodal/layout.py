@@ -3,6 +3,17 @@
 from pathlib import Path
 
 
+def index_path(dataset: str) -> Path:
+    """The dataset's samples: label, group, split, paths of their media."""
+    return Path("data") / dataset / "index.json"
+
+
+def feature_paths(dataset: str, modality: str) -> tuple[Path, Path]:
+    """One modality's rows (.npy), and what is known of them (.json)."""
+    folder = Path("data") / dataset / "features"
+    return folder / f"{modality}.npy", folder / f"{modality}.json"
+
+
 def manifest_path(dataset: str) -> Path:
     """The dataset as training sees it: samples, labels, splits, arrays with digests."""
     return Path("data") / dataset / "manifest.json"

@@ -1,0 +1,1 @@
+"""Raw media to arrays: spectrograms, frames, flow."""

@@ -1,0 +1,128 @@
+"""The features of a whole dataset: clips to rows of one array on disk, by several processes, in bounded memory."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from equimodal.features import flow, frames, pool, progress, spectrogram
+from equimodal.features.contract import Kind, Segment
+from equimodal.features.media import MediaError, MissingTrackError
+from equimodal.settings.features import Feature
+
+# A new kind of feature is a module that fits `Kind`, a settings model in settings.features, and a line here.
+KINDS: dict[str, Kind] = {
+    "spectrogram": spectrogram,
+    "frames": frames,
+    "flow": flow,
+}
+
+# At most so many rows, and bytes of rows, are in a worker's memory at once; a clip with more samples is read in several goes.
+ROWS, BYTES = 64, 32 << 20
+
+
+def kind_of(settings: Feature) -> Kind:
+    """The module that makes this kind of feature."""
+    return KINDS[settings.kind]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Samples of one clip, in the order of their start."""
+
+    path: Path
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A row without data. `missing`: the clip is fine but has no such track."""
+
+    row: int
+    id: str
+    reason: str
+    missing: bool
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What became of the samples: failures by row, and how many clips were decoded."""
+
+    failures: list[Failure]
+    clips: int
+
+
+def plan(samples: Sequence[dict[str, Any]], modality: str, root: Path, row_bytes: int) -> tuple[list[Job], list[Failure]]:
+    """Group an index's samples by clip, so that each is decoded once. A sample without a path for this modality is a failure."""
+    failures = [Failure(row, sample["id"], f"no {modality} file", True) for row, sample in enumerate(samples) if not sample["paths"].get(modality)]
+    with_path = [
+        (sample["paths"][modality], Segment(row, sample["id"], sample["start"], sample["end"]))
+        for row, sample in enumerate(samples)
+        if sample["paths"].get(modality)
+    ]
+    with_path.sort(key=lambda item: (item[0], item[1].start or 0.0, item[1].row))
+    step = max(1, min(ROWS, BYTES // row_bytes))
+    jobs = []
+    for path, group in groupby(with_path, key=lambda item: item[0]):
+        segments = [segment for _, segment in group]
+        jobs += [Job(root / path, tuple(segments[begin : begin + step])) for begin in range(0, len(segments), step)]
+    return jobs, failures
+
+
+def fill(array: np.memmap, samples: Sequence[dict[str, Any]], modality: str, root: Path, settings: Feature, workers: int) -> Extraction:
+    """Write every sample's row into `array` [N, ...] (zeros so far, on disk); a failed sample's row stays zero.
+
+    The result does not depend on `workers`: each row is a function of its clip and its settings alone.
+
+    Raises:
+        UserError: a worker died; settings that this machine cannot serve.
+        OSError: the disk is full.
+    """
+    row_bytes = array.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
+    jobs, failures = plan(samples, modality, root, row_bytes)
+    work = Work(settings, Path(array.filename or ""), int(array.offset), array.shape[1:], row_bytes)
+    results = pool.run(work, jobs, workers, lambda job: str(job.path), (__name__, *kind_of(settings).LIBRARIES))
+    for failed in progress.shown(results, len(jobs), f"{modality} features"):
+        failures += failed
+    return Extraction(sorted(failures, key=lambda failure: failure.row), len({job.path for job in jobs}))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker does with a job: decode, compute, write the rows, return the failures.
+
+    Rows are written with pwrite, not through a memory map: mapped pages would count as memory of every process, and a full disk would
+    kill it (SIGBUS) instead of raising.
+    """
+
+    settings: Feature
+    array: Path
+    offset: int
+    shape: tuple[int, ...]
+    row_bytes: int
+
+    def __call__(self, job: Job) -> list[Failure]:
+        """Raises OSError when the disk is full."""
+        failures: list[Failure] = []
+        handle = os.open(self.array, os.O_WRONLY)
+        try:
+            for segment, row in self._rows(job):
+                if isinstance(row, MediaError):
+                    failures.append(Failure(segment.row, segment.id, str(row), isinstance(row, MissingTrackError)))
+                    continue
+                assert row.shape == self.shape, f"{job.path}: row of shape {row.shape}, promised {self.shape}"
+                os.pwrite(handle, np.ascontiguousarray(row).data, self.offset + segment.row * self.row_bytes)
+        finally:
+            os.close(handle)
+        return failures
+
+    def _rows(self, job: Job) -> Iterator[tuple[Segment, np.ndarray | MediaError]]:
+        try:
+            rows = kind_of(self.settings).extract(job.path, job.segments, self.settings)
+        except MediaError as error:
+            rows = [error] * len(job.segments)
+        return zip(job.segments, rows, strict=True)

@@ -1,0 +1,219 @@
+"""The sound track of a clip: its extent, and any windows of it as mono waveforms, decoded in one pass."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from equimodal.features.media import MediaError, check_complete, opened, origin, packets, runs, scan, sound_track, stated_seconds
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+
+Window = tuple[float, float]
+
+# Decoders of mp3, AAC and Opus need some packets before they are exact; a second is far more than any of them.
+PREROLL = 1.0
+# Room for the resampler's filter on both sides of a window, so that its edges are as good as its middle.
+EDGE = 0.05
+# Time stamps jitter by a packet or so; a jump beyond this is a hole and becomes silence.
+HOLE = 0.1
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Where the sound of a clip begins and ends, in seconds from the clip's beginning.
+
+    `soundfile` reads what it can (0.3 ms a clip of 3 s against 2 ms or more by PyAV); PyAV reads the rest.
+    """
+
+    path: Path
+    start: float
+    end: float
+    library: str
+
+    @classmethod
+    def probe(cls, path: Path) -> "Sound":
+        """Look at a clip without decoding it.
+
+        Raises:
+            MissingTrackError: the clip has pictures only.
+            MediaError: unreadable, empty, or cut off.
+        """
+        if path.suffix.lower() in (".wav", ".flac"):
+            found = _probe_wave(path)
+            if found is not None:
+                return found
+        with opened(path) as container:
+            stream = sound_track(container)
+            track = scan(container, stream)
+            if not len(track.stamps):
+                raise MediaError("no sound: the track holds 0 samples")
+            start, end = max(0.0, float(track.times.min())), float((track.times + track.durations).max())
+            if stated_seconds(container):
+                check_complete("s of sound", end - start, (stream.duration or 0) * track.unit)
+            check_complete("s of sound", max(track.reach, end), stated_seconds(container))
+        return cls(path, start, end, "av")
+
+    def read(self, windows: Sequence[Window], rate: int) -> list[np.ndarray | MediaError]:
+        """Mono float32 waveforms at `rate` Hz of windows (start, end in s), each cut to where the clip has sound.
+
+        Windows are read at the track's own rate with some room on both sides, mixed down by the mean of the channels, then
+        resampled by soxr: the same as `librosa.load`, and a window does not depend on which others are read with it.
+
+        A window without sound, or with damaged sound, gives the MediaError instead of raising it: the others are still good.
+        """
+        inside = [(max(start, self.start), min(end, self.end)) for start, end in windows]
+        good = [index for index, (start, end) in enumerate(inside) if end > start]
+        wide = [(max(inside[index][0] - EDGE, self.start), inside[index][1] + EDGE) for index in good]
+        pieces = _read_wave(self.path, wide) if self.library == "soundfile" else _read_av(self.path, wide)
+        results: list[np.ndarray | MediaError] = [
+            MediaError(f"no sound between {start:.2f} and {end:.2f} s (it lasts from {self.start:.2f} to {self.end:.2f} s)") for start, end in windows
+        ]
+        for index, piece in zip(good, pieces, strict=True):
+            results[index] = _resampled(piece, rate, inside[index])
+        return results
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Decoded samples [n] at `rate` Hz, the first one at `start` seconds."""
+
+    samples: np.ndarray
+    rate: int
+    start: float
+
+
+def _resampled(piece: _Piece, rate: int, window: Window) -> np.ndarray | MediaError:
+    import soxr
+
+    if not len(piece.samples):
+        return MediaError(f"damaged: no sound decodes between {window[0]:.2f} and {window[1]:.2f} s")
+    if not np.isfinite(piece.samples).all():
+        return MediaError("damaged: the sound holds values that are not numbers")
+    samples = piece.samples if piece.rate == rate else soxr.resample(piece.samples, piece.rate, rate, quality="HQ")
+    first = max(0, round((window[0] - piece.start) * rate))
+    kept = samples[first : first + max(1, round((window[1] - window[0]) * rate))]
+    return kept if len(kept) else MediaError(f"damaged: no sound decodes between {window[0]:.2f} and {window[1]:.2f} s")
+
+
+def _probe_wave(path: Path) -> Sound | None:
+    import soundfile
+
+    try:
+        info = soundfile.info(str(path), verbose=True)
+    except (soundfile.LibsndfileError, OSError):
+        return None  # PyAV knows more codecs, and words its refusals
+    if info.frames == 0:
+        raise MediaError("no sound: the track holds 0 samples")
+    stated = _stated_bytes(path)
+    if stated is not None:
+        check_complete("s of sound", info.duration, info.duration * stated / max(1, path.stat().st_size))
+    return Sound(path, 0.0, info.duration, "soundfile")
+
+
+def _stated_bytes(path: Path) -> int | None:
+    """The size that a RIFF header states; None where it says nothing (other formats, written through a pipe)."""
+    with open(path, "rb") as file:
+        head = file.read(8)
+    size = int.from_bytes(head[4:8], "little")
+    return size + 8 if head[:4] == b"RIFF" and 0 < size < 0x7FFFFFFF else None
+
+
+def _read_wave(path: Path, windows: Sequence[Window]) -> list[_Piece]:
+    import soundfile
+
+    pieces = []
+    try:
+        with soundfile.SoundFile(str(path)) as file:
+            for start, end in windows:
+                first = round(start * file.samplerate)
+                file.seek(first)
+                samples = file.read(round(end * file.samplerate) - first, dtype="float32", always_2d=True)
+                pieces.append(_Piece(samples.mean(axis=1), file.samplerate, first / file.samplerate))
+    except soundfile.LibsndfileError as error:
+        raise MediaError(f"damaged: {error.error_string}") from None
+    return pieces
+
+
+def _read_av(path: Path, windows: Sequence[Window]) -> list[_Piece]:
+    """Demux the whole track but decode only the packets that the windows need: no container's own seeking has to be trusted."""
+    spans = runs(windows, PREROLL)
+    decoded = _decode(path, spans)
+    pieces = []
+    for start, end in windows:
+        run = decoded[int(np.searchsorted(spans[:, 0], start, side="right")) - 1]
+        first = max(0, round((start - run.start) * run.rate))
+        last = max(first, round((end - run.start) * run.rate))
+        pieces.append(_Piece(run.samples[first:last], run.rate, run.start + first / run.rate))
+    return pieces
+
+
+def _decode(path: Path, spans: np.ndarray) -> list[_Piece]:
+    """The sound of each span [R, 2] (s)."""
+    import av
+
+    found: list[_Piece] = []
+    with opened(path) as container:
+        stream = sound_track(container)
+        zero, base = origin(container), float(stream.time_base or 1)
+        context = stream.codec_context
+        track = packets(container, stream)
+        packet = next(track, None)
+        for low, high in spans:
+            frames: list[AudioFrame] = []
+            while packet is not None:
+                if packet.pts is not None:
+                    time = packet.pts * base - zero
+                    if time > high:
+                        break
+                    if time + (packet.duration or 0) * base < low:
+                        packet = next(track, None)
+                        continue
+                try:
+                    frames += context.decode(packet)
+                except av.FFmpegError:
+                    pass  # one damaged packet: a hole, filled with silence below
+                packet = next(track, None)
+            try:
+                frames += context.decode(None)
+            except av.FFmpegError:
+                pass
+            context.flush_buffers()
+            found.append(_joined(frames, zero, high))
+    return found
+
+
+def _joined(frames: Sequence["AudioFrame"], zero: float, end: float) -> _Piece:
+    """Frames laid out by their time stamps; holes become silence."""
+    if not frames:
+        return _Piece(np.zeros(0, dtype=np.float32), 1, 0.0)
+    rate = frames[0].sample_rate
+    begin = next((frame.time - zero for frame in frames if frame.time is not None), 0.0)
+    parts: list[np.ndarray] = []
+    length = 0
+    for frame in frames:
+        if frame.sample_rate != rate:
+            raise MediaError(f"damaged: the sample rate changes inside the clip ({rate} to {frame.sample_rate} Hz)")
+        if frame.time is not None:
+            hole = round((min(frame.time - zero, end) - begin) * rate) - length
+            if hole > HOLE * rate:
+                parts.append(np.zeros(hole, dtype=np.float32))
+                length += hole
+        parts.append(_mono(frame))
+        length += len(parts[-1])
+    return _Piece(np.concatenate(parts), rate, begin)
+
+
+def _mono(frame: "AudioFrame") -> np.ndarray:
+    """One frame as float32 [n] in [-1, 1], the mean of its channels."""
+    values = frame.to_ndarray()
+    if not frame.format.is_planar:
+        values = values.reshape(-1, len(frame.layout.channels)).T
+    if values.dtype == np.uint8:
+        values = (values.astype(np.float32) - 128) / 128
+    elif values.dtype.kind == "i":
+        values = values.astype(np.float32) / np.float32(2 ** (8 * values.itemsize - 1))
+    return values.astype(np.float32, copy=False).mean(axis=0)

@@ -1,0 +1,43 @@
+"""Mean and standard deviation per channel over chosen rows of an array on disk, read in pieces."""
+
+from pathlib import Path
+
+import numpy as np
+
+# Bytes read at once. Fixed, because the grouping of a sum changes its last bits.
+PIECE = 8 << 20
+
+
+def channel_statistics(path: Path, rows: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and (population) standard deviation of each channel, in double precision.
+
+    Pieces are merged as in Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979),
+    always in the same order: same array, same bits. A channel without spread gets 1, so that dividing by it is safe.
+
+    Args:
+        path: a .npy array [N, C, ...] in C order.
+        rows: indices into it, ascending, at least one.
+    """
+    array = np.load(path, mmap_mode="r")
+    shape, dtype, offset = array.shape, array.dtype, array.offset
+    del array  # read instead of mapped: mapped pages count as the process's memory
+    row = int(np.prod(shape[1:], dtype=np.int64))
+    step = max(1, PIECE // (row * dtype.itemsize))
+    chosen = np.zeros(shape[0], dtype=bool)
+    chosen[rows] = True
+    count, mean, squares = 0, np.zeros(shape[1]), np.zeros(shape[1])
+    with open(path, "rb") as file:
+        for begin in range(0, shape[0], step):
+            mask = chosen[begin : begin + step]
+            if not mask.any():
+                continue
+            file.seek(offset + begin * row * dtype.itemsize)
+            piece = np.fromfile(file, dtype=dtype, count=len(mask) * row).reshape(len(mask), shape[1], -1)[mask].astype(np.float64)
+            size = piece.shape[0] * piece.shape[2]
+            centre = piece.mean(axis=(0, 2))
+            away = centre - mean
+            squares += np.square(piece - centre[:, None]).sum(axis=(0, 2)) + away**2 * (count * size / (count + size))
+            mean += away * (size / (count + size))
+            count += size
+    spread = np.sqrt(squares / count)
+    return mean.tolist(), np.where(spread > 0, spread, 1.0).tolist()

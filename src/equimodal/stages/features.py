@@ -1,0 +1,64 @@
+"""Stage features: the media of one modality to one array, with what was rejected and why."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from equimodal.errors import UserError
+from equimodal.features.extract import Failure, fill, kind_of
+from equimodal.features.statistics import channel_statistics
+from equimodal.layout import feature_paths, index_path
+from equimodal.settings import Params
+from equimodal.store import array_writer, file_sha256, read_json, write_json
+
+
+def run(params: Params, dataset: str, modality: str) -> None:
+    """Write data/D/features/m.npy (one row an index sample, in index order; zeros where rejected) and m.json.
+
+    Raises:
+        UserError: an unknown modality, an index that is missing, no readable training sample, a full disk, a worker that died.
+    """
+    settings = params.dataset(dataset).modalities.get(modality)
+    if settings is None:
+        raise UserError(f"unknown modality '{modality}'; {dataset} has: {', '.join(params.dataset(dataset).modalities)}")
+    index = read_json(index_path(dataset))
+    samples = index["samples"]
+    array_path, info_path = feature_paths(dataset, modality)
+    kind = kind_of(settings)
+    shape, dtype = kind.shape(settings), kind.dtype(settings)
+    # An old .json must never stand beside a new array.
+    info_path.unlink(missing_ok=True)
+    with array_writer(array_path, (len(samples), *shape), dtype) as array:
+        done = fill(array, samples, modality, Path(index["root"]), settings, params.runtime.workers)
+        mean, std = channel_statistics(Path(array.filename or ""), _training_rows(samples, done.failures, dataset, modality))
+    write_json(
+        info_path,
+        {
+            "modality": modality,
+            "kind": settings.kind,
+            "settings": settings.slice(),
+            "shape": list(shape),
+            "dtype": dtype,
+            "notes": kind.notes(settings),
+            "rows": len(samples),
+            "clips": done.clips,
+            "rejected": [{"row": failure.row, "id": failure.id, "reason": failure.reason} for failure in done.failures if not failure.missing],
+            "missing": [{"row": failure.row, "id": failure.id, "reason": failure.reason} for failure in done.failures if failure.missing],
+            "sha256": file_sha256(array_path),
+            "stats": {"mean": mean, "std": std},
+        },
+    )
+
+
+def _training_rows(samples: list[dict[str, Any]], failures: list[Failure], dataset: str, modality: str) -> np.ndarray:
+    """Rows that the statistics are made of: training samples with data."""
+    failed = {failure.row for failure in failures}
+    rows = [row for row, sample in enumerate(samples) if sample["split"] == "train" and row not in failed]
+    if not rows:
+        reason = f": {failures[0].id}: {failures[0].reason}" if failures else ""
+        raise UserError(
+            f"{dataset}: {modality} of no training sample could be read ({len(failures)} of {len(samples)} samples failed{reason}); "
+            f"check the files and datasets.{dataset}.modalities.{modality}"
+        )
+    return np.array(rows)

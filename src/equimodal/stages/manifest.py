@@ -1,0 +1,128 @@
+"""Stage manifest: the dataset as training sees it. Joins a dataset's features and leaves out what was rejected."""
+
+import sys
+from collections import Counter
+from typing import Any
+
+from equimodal.errors import UserError
+from equimodal.layout import feature_paths, index_path, manifest_path
+from equimodal.settings import Params
+from equimodal.settings.datasets import DatasetSettings
+from equimodal.store import digest, read_json, write_json
+
+SPLITS = ("train", "val", "test")
+# Reasons or classes quoted in a message.
+QUOTED = 3
+
+
+def run(params: Params, dataset: str) -> None:
+    """Write data/D/manifest.json.
+
+    Raises:
+        UserError: more than `max_rejected` samples rejected, a class absent from a split, fewer than two classes, features of another index.
+    """
+    settings = params.dataset(dataset)
+    index = read_json(index_path(dataset))
+    features = {modality: read_json(feature_paths(dataset, modality)[1]) for modality in settings.modalities}
+    samples = index["samples"]
+    for modality, feature in features.items():
+        if feature["rows"] != len(samples):
+            raise UserError(
+                f"{feature_paths(dataset, modality)[1]} has {feature['rows']} rows, {index_path(dataset)} {len(samples)} samples: build the features again"
+            )
+    rejected, zero_filled = reject(features, settings)
+    gone = {entry["id"] for entry in rejected}
+    rejected = [{"id": entry["id"], "modality": entry.get("modality"), "reason": entry["reason"]} for entry in index["rejected"]] + rejected
+    check_share(rejected, len(samples) + len({entry["id"] for entry in index["rejected"]}), dataset, settings.max_rejected)
+    rows = [row for row, sample in enumerate(samples) if sample["id"] not in gone]
+    kept = [samples[row] for row in rows]
+    check_classes(kept, index["classes"], dataset)
+    content = {
+        "dataset": dataset,
+        "source": index["source"],
+        "task": "classification",
+        "classes": index["classes"],
+        "split": {**index["split"], "counts": counts(kept, index["classes"])},
+        "modalities": {modality: entry(dataset, feature) for modality, feature in features.items()},
+        "rows": rows,
+        "ids": [sample["id"] for sample in kept],
+        "labels": [sample["label"] for sample in kept],
+        "splits": [sample["split"] for sample in kept],
+        "groups": [sample["group"] for sample in kept],
+        "rejected": rejected,
+        "zero_filled": {modality: len(ids - gone) for modality, ids in zero_filled.items()},
+    }
+    write_json(manifest_path(dataset), {**content, "digest": digest(content)})
+
+
+def entry(dataset: str, feature: dict[str, Any]) -> dict[str, Any]:
+    """What training needs to know of one modality's array."""
+    return {
+        "kind": feature["kind"],
+        "shape": feature["shape"],
+        "dtype": feature["dtype"],
+        "notes": feature["notes"],
+        "path": str(feature_paths(dataset, feature["modality"])[0]),
+        "sha256": feature["sha256"],
+        "mean": feature["stats"]["mean"],
+        "std": feature["stats"]["std"],
+        "settings": feature["settings"],
+    }
+
+
+def reject(features: dict[str, dict[str, Any]], settings: DatasetSettings) -> tuple[list[dict[str, Any]], dict[str, set[str]]]:
+    """Rejected samples in index order, each with its modality and reason, and the ids that `missing: zero` leaves at zero by modality.
+
+    A sample that lacks every modality is rejected in any case: nothing of it is left.
+    """
+    lacking = Counter(absent["id"] for feature in features.values() for absent in feature["missing"])
+    found: list[tuple[int, dict[str, Any]]] = []
+    zeros: dict[str, set[str]] = {}
+    for modality, feature in features.items():
+        fillable = {absent["id"] for absent in feature["missing"] if settings.missing == "zero" and lacking[absent["id"]] < len(features)}
+        zeros[modality] = fillable
+        failures = feature["rejected"] + [absent for absent in feature["missing"] if absent["id"] not in fillable]
+        found += [(failed["row"], {"id": failed["id"], "modality": modality, "reason": failed["reason"]}) for failed in failures]
+    return [entry for _, entry in sorted(found, key=lambda item: item[0])], zeros
+
+
+def check_share(rejected: list[dict[str, Any]], total: int, dataset: str, allowed: float) -> None:
+    """Refuse a dataset of which too much is unusable.
+
+    Raises:
+        UserError: count, share, first reasons, and the settings to change.
+    """
+    ids = {entry["id"] for entry in rejected}
+    if len(ids) <= allowed * total:
+        return
+    reasons = "; ".join(f"{entry['id']} ({entry['modality'] or 'index'}): {entry['reason']}" for entry in rejected[:QUOTED])
+    raise UserError(
+        f"{dataset}: {len(ids)} of {total} samples rejected ({len(ids) / total:.1%}, datasets.{dataset}.max_rejected = {allowed:g} allows {allowed:.1%}). "
+        f"First: {reasons}. Repair or remove these files, raise max_rejected, or set missing: zero where only a track is missing"
+    )
+
+
+def check_classes(samples: list[dict[str, Any]], classes: list[str], dataset: str) -> None:
+    """Refuse what cannot be learned or measured; warn of what validation cannot see (GRID's words have no "h" there).
+
+    Raises:
+        UserError: fewer than two classes, or a class without a sample in train or test.
+    """
+    if len(classes) < 2:
+        raise UserError(f"{dataset}: {len(classes)} class ({', '.join(classes)}); at least two are needed: check the label column")
+    found = counts(samples, classes)
+    for split in SPLITS:
+        absent = [name for name, count in found[split].items() if not count]
+        if not absent:
+            continue
+        what = f"{dataset}: the {split} split has no sample of {len(absent)} of {len(classes)} classes ({', '.join(absent[:QUOTED])})"
+        if split == "val" and len(absent) < len(classes):
+            print(f"warning: {what}: model selection does not see them", file=sys.stderr)
+            continue
+        raise UserError(f"{what}: change datasets.{dataset}.split, add samples, or take the class out")
+
+
+def counts(samples: list[dict[str, Any]], classes: list[str]) -> dict[str, dict[str, int]]:
+    """Samples of each class in each split."""
+    found = Counter((sample["split"], sample["label"]) for sample in samples)
+    return {split: {name: found[split, label] for label, name in enumerate(classes)} for split in SPLITS}
