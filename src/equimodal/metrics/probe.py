@@ -1,10 +1,14 @@
 """Linear probe: how well a linear classifier does on one modality's frozen features, whatever the fusion head makes of them."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
 ITERATIONS = 200
@@ -49,16 +53,23 @@ def fit_probe(train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], c
     return best[1]
 
 
+@torch.no_grad()
 def _solve(x: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
-    weight, bias = weight.clone().requires_grad_(), bias.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=ITERATIONS, tolerance_grad=TOLERANCE, tolerance_change=0, history_size=10, line_search_fn="strong_wolfe")
+    # scipy's L-BFGS: constructing any torch.optim optimizer imports torch's compiler, which takes longer than all the probes.
+    from scipy.optimize import minimize
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = functional.cross_entropy(functional.linear(x, weight, bias), labels) + penalty / 2 * weight.square().sum()
-        loss.backward()
-        return loss
+    classes, width = weight.shape
+    truth = functional.one_hot(labels, classes).double()
 
-    with torch.enable_grad():
-        optimizer.step(closure)
-    return weight.detach(), bias.detach()
+    def objective(flat: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> tuple[float, Any]:
+        w, b = torch.from_numpy(flat).split([classes * width, classes])
+        w = w.view(classes, width)
+        log_probability = functional.log_softmax(functional.linear(x, w, b), dim=1)
+        value = -(log_probability * truth).sum() / len(x) + penalty / 2 * w.square().sum()
+        error = (log_probability.exp() - truth) / len(x)
+        return float(value), torch.cat([(error.T @ x + penalty * w).flatten(), error.sum(0)]).numpy()
+
+    start = torch.cat([weight.flatten(), bias]).numpy()
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS, "gtol": TOLERANCE, "ftol": 0.0})
+    w, b = torch.from_numpy(found.x).split([classes * width, classes])
+    return w.view(classes, width), b

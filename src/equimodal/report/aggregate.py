@@ -1,0 +1,89 @@
+"""Evaluations of several seeds -> one result."""
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from equimodal.metrics.spread import interval95, sample_std
+from equimodal.report.result import Data, Estimate, Flops, Imbalance, Method, Parameters, Result, Selection, Selections, Spread, Validation
+from equimodal.report.rules import RULES, SAMPLE_NOTE
+from equimodal.store import digest
+
+
+def result(manifest: dict[str, Any], seeds: list[int], evaluations: list[dict[str, Any]]) -> Result:
+    """The result file's content.
+
+    Args:
+        manifest: data/D/manifest.json.
+        evaluations: evaluation.json of every seed, in the order of `seeds`; equal settings and data are the caller's to check.
+    """
+    first = evaluations[0]
+    settings = first["meta"]["settings"]
+    method = {key: value for key, value in settings["method"].items() if key not in ("name", "kind")}
+    imbalance = Imbalance(
+        gap={readout: spread(e["gap"][readout] for e in evaluations) if gap is not None else None for readout, gap in first["gap"].items()},
+        alpha=_by_depth([e["alpha"] for e in evaluations]) if first["alpha"] is not None else None,
+        s={name: _by_depth([e["s"][name] for e in evaluations]) for name in first["s"]},
+    )
+    return Result(
+        dataset=manifest["dataset"],
+        source=manifest["source"],
+        note=SAMPLE_NOTE if manifest["source"] == "sample" else None,
+        split=manifest["split"],
+        method=Method(name=settings["method"]["name"], kind=settings["method"]["kind"], settings=method),
+        settings=settings,
+        settings_digest=digest(settings),
+        seeds=seeds,
+        classes=first["classes"],
+        selection=Selections(**{rule: selection(rule, evaluations) for rule in RULES}),
+        imbalance=imbalance,
+        parameters=Parameters(**first["parameters"]),
+        flops=Flops(**first["flops"]),
+        data=_data(manifest, list(first["s"])),
+    )
+
+
+def selection(rule: str, evaluations: list[dict[str, Any]]) -> Selection:
+    """One rule's numbers over seeds."""
+    found = [e["selection"][rule] for e in evaluations]
+    tests = [f["test"] for f in found]
+    readouts = [{**t["modalities"], "probe": e["probe"]} if rule == "val" else t["modalities"] for t, e in zip(tests, evaluations, strict=True)]
+    classes = evaluations[0]["classes"]
+    size = range(len(classes))
+    return Selection(
+        label=RULES[rule],
+        epochs=[f["epoch"] for f in found],
+        accuracy=estimate([t["accuracy"] for t in tests]),
+        macro_f1=estimate([t["macro_f1"] for t in tests]),
+        modalities={readout: {name: spread(r[readout][name] for r in readouts) for name in by} for readout, by in readouts[0].items()},
+        recall={name: statistics.fmean(t["recall"][i] for t in tests) for i, name in enumerate(classes)},
+        confusion=[[sum(t["confusion"][i][j] for t in tests) for j in size] for i in size],
+        validation=Validation(accuracy=spread(f["val"]["accuracy"] for f in found), macro_f1=spread(f["val"]["macro_f1"] for f in found)),
+    )
+
+
+def spread(values: Any) -> Spread:
+    """Mean and sample standard deviation of an iterable."""
+    listed = [float(value) for value in values]
+    return Spread(mean=statistics.fmean(listed), std=sample_std(listed), per_seed=listed)
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """The same with the interval of the mean."""
+    return Estimate(**spread(values).model_dump(), interval95=interval95(values))
+
+
+def _by_depth(lines: list[list[float]]) -> list[Spread]:
+    return [spread(values) for values in zip(*lines, strict=True)]
+
+
+def _data(manifest: dict[str, Any], used: list[str]) -> Data:
+    counts = Counter(manifest["splits"])
+    return Data(
+        digest=manifest["digest"],
+        samples={split: counts[split] for split in ("train", "val", "test")},
+        modalities={name: manifest["modalities"][name]["kind"] for name in used},
+        rejected=len({entry["id"] for entry in manifest["rejected"]}),
+        zero_filled=manifest["zero_filled"],
+    )

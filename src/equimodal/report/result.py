@@ -1,0 +1,142 @@
+"""The result file results/D_M.json as a type: what the summary stage writes, and what tables, figures and the JSON schema read from."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from equimodal.errors import UserError
+from equimodal.store import read_json
+
+ByModality = dict[str, "Spread"]
+
+
+class Part(BaseModel):
+    """Closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class Spread(Part):
+    """A number over seeds."""
+
+    mean: float
+    std: float | None = Field(ge=0, description="sample standard deviation (n - 1); null for one seed")
+    per_seed: list[float] = Field(min_length=1, description="in the order of `seeds`")
+
+
+class Estimate(Spread):
+    """A number over seeds with the interval of its mean."""
+
+    interval95: tuple[float, float] | None = Field(description="Student's t, low and high; over seeds on this one split; null for one seed")
+
+
+class Validation(Part):
+    """The same weights on the validation split."""
+
+    accuracy: Spread
+    macro_f1: Spread
+
+
+class Selection(Part):
+    """What the weights of one selection rule reach on the test split."""
+
+    label: str = Field(description="the rule in words")
+    epochs: list[int] = Field(description="epoch (from 0) whose weights the rule chose, by seed")
+    accuracy: Estimate
+    macro_f1: Estimate
+    modalities: dict[str, ByModality] = Field(description="readout -> modality -> accuracy: split, zero-feature, and (rule val only) probe")
+    recall: dict[str, float] = Field(description="class -> share of its test samples found, mean over seeds")
+    confusion: list[list[int]] = Field(description="rows: true classes, columns: predicted ones, in the order of `classes`; summed over seeds")
+    validation: Validation
+
+
+class Selections(Part):
+    """By rule."""
+
+    val: Selection
+    last: Selection
+    test: Selection
+
+
+class Imbalance(Part):
+    """How unequal the modalities are, with the weights that validation chose, on the test split."""
+
+    gap: dict[str, Spread | None] = Field(description="readout -> highest minus lowest accuracy of a modality; null for one modality")
+    alpha: list[Spread] | None = Field(description="alpha_d of AIM's Eq. 14 for depths 1..D; null for one modality")
+    s: dict[str, list[Spread]] = Field(description="modality -> s_d of AIM's Eq. 9 for depths 1..D")
+    prototypes: Literal["class-mean"] = Field(
+        "class-mean", description="what s is measured against: mean pooled training outputs of each class, distances divided by their mean nearest gap"
+    )
+
+
+class Parameters(Part):
+    """Trained weights of the model as exported."""
+
+    total: int
+    encoders: dict[str, int] = Field(description="by modality")
+    fusion: int
+
+
+class Flops(Part):
+    """Floating-point operations a sample: convolutions and matrix products, two a multiply-add."""
+
+    inference: float = Field(description="forward")
+    training: float = Field(description="the method's own training step, forward and backward, mean over its cycle")
+    training_joint: float = Field(description="the same model trained jointly, forward and backward")
+
+
+class Method(Part):
+    """What was trained."""
+
+    name: str
+    kind: str = Field(description="the registered method that a variant is based on")
+    settings: dict[str, Any]
+
+
+class Data(Part):
+    """What it was trained and tested on."""
+
+    digest: str = Field(description="sha256 of the dataset's manifest: samples, labels, splits, arrays")
+    samples: dict[str, int] = Field(description="by split")
+    modalities: dict[str, str] = Field(description="modality -> kind of features")
+    rejected: int = Field(ge=0, description="clips left out because they could not be read")
+    zero_filled: dict[str, int] = Field(description="modality -> samples whose missing track is all zeros")
+
+
+class Result(Part):
+    """One method on one dataset over seeds; docs/results.md explains each field."""
+
+    dataset: str
+    source: str = Field(description="sample (generated), local or download")
+    note: str | None = Field(description="what a reader must know before quoting a number")
+    split: dict[str, Any] = Field(description="the rule that made training, validation and test")
+    method: Method
+    settings: dict[str, Any] = Field(description="resolved settings of model, training, method and runtime")
+    settings_digest: str = Field(description="sha256 of `settings`: equal digests were trained alike")
+    seeds: list[int] = Field(min_length=1)
+    classes: list[str]
+    selection: Selections
+    imbalance: Imbalance
+    parameters: Parameters
+    flops: Flops
+    data: Data
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and check a result file; a missing or foreign one is a UserError."""
+        try:
+            return cls.model_validate(read_json(path))
+        except ValidationError as error:
+            where = ".".join(str(part) for part in error.errors()[0]["loc"])
+            raise UserError(f"{path} is no result of this version ({where}: {error.errors()[0]['msg']}): delete it and build it again") from None
+
+    @property
+    def name(self) -> str:
+        """As in the file's name: cremad_aim."""
+        return f"{self.dataset}_{self.method.name}"
+
+    @property
+    def own_readout(self) -> str:
+        """The fusion head's own readout: split weights where it has them."""
+        return "split" if "split" in self.selection.val.modalities else "zero-feature"

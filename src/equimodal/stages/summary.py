@@ -1,0 +1,37 @@
+"""Stage summary: one method on one dataset over seeds, as results/D_M.json."""
+
+from typing import Any
+
+from equimodal import tracking
+from equimodal.errors import UserError
+from equimodal.layout import manifest_path, model_folder, result_path
+from equimodal.report.aggregate import result
+from equimodal.settings import Params
+from equimodal.store import digest, read_json, write_json
+
+
+def run(params: Params, dataset: str, method: str, seeds: list[int]) -> None:
+    """Summarise the seeds' evaluation.json; then publish the result to MLflow, which may fail without failing the stage.
+
+    Raises:
+        UserError: an evaluation is missing, or was made with other settings or data than the rest.
+    """
+    manifest = read_json(manifest_path(dataset))
+    evaluations = [read_json(model_folder(dataset, method, seed) / "evaluation.json") for seed in seeds]
+    check_alike(dataset, method, seeds, evaluations, manifest)
+    write_json(result_path(dataset, method), result(manifest, seeds, evaluations).model_dump(mode="json"))
+    tracking.publish(params, dataset, method)
+
+
+def check_alike(dataset: str, method: str, seeds: list[int], evaluations: list[dict[str, Any]], manifest: dict[str, Any]) -> None:
+    """Refuse to average what does not belong together."""
+    settings = digest(evaluations[0]["meta"]["settings"])
+    for seed, evaluation in zip(seeds, evaluations, strict=True):
+        path = model_folder(dataset, method, seed) / "evaluation.json"
+        meta = evaluation["meta"]
+        if meta["seed"] != seed or meta["method"] != method or meta["dataset"] != dataset:
+            raise UserError(f"{path} is of {meta['dataset']} {meta['method']}, seed {meta['seed']}: build it again (snakemake --cores 4 -- {path})")
+        if meta["data_digest"] != manifest["digest"]:
+            raise UserError(f"{path} was measured on other data than {manifest_path(dataset)} describes: build it again (snakemake --cores 4 -- {path})")
+        if digest(meta["settings"]) != settings:
+            raise UserError(f"{path} was trained with other settings than seed {seeds[0]}: build both again (snakemake --cores 4 -- {path})")
