@@ -87,7 +87,7 @@ def _fit_classifiers(modulator: Modulator, optimizer: torch.optim.Optimizer, str
         _step(optimizer, list(modulator.classifiers.parameters()))
         if step % max(1, steps // 20) == 0 or step == steps - 1:
             log["step"].append(step)
-            log["L"].append(float(loss))
+            log["L"].append(float(loss.detach()))
     return log
 
 

@@ -1,5 +1,6 @@
 """AIM for one's own model and training loop: any encoders given as lists of blocks, any head (docs/own_model.md)."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -118,7 +119,9 @@ class AIM(nn.Module):
         """Steps taken and the optimizers' states, for `state_dict`."""
         if self._stepper is None:
             return {"count": 0, "optimizers": {}}
-        return {"count": self._stepper.count, "optimizers": {name: optimizer.state_dict() for name, optimizer in self._stepper.optimizers.items()}}
+        # Copies: optimizers would go on writing into the tensors of a state that is kept in memory.
+        states = {name: copy.deepcopy(optimizer.state_dict()) for name, optimizer in self._stepper.optimizers.items()}
+        return {"count": self._stepper.count, "optimizers": states}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """What `get_extra_state` gave."""

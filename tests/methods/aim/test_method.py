@@ -1,0 +1,194 @@
+"""AIMMethod under a toy loop: every variant with two and three modalities, fits, state, identity 6."""
+
+import copy
+import math
+
+import pytest
+import torch
+
+from aim_toys import CLASSES, Loop, batches, build, make, quick, train, warm
+from equimodal.errors import UserError
+from equimodal.methods.aim.method import AIMMethod
+from equimodal.methods.base import Task
+from equimodal.methods.joint import Joint
+from equimodal.settings.methods import AIMSettings
+
+TWO, THREE = ("audio", "visual"), ("audio", "visual", "third")
+
+VARIANTS = {
+    "aim": {},
+    "no-pam": {"pam": False},
+    "no-dam": {"dam": False},
+    "label": {"scores": "label"},
+    "label-no-pam": {"scores": "label", "pam": False},
+    "aux-only": {"original_weight": 0.0},
+    "originals-only": {"aux_weight": 0.0},
+    "no-task-loss": {"task_loss": False},
+    "alternate": {"update": "alternate", "dap_steps": 3},
+    "dominant": {"aux_modalities": "dominant"},
+    "half": {"aux_fraction": 0.5},
+    "tau-auto": {"tau": "auto"},
+    "normalize": {"normalize": True, "tau": 0.2},
+    "whole-maps": {"pool": "none"},
+    "attached": {"detach_aux_inputs": False},
+    "literal-eq-8": {"pdm": {"detach": False, "relative": False}},
+    "noise-and-identity": {"dap": {"init": "normal", "decoder": "identity", "recon": "sum", "cls": "fused"}},
+    "lambda-0": {"lambda_mod": 0.0},
+}
+
+
+@pytest.fixture(scope="module")
+def warmed():
+    """Warm frameworks, made once."""
+    made = {}
+    for modalities in (TWO, THREE):
+        model = build(modalities)
+        warm(model, 15)
+        made[modalities] = model
+    return made
+
+
+def fitted(warmed, modalities=TWO, **changes):
+    changes = {**changes, "dap": {"steps": 8, **changes.get("dap", {})}, "pdm": {"steps": 3, **changes.get("pdm", {})}}
+    method = make(quick(**changes), modalities, copy.deepcopy(warmed[modalities]))
+    method.fit(batches(modalities))
+    return method
+
+
+@pytest.mark.parametrize(("variant", "modalities"), [*((name, THREE) for name in VARIANTS), *((name, TWO) for name in ("aim", "no-pam", "label", "alternate"))])
+def test_every_variant_trains_two_epochs(warmed, variant, modalities):
+    """Three modalities: convolutional blocks and transformer layers side by side."""
+    method = fitted(warmed, modalities, **VARIANTS[variant])
+    start = copy.deepcopy(method.state_dict())
+    method.load_fit(method.fit_state())
+    history = train(method, epochs=2, steps=2)
+    assert all(math.isfinite(value) for epoch in history for value in epoch.values())
+    assert all(bool(torch.isfinite(value).all()) for value in method.state_dict().values())
+    assert all(f"depth{d}/{m}/s" in history[-1] for d in range(1, method.modulator.depths + 1) for m in modalities)
+    assert not any("modulator" in name for name in method.model.state_dict())
+    moved = {name for name, value in method.state_dict().items() if not torch.equal(value, start[name])}
+    assert any(name.startswith("model.encoders") for name in moved)
+    assert not any("dap.mean_" in name or name.endswith(".gap") for name in moved)
+    if variant == "lambda-0":
+        assert not any("pdm" in name for name in moved)
+    if variant == "no-task-loss":
+        assert any("fusion" in name for name in moved)  # by L_cls of the riding prototypes
+
+
+def test_the_fit_leaves_the_framework_and_the_global_generator_alone(warmed):
+    method = make(quick(), TWO, copy.deepcopy(warmed[TWO]).train())
+    before = copy.deepcopy(method.model.state_dict())
+    modes = [module.training for module in method.model.modules()]
+    state = torch.get_rng_state()
+    log = method.fit(batches(TWO))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in method.model.state_dict().items())
+    assert [module.training for module in method.model.modules()] == modes
+    assert log["dap"]["accuracy"][-1] == 1
+    assert len(log["cosine"]["audio"]) == 4 and len(log["cosine"]["audio"][0]) == CLASSES
+    assert {"step", "depth4/audio/L_g", "depth4/audio/L_re"} <= set(log["pdm"])
+
+
+def test_the_fitted_pdm_separates_weak_from_good(warmed):
+    """Fig. 5a before modulation: s~ < s and s~ < s_g at the last depth."""
+    blocks = fitted(warmed, pdm={"steps": 30})
+    found = blocks.fit(batches(TWO))["blocks"]
+    for m in TWO:
+        assert found[f"depth4/{m}/s_aux"] < found[f"depth4/{m}/s"]
+        assert found[f"depth4/{m}/s_aux"] < found[f"depth4/{m}/s_good"]
+
+
+def test_a_failed_fit_is_a_user_error(warmed):
+    method = make(quick(dap={"required_accuracy": 1.0, "steps": 1, "init": "normal"}), TWO, copy.deepcopy(warmed[TWO]))
+    with pytest.raises(UserError, match=r"dap\.required_accuracy asks for 100 %"):
+        method.fit(batches(TWO))
+
+
+def test_a_fit_is_deterministic_and_its_state_is_exact(warmed):
+    a, b = fitted(warmed), fitted(warmed)
+    assert a.fit_state().keys() == b.fit_state().keys()
+    assert all(torch.equal(value, b.fit_state()[name]) for name, value in a.fit_state().items())
+    fresh = make(quick(), TWO, copy.deepcopy(warmed[TWO]))
+    fresh.load_fit(a.fit_state())
+    first, second = train(a), train(fresh)
+    assert first == second
+    assert all(torch.equal(value, fresh.state_dict()[name]) for name, value in a.state_dict().items())
+
+
+def test_a_state_of_other_settings_is_refused(warmed):
+    method = fitted(warmed)
+    for other in ({"pam": False}, {"pdm": {"latent": 8}}, {"dap": {"decoder": "identity"}}):
+        with pytest.raises(UserError, match="made with other settings"):
+            make(quick(**other)).load_fit(method.fit_state())
+
+
+@pytest.mark.parametrize("changes", [{"aux_fraction": 0.5}, {"update": "alternate", "dap_steps": 2}], ids=["joint", "alternate"])
+def test_resuming_is_bit_identical(warmed, changes):
+    whole = fitted(warmed, **changes)
+    state = whole.fit_state()
+    loop = Loop(whole)
+    train(whole, epochs=1, loop=loop)
+    saved = copy.deepcopy((whole.state_dict(), loop.optimizer.state_dict(), {n: o.state_dict() for n, o in whole.optimizers().items()}, whole.extra()))
+    expected = train(whole, epochs=1, first=1, loop=loop)
+
+    again = make(quick(**changes), TWO, copy.deepcopy(warmed[TWO]))
+    again.load_fit(state)
+    second = Loop(again)
+    again.load_state_dict(saved[0])
+    second.optimizer.load_state_dict(saved[1])
+    for name, value in saved[2].items():
+        again.optimizers()[name].load_state_dict(value)
+    again.load_extra(saved[3])
+    assert train(again, epochs=1, first=1, loop=second) == expected
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in whole.state_dict().items())
+
+
+def test_lambda_zero_alternate_is_joint_training_bit_for_bit(warmed):
+    """Identity 6 of aim.md."""
+    method = fitted(warmed, lambda_mod=0.0, update="alternate")
+    joint = Joint(copy.deepcopy(warmed[TWO]), AIMSettings(), Task(CLASSES, 4, 5, 0))
+    a, b = train(method, epochs=2), train(joint, epochs=2)
+    assert [epoch["loss"] for epoch in a] == [epoch["loss"] for epoch in b]
+    assert all(torch.equal(value, joint.model.state_dict()[name]) for name, value in method.model.state_dict().items())
+
+
+def test_the_pdm_learns_every_so_many_steps(warmed):
+    method = fitted(warmed, pdm={"every": 3})
+    loop, moved = Loop(method), []
+    for step in range(5):
+        before = method.modulator.pdm.of("audio", 0).parts[0].encode.detach().clone()
+        train(method, epochs=1, steps=1, first=step, loop=loop)
+        moved.append(not torch.equal(before, method.modulator.pdm.of("audio", 0).parts[0].encode))
+    assert moved == [True, False, False, True, False]
+
+
+def test_health_checks_warn_in_words(warmed):
+    method = make(quick(), TWO, copy.deepcopy(warmed[TWO]))
+    one = torch.tensor(1.0)
+    for saturated in (0.97, 0.97):
+        method._account(
+            {
+                "depth4/audio/s": 0.5 * one,
+                "depth4/audio/s_aux": 0.6 * one,
+                "depth4/audio/saturated_low": saturated * one,
+                "depth4/audio/saturated_high": 0 * one,
+                "depth1/audio/s": 0.5 * one,
+                "depth1/audio/s_aux": 0.1 * one,
+                "depth1/audio/saturated_low": 0 * one,
+                "depth1/audio/saturated_high": 0.9 * one,
+            }
+        )
+    saturation, inversion = method.warnings()
+    assert "95 %" in saturation and "depth4/audio" in saturation and "depth1" not in saturation
+    assert "depth4/audio" in inversion and "depth1" not in inversion
+
+
+def test_fits_are_shared_by_variants_that_need_the_same():
+    key = AIMMethod.fit_key
+    base = key(AIMSettings())
+    assert base == key(AIMSettings(dam=False, lambda_mod=3.0, original_weight=0.0, aux_fraction=0.5, update="alternate", pdm={"every": 8}))
+    assert base != key(AIMSettings(start_epoch=0)) and base != key(AIMSettings(dap={"steps": 7})) and base != key(AIMSettings(pdm={"latent": 64}))
+    assert "pdm" not in key(AIMSettings(pam=False))
+    label = key(AIMSettings(scores="label"))
+    assert "dap" not in label and label == key(AIMSettings(scores="label", tau=3.0, dap={"init": "normal"}))
+    assert label != key(AIMSettings(scores="label", dap={"steps": 7}))

@@ -1,0 +1,213 @@
+"""AIM's terms on a batch: what counts, what is a constant, what draws from where."""
+
+import copy
+import math
+
+import pytest
+import torch
+
+from aim_toys import CLASSES, Tokens, build, class_means, data, quick
+from equimodal.errors import UserError
+from equimodal.methods.aim import modulation
+from equimodal.methods.aim.modulator import Modulator
+from equimodal.models.framework import MultimodalModel
+from equimodal.models.fusion import Concat
+
+MODALITIES = ("audio", "visual")
+INPUTS, LABELS = data(MODALITIES, 8)
+
+
+def modulator(model=None, **settings):
+    model = build() if model is None else model
+    made = Modulator(model, quick(**settings), CLASSES, class_means(tuple(model.modalities)), 0)
+    generator = torch.Generator().manual_seed(0)
+    if made.pdm is not None:
+        for m in made.modalities:
+            for d in range(made.depths):
+                made.pdm.of(m, d).reset(made.block(m, d), 2.0, generator)
+    return made
+
+
+def terms(made, step=0, due=False):
+    return made(INPUTS, LABELS, step, due)
+
+
+def logged(made, step=0):
+    return {name: float(value.detach()) for name, value in terms(made, step).logs.items()}
+
+
+def test_riding_prototypes_count_in_nothing_but_their_own_terms():
+    made = modulator(pam=False)
+    found = terms(made)
+    assert found.logits.shape == (8, CLASSES) and found.features["audio"].shape == (8, 32)
+    both = made.model({name: torch.cat([INPUTS[name], made.dap.inputs[name]]) for name in MODALITIES})
+    torch.testing.assert_close(found.logits, both.logits[:8])
+    z, p = both.stages["visual"][2].pooled[:8], both.stages["visual"][2].pooled[8:]
+    expected = modulation.score(modulation.log_probabilities(z, p), LABELS)
+    assert float(found.logs["depth3/visual/s"]) == pytest.approx(float(expected.s), rel=1e-5)
+    assert float(found.logs["depth3/visual/L"]) == pytest.approx(float(expected.loss.detach()), rel=1e-5)
+
+
+def test_the_loss_is_lambda_l_mod_plus_eq_5():
+    made = modulator(lambda_mod=3.0)
+    logs = logged(made)
+    l_mod = 0.0
+    for d in range(1, 5):
+        pairs = [(m, suffix) for m in MODALITIES for suffix in ("", "_aux")]
+        depth = sum(logs[f"depth{d}/{m}/rho{suffix}"] * logs[f"depth{d}/{m}/L{suffix}"] for m, suffix in pairs)
+        assert sum(logs[f"depth{d}/{m}/rho{suffix}"] for m, suffix in pairs) == pytest.approx(1, abs=1e-5)
+        s = [logs[f"depth{d}/{m}/s"] for m in MODALITIES]
+        assert logs[f"depth{d}/alpha"] == pytest.approx(abs(s[0] - s[1]) / sum(s), abs=1e-5)
+        l_mod += logs[f"depth{d}/alpha"] * depth
+    assert float(terms(made).loss.detach()) == pytest.approx(3 * l_mod + logs["dap/L_cls"] + logs["dap/L_r"], rel=1e-4)
+
+
+def test_l_mod_reaches_encoders_and_prototypes_but_neither_head_nor_pdm():
+    made = modulator(dap={"cls_weight": 0.0, "recon_weight": 0.0})
+    terms(made).loss.backward()
+    model = made.model
+    assert all(parameter.grad is not None for name, parameter in model.named_parameters() if name.startswith("encoders"))
+    assert all(parameter.grad is None for parameter in model.fusion.parameters())
+    assert all(parameter.grad is not None for parameter in made.dap.inputs.values())
+    assert all(parameter.grad is None for parameter in made.pdm.parameters())
+
+
+def gradient_of_auxiliaries(detached):
+    """Which blocks of the audio encoder the auxiliary term of the last depth alone reaches."""
+    made = modulator(original_weight=0.0, detach_aux_inputs=detached, update="alternate")
+    outputs = made.model(INPUTS)
+    logs = {}
+    stage = made.stage(outputs, "audio", 3)
+    from equimodal.methods.aim.modulator import BlockPass
+    from equimodal.models.encoder import detach
+
+    seen = BlockPass(detach(stage.input) if detached else stage.input, made.prototypes_of(outputs, "audio", 3, 8), LABELS)
+    made.weak_score("audio", 3, seen, logs).loss.backward()
+    return [next(block.parameters()).grad is not None for block in made.encoder("audio").blocks]
+
+
+def test_auxiliary_inputs_are_constants_by_default():
+    assert gradient_of_auxiliaries(True) == [False, False, False, True]
+    assert gradient_of_auxiliaries(False) == [True, True, True, True]
+
+
+def test_batch_normalisation_is_updated_by_the_originals_pass_alone():
+    plain, with_auxiliaries = build(), build()
+    made = modulator(with_auxiliaries)
+    terms(made, due=True)
+    plain({name: torch.cat([INPUTS[name], made.dap.inputs[name]]) for name in MODALITIES})
+    buffers = dict(plain.named_buffers())
+    assert all(torch.equal(buffer, buffers[name]) for name, buffer in with_auxiliaries.named_buffers())
+
+
+def test_no_dam_and_no_pam():
+    logs = logged(modulator(dam=False, pam=False))
+    assert all(logs[f"depth{d}/alpha"] == 1 for d in range(1, 5))
+    assert not any("_aux" in name or "/w_" in name for name in logs)
+    assert logs["depth1/audio/rho"] + logs["depth1/visual/rho"] == pytest.approx(1, abs=1e-6)
+
+
+def test_auxiliary_only_drops_the_originals_terms():
+    both, aux = modulator(), modulator(original_weight=0.0)
+    logs = logged(both)
+    assert logged(aux)["depth4/audio/rho"] == pytest.approx(logs["depth4/audio/rho"])
+    difference = float(terms(both).loss.detach() - terms(aux).loss.detach())
+    originals = sum(logs[f"depth{d}/alpha"] * logs[f"depth{d}/{m}/rho"] * logs[f"depth{d}/{m}/L"] for d in range(1, 5) for m in MODALITIES)
+    assert difference == pytest.approx(originals, rel=1e-3)
+
+
+def test_the_dominant_reading_gives_auxiliaries_to_the_stronger_modality_of_a_depth():
+    logs = logged(modulator(aux_modalities="dominant"))
+    for d in range(1, 5):
+        strong, weak = sorted(MODALITIES, key=lambda m: -logs[f"depth{d}/{m}/s"])
+        assert f"depth{d}/{strong}/s_aux" in logs and f"depth{d}/{weak}/s_aux" not in logs
+        assert logs[f"depth{d}/{strong}/rho"] + logs[f"depth{d}/{weak}/rho"] + logs[f"depth{d}/{strong}/rho_aux"] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_part_of_the_batch_is_drawn_from_seed_and_step_alone():
+    made = modulator(aux_fraction=0.5)
+    rows = [made.part(8, step, torch.device("cpu")).tolist() for step in (0, 1, 0)]
+    assert rows[0] == rows[2] != rows[1] and len(set(rows[0])) == 4
+    state = torch.get_rng_state()
+    terms(made, due=True)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert len(made._passes["audio", 0].labels) == 4
+    seen = torch.cat([made.part(8, step, torch.device("cpu")) for step in range(200)])
+    assert torch.bincount(seen, minlength=8).float().std() < 20  # every sample about 100 times
+
+
+def test_what_eq_8_sees_is_constant_by_default():
+    made = modulator()
+    terms(made, due=True)
+    losses = list(made.decoupling_losses())
+    assert len(losses) == 8 and not made.waiting
+    loss, _, logs = losses[0]
+    assert {name.rpartition("/")[2] for name in logs} == {"L_g", "L_re", "s_good"}
+    gradients = torch.autograd.grad(loss, list(made.model.encoders.parameters()), allow_unused=True)
+    weights = {id(w) for m in MODALITIES for b in made.encoder(m).blocks for w in b.parameters() if w.dim() > 1}
+    assert all(g is None for g, p in zip(gradients, made.model.encoders.parameters(), strict=True) if id(p) in weights)
+    literal = modulator(pdm={"detach": False})
+    with_due, without = terms(literal, due=True), terms(literal)
+    assert float(with_due.loss.detach()) > float(without.loss.detach()) and not literal.waiting
+
+
+def test_tau_auto_measures_each_depth():
+    made = modulator(tau="auto")
+    made.measure_gaps()
+    p = made.prototypes_in_evaluation()["visual", 1]
+    assert float(made.gap[1, 1]) == pytest.approx(float(modulation.nearest_gap(p)))
+    made.gap.fill_(1.0)
+    assert logged(made)["depth4/audio/s"] == pytest.approx(logged(modulator(tau=1.0))["depth4/audio/s"], rel=1e-5)
+    made.gap.fill_(0.2)
+    assert logged(made)["depth4/audio/s"] == pytest.approx(logged(modulator(tau=0.2))["depth4/audio/s"], rel=1e-5)
+
+
+def test_whole_maps():
+    made = modulator(pool="none")
+    assert made.prototypes_in_evaluation()["visual", 0].shape == (CLASSES, 2 * 4 * 8 * 8)
+    assert torch.isfinite(terms(made, due=True).loss)
+    with pytest.raises(UserError, match="label classifies pooled outputs"):
+        modulator(pool="none", scores="label")
+
+
+def test_encoders_of_unequal_depth_are_aligned_by_relative_depth():
+    torch.manual_seed(0)
+    encoders = {"third": Tokens(depth=5), "other": Tokens(depth=2)}
+    model = MultimodalModel(encoders, Concat({"third": 8, "other": 8}, CLASSES))
+    means = class_means(("third",))["third"]
+    made = Modulator(model, quick(), CLASSES, {"third": means, "other": means}, 0)
+    assert made.levels == {"third": [2, 4], "other": [0, 1]}
+
+
+def test_alternate_prototypes_are_smoothed_constants():
+    made = modulator(update="alternate")
+    old, new = made.target_audio_2.clone(), made.prototypes_in_evaluation()["audio", 2]
+    torch.testing.assert_close(old, new)
+    with torch.no_grad():
+        made.dap.inputs["audio"] += 1.0
+    moved = made.prototypes_in_evaluation()["audio", 2]
+    made.refresh_targets(0.9)
+    torch.testing.assert_close(made.target_audio_2, 0.9 * old + 0.1 * moved)
+    terms(made).loss.backward()
+    assert made.dap.inputs["audio"].grad is None
+
+
+def test_three_modalities_and_sqrt_m_minus_1():
+    model = build(("audio", "visual", "third"))
+    made = Modulator(model, quick(pam=False), CLASSES, class_means(("audio", "visual", "third")), 0)
+    inputs, labels = data(("audio", "visual", "third"), 8)
+    logs = made(inputs, labels, 0).logs
+    assert made.depths == 3 and made.levels["audio"] == [1, 2, 3]
+    assert 0 <= float(logs["depth3/alpha"]) <= math.sqrt(2)
+    assert sum(float(logs[f"depth2/{m}/rho"]) for m in made.modalities) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_framework_is_no_part_of_the_modulators_state():
+    made = modulator()
+    assert not any(name.startswith(("model", "_model", "encoders")) for name in made.state_dict())
+    assert copy.deepcopy(made).dap is not made.dap
+
+
+def test_nothing_to_train_is_refused():
+    with pytest.raises(UserError, match="leave nothing to train"):
+        modulator(lambda_mod=0.0, task_loss=False, update="alternate")
