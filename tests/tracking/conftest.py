@@ -35,7 +35,10 @@ def _study(root: Path) -> None:
             folder = root / "models" / "toy" / method / str(seed)
             epochs = [{"epoch": e, "metrics": {"train/loss": 1 / (e + 1), "val/accuracy": 0.5 + e / 10, "none": None}} for e in range(2)]
             write_json(folder / "curves.json", {"meta": _meta(method, seed, "train"), "epochs": epochs, "selected": {"val": 1}})
-            write_json(folder / "evaluation.json", {"selection": {"val": {"accuracy": 0.6 + seed / 10, "confusion": [[1, 2], [3, 4]]}}})
+            write_json(
+                folder / "evaluation.json",
+                {"meta": _meta(method, seed, "evaluate"), "selection": {"val": {"test": {"accuracy": 0.6 + seed / 10, "confusion": [[1, 2], [3, 4]]}}}},
+            )
         result = {
             "dataset": "toy",
             "source": "sample",

@@ -122,7 +122,7 @@ def test_track_adds_what_was_not_live_and_doubles_nothing(
     assert all(runs[name].info.run_id == run_id for name, run_id in before.items())
     assert histories(study).items() >= live.items()
     parent = runs["toy_aim (sample)"]
-    assert parent.data.metrics == {"val/accuracy/mean": 0.65, "val/accuracy/std": 0.05} and parent.info.status == "FINISHED"
+    assert parent.data.metrics == {"selection.val/accuracy/mean": 0.65, "selection.val/accuracy/std": 0.05} and parent.info.status == "FINISHED"
     assert runs["toy_joint (sample)"].data.params.keys() == parent.data.params.keys()
     full = histories(study)
     track.run(params)
@@ -156,6 +156,6 @@ def test_other_numbers_under_the_same_key_take_the_runs_place(study: Path, param
         write_json(path, content)
     runs = runs_of(study)
     assert runs.keys() == names
-    assert histories(study)["toy_aim (sample)", "val/accuracy/mean"] == [(0, 0.75)]
+    assert histories(study)["toy_aim (sample)", "selection.val/accuracy/mean"] == [(0, 0.75)]
     children = [run for run in runs.values() if run.data.tags.get("mlflow.parentRunId") == runs["toy_aim (sample)"].info.run_id]
     assert len(children) == 6

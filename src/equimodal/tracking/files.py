@@ -15,7 +15,7 @@ from equimodal.tracking.info import RunInfo
 
 EPOCH_MS = 1000  # files hold no clock: an epoch counts one second, so that any two runs lie on one time axis
 SHARED = ("warmup", "prototypes")  # folders of stages that several methods start from; the files in them are named after their owner
-SKIPPED = frozenset({"meta", "settings", "seeds", "seed", "per_seed", "predictions", "classes"})
+NO_MEASURES = ("meta", "settings", "method", "split", "seeds", "data")
 
 
 @dataclass(frozen=True)
@@ -81,17 +81,9 @@ def _trained(path: Path, _: list[Record]) -> Record:
     return Record(_info(path, content.get("meta")), _epochs(content.get("epochs", [])), [(path, "")], _written(path))
 
 
-def _evaluated(path: Path, known: list[Record]) -> Record:
-    """Numbers of one trained model; they belong to the training in the same folder."""
+def _evaluated(path: Path, _: list[Record]) -> Record:
     content = _mapping(path)
-    train = next((record.info for record in known if record.artifacts[0][0].parent == path.parent), None)
-    if "meta" in content:
-        info = _info(path, content["meta"])
-    elif train is not None:
-        info = dataclasses.replace(train, key=f"{train.key}-evaluate")
-    else:
-        raise UserError(f"{path} has no `meta` and no curves.json beside it: run the train stage of this seed again")
-    return Record(dataclasses.replace(info, stage="evaluate"), [(0, leaves(content), EPOCH_MS)], [(path, "")], _written(path))
+    return Record(_info(path, content.get("meta")), [(0, leaves(content), EPOCH_MS)], [(path, "")], _written(path))
 
 
 def _fitted(path: Path, _: list[Record]) -> Record:
@@ -147,24 +139,41 @@ def _result(path: Path, dataset: str, method: str, children: list[Record]) -> Re
     content = _mapping(path)
     trained = next((child.info for child in children if child.info.stage == "train"), None)
     if trained is None:  # weights and curves may have been deleted: the result still counts
-        trained = RunInfo(dataset, method, "train", "", str(content.get("source", "unknown")))
+        settings, data = content.get("settings", {}), content.get("data", {})
+        trained = RunInfo(dataset, method, "train", "", str(content.get("source", "unknown")), None, data.get("digest"), None, settings)
     figures = sorted((path.parent / "figures" / path.stem).glob("*"))
     artifacts = [(path, "")] + [(figure, "figures") for figure in figures if figure.suffix in (".svg", ".png")]
     info = _without_seed(trained.parent())
     return Record(info, [(0, leaves(content), EPOCH_MS)], artifacts, max(_written(file) for file, _ in artifacts))
 
 
-def leaves(value: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Numbers in nested mappings, named by their path: selection.val.accuracy.mean is val/accuracy/mean. Lists are left out."""
+def leaves(content: Mapping[str, Any]) -> dict[str, float]:
+    """Numbers of an evaluation or result file, named by their path: selection.val/accuracy/mean, imbalance/alpha/depth4/mean.
+
+    The rule stays in the name, because the accuracy of what validation chose is not `val/accuracy`. Lists over seeds and matrices are left out.
+    """
+    measured = {key: below for key, below in content.items() if key not in NO_MEASURES and key != "selection"}
+    rules = content.get("selection", {})
+    return _leaves(measured, "") | {name: value for rule, below in rules.items() for name, value in _leaves(below, f"selection.{rule}/").items()}
+
+
+def _leaves(value: Mapping[str, Any], prefix: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for key, below in value.items():
-        if key in SKIPPED:
-            continue
         if isinstance(below, Mapping):
-            found |= leaves(below, prefix if key == "selection" else f"{prefix}{key}/")
+            found |= _leaves({name: _by_depth(item) for name, item in below.items()} if key == "s" else below, f"{prefix}{key}/")
+        elif isinstance(below, list) and key == "alpha":
+            found |= _leaves(_by_depth(below), f"{prefix}{key}/")
+        elif isinstance(below, list) and key == "interval95":
+            found |= _leaves({"low": below[0], "high": below[1]}, f"{prefix}{key}/")
         elif _is_number(below):
             found[f"{prefix}{key}"] = float(below)
     return found
+
+
+def _by_depth(values: list[Any]) -> dict[str, Any]:
+    """Depths count from 1, as in the paper."""
+    return {f"depth{depth}": value for depth, value in enumerate(values, 1)}
 
 
 def _is_number(value: Any) -> bool:
