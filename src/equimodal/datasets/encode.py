@@ -26,13 +26,18 @@ def write_clip(path: Path, frames: np.ndarray, fps: Fraction, sound: np.ndarray,
         codecs: FFmpeg's names of the video and the audio encoder, as ("flv", "libmp3lame").
     """
     import av
+    from av.audio.stream import AudioStream
+    from av.video.stream import VideoStream
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    # compression_level 9 is lame's fastest.
     # bitexact: no encoder version and no time of writing in the file. One thread: slices do not depend on the machine.
     with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
         video = container.add_stream(codecs[0], rate=fps, options={"flags": "+bitexact", "threads": "1", "qscale": "3", "g": "15"})
+        assert isinstance(video, VideoStream)
         video.width, video.height, video.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
-        audio = container.add_stream(codecs[1], rate=rate, layout="mono", options={"flags": "+bitexact", "b": "64000"})
+        audio = container.add_stream(codecs[1], rate=rate, layout="mono", options={"flags": "+bitexact", "b": "32000", "compression_level": "9"})
+        assert isinstance(audio, AudioStream)
         for picture in frames:
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(video.encode())

@@ -24,13 +24,13 @@ class Manner:
 
 MANNERS = {
     "NEU": Manner(0.00, -0.10, 0.00, 0.00, 4.0, 0.50, -7.0, 1.00, 0.05),
-    "HAP": Manner(0.25, 0.25, 0.40, 0.00, 5.0, 0.40, -5.5, 1.12, 0.06),
-    "SAD": Manner(-0.20, -0.40, 0.00, 0.02, 2.6, 0.60, -10.0, 0.94, 0.12),
-    "FEA": Manner(0.30, 0.15, -0.10, 0.07, 6.0, 0.45, -6.5, 1.05, 0.14),
-    "DIS": Manner(-0.10, -0.15, 0.35, 0.00, 3.2, 0.70, -8.0, 0.88, 0.10),
-    "ANG": Manner(0.15, -0.45, -0.15, 0.00, 5.4, 0.20, -3.5, 1.06, 0.05),
+    "HAP": Manner(0.35, 0.40, 0.50, 0.00, 5.0, 0.40, -5.0, 1.15, 0.05),
+    "SAD": Manner(-0.30, -0.50, 0.00, 0.02, 2.2, 0.60, -12.0, 0.92, 0.15),
+    "FEA": Manner(0.40, 0.20, -0.10, 0.10, 6.5, 0.45, -6.5, 1.05, 0.22),
+    "DIS": Manner(-0.20, -0.20, 0.50, 0.00, 3.0, 0.75, -9.0, 0.85, 0.10),
+    "ANG": Manner(0.15, -0.65, -0.20, 0.00, 5.6, 0.15, -2.0, 1.08, 0.04),
 }
-HARMONICS = 24
+HARMONICS = 16
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def draw_voice(generator: np.random.Generator) -> Voice:
 
 
 # How far actors (first) and single clips (second) stray from a manner's numbers: the nuisance that a model has to see through.
-_STRAY = np.array([0.12, 0.10, 0.08, 0.006, 0.45, 0.06, 0.9, 0.03, 0.03])
+_STRAY = np.array([0.07, 0.06, 0.05, 0.004, 0.25, 0.04, 0.5, 0.02, 0.02])
 
 
 def speak(voice: Voice, emotion: str, strength: float, seconds: float, snr_db: float, generator: np.random.Generator) -> np.ndarray:
@@ -96,7 +96,7 @@ def speak(voice: Voice, emotion: str, strength: float, seconds: float, snr_db: f
     sound += max(manner.breath, 0.0) * rhythm * generator.standard_normal(samples)
     sound /= np.sqrt(np.mean(sound**2)) + 1e-9
     sound += 10.0 ** (-snr_db / 20.0) * generator.standard_normal(samples)
-    loudness = 0.08 * 10.0 ** (generator.uniform(-4.0, 4.0) / 20.0)
+    loudness = 0.08 * 10.0 ** (generator.uniform(-3.0, 3.0) / 20.0)
     return np.clip(loudness * sound / (np.sqrt(np.mean(sound**2)) + 1e-9), -1.0, 1.0)
 
 

@@ -1,0 +1,111 @@
+"""What a dataset has to know: how its raw files get here, and how they become a list of samples."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from equimodal.errors import UserError
+from equimodal.settings.datasets import DatasetSettings
+
+
+@dataclass(frozen=True)
+class FileFact:
+    """What is known about a raw file: its size, and its sha256 (hex) unless that was not worth the reading."""
+
+    bytes: int
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample before it has a split.
+
+    `paths` maps each modality to its file, relative to the dataset's root; None where a file is known to be absent.
+    `start` and `end` are seconds within the clip, None for the whole of it. `split` is what the raw data says, if anything.
+    """
+
+    id: str
+    label: str
+    paths: Mapping[str, str | None]
+    group: str | None = None
+    split: str | None = None
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The samples of a dataset, its class names in label order, and samples already known to be unusable (id -> reason)."""
+
+    classes: tuple[str, ...]
+    samples: list[Sample]
+    lists: Mapping[str, frozenset[str]] | None = field(default=None)  # rule ogm: "train", "test" -> ids
+
+
+class DatasetKind(ABC):
+    """One kind of dataset. A new one is a subclass in a file of its own, its settings model, and a line in `registry`.
+
+    Paths are relative to the current directory, which is the project's root.
+    """
+
+    has_audio: ClassVar[tuple[str, ...]] = ("spectrogram",)
+
+    def __init__(self, name: str, settings: DatasetSettings, workers: int = 1) -> None:
+        self.name = name
+        self.settings: Any = settings
+        self.workers = workers
+
+    @property
+    def produced(self) -> Path:
+        """Folder that the raw stage owns and replaces: the manifest, and generated media."""
+        return Path("data") / self.name / "raw"
+
+    @property
+    @abstractmethod
+    def root(self) -> str:
+        """Folder that the paths of files are relative to, as written in params.yaml."""
+
+    @abstractmethod
+    def acquire(self, scratch: Path) -> dict[str, FileFact]:
+        """Generate, check or fetch the raw files: relative path -> what is known of it.
+
+        Args:
+            scratch: an empty folder that becomes `produced`; only generated media are written there.
+
+        Raises:
+            UserError: what is missing, where to get it, how many GB, which setting to change.
+        """
+
+    @abstractmethod
+    def listing(self, files: Mapping[str, FileFact]) -> Listing:
+        """Samples made of the files of the raw manifest.
+
+        Raises:
+            UserError: what makes a list impossible, and what to do.
+        """
+
+    def expected(self, files: Mapping[str, FileFact]) -> Mapping[str, FileFact]:
+        """What `equimodal verify` compares the files with; the raw manifest itself where nothing better is published."""
+        return files
+
+    def key(self, setting: str) -> str:
+        """Full name of one of this dataset's settings, for messages."""
+        return f"datasets.{self.name}.{setting}"
+
+
+def shown(names: list[str], most: int = 5) -> str:
+    """The first few of many names, for one line of a message."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def size_of(path: Path, where: str) -> int:
+    """Size of a file in bytes; a UserError that ends in `where` if it cannot be told."""
+    try:
+        if not path.is_file():
+            raise UserError(f"{path} {'is a folder, not a file' if path.is_dir() else 'does not exist'}: {where}")
+        with open(path, "rb"):
+            return path.stat().st_size
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): {where}") from None

@@ -1,0 +1,47 @@
+"""A cheap look into a media container: which tracks it has, how long it is. Nothing is decoded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """What a container says about itself; `error` is why it cannot be read, or None."""
+
+    audio: bool = False
+    video: bool = False
+    seconds: float | None = None
+    error: str | None = None
+
+
+def probe(path: str) -> Tracks:
+    """Open a container and read its headers; never raises for a broken file.
+
+    Args:
+        path: file to look at.
+    """
+    import av
+    from av import logging
+
+    if not Path(path).is_file():
+        return Tracks(error="no such file")
+    if Path(path).stat().st_size == 0:
+        return Tracks(error="empty file")
+    logging.set_level(logging.PANIC)
+    try:
+        # file: keeps FFmpeg from reading a name such as "-x.mp4" or "concat:..." as anything but a file's.
+        with av.open(f"file:{path}", metadata_errors="ignore") as container:
+            audio = any(stream.codec_context is not None for stream in container.streams.audio)
+            video = any(stream.codec_context is not None for stream in container.streams.video)
+            seconds = container.duration / av.time_base if container.duration else None
+    except (av.FFmpegError, OSError, ValueError) as error:
+        return Tracks(error=f"not a readable media file ({_first_line(error)})")
+    if not audio and not video:
+        return Tracks(error="no audio or video track inside")
+    return Tracks(audio, video, seconds)
+
+
+def _first_line(error: Exception) -> str:
+    """FFmpeg's own words, without the path (which may be absolute) and without numbers of this machine."""
+    text = getattr(error, "strerror", None) or str(error)
+    return (text.splitlines() or [type(error).__name__])[0]

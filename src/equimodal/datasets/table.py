@@ -1,0 +1,181 @@
+"""Your own data: a CSV with one row a sample; any container that FFmpeg reads."""
+
+import csv
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import ClassVar
+
+from equimodal.datasets.base import DatasetKind, FileFact, Listing, Sample, shown, size_of
+from equimodal.errors import UserError
+from equimodal.settings.datasets import TableSettings
+
+SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test", "testing": "test"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table; `line` is its line in the file, for messages."""
+
+    line: int
+    path: str
+    label: str
+    split: str | None
+    group: str | None
+    start: float | None
+    end: float | None
+
+
+class Table(DatasetKind):
+    """Every modality is read from the same file, or from the row's part of it."""
+
+    settings: TableSettings
+    optional: ClassVar[tuple[str, ...]] = ("split", "group", "start", "end")
+
+    @property
+    def root(self) -> str:
+        """The setting `root`."""
+        return self.settings.root
+
+    @property
+    def table(self) -> Path:
+        """The CSV file."""
+        return Path(self.settings.root) / self.settings.table
+
+    def acquire(self, scratch: Path) -> dict[str, FileFact]:
+        """Sizes of the files the table names, and the table's own checksum."""
+        from equimodal.store import file_sha256
+
+        rows = self.rows()
+        first = {row.path: row for row in reversed(rows)}
+        facts = {}
+        for path, row in first.items():
+            facts[path] = FileFact(size_of(Path(self.root) / path, f"mend {self.table}, line {row.line}, or {self.key('root')} = {self.root}"))
+        facts[self.settings.table] = FileFact(self.table.stat().st_size, file_sha256(self.table))
+        return facts
+
+    def listing(self, files: Mapping[str, FileFact]) -> Listing:
+        """One sample a row; class names in alphabetical order, or by value where all are whole numbers."""
+        rows = self.rows()
+        unknown = [row for row in rows if row.path not in files]
+        if unknown:
+            raise UserError(f"{self.table}, line {unknown[0].line}: {unknown[0].path} is not in the raw manifest: the table has changed, run raw again")
+        labels = {row.label for row in rows}
+        if len(labels) < 2:
+            raise UserError(f"{self.table} has one class only ('{labels.pop()}' in column '{self.settings.columns.label}'): check {self.key('columns.label')}")
+        if self.settings.split.rule == "stratified" and self.settings.columns.group is not None:
+            raise UserError(f"{self.key('split.rule')} = stratified would put a group of '{self.settings.columns.group}' on two sides: use rule actor")
+        names = _ids(rows)
+        samples = [
+            Sample(name, row.label, dict.fromkeys(self.settings.modalities, row.path), row.group, row.split, row.start, row.end)
+            for name, row in zip(names, rows, strict=True)
+        ]
+        whole = all(label.lstrip("-").isdigit() for label in labels)
+        return Listing(tuple(sorted(labels, key=(lambda label: (int(label), label)) if whole else None)), samples)
+
+    def rows(self) -> list[Row]:
+        """Read and check the table.
+
+        Raises:
+            UserError: no such file, not a CSV, a missing column (the columns there are), a bad number, an end before its start, an unknown
+                split, a path outside root, the same sample twice; with the line.
+        """
+        try:
+            with open(self.table, encoding="utf-8-sig", newline="") as file:
+                reader = csv.DictReader(file, skipinitialspace=True)
+                present = [name for name in reader.fieldnames or () if name]
+                self._check_columns(present)
+                rows = [self._row(reader.line_num, raw) for raw in reader]
+        except FileNotFoundError:
+            raise UserError(f"{self.table} does not exist: set {self.key('root')} and {self.key('table')} to your CSV") from None
+        except OSError as error:
+            raise UserError(f"{self.table} cannot be read ({error.strerror}): check {self.key('root')} and {self.key('table')}") from None
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"{self.table} is not a UTF-8 CSV file ({error}): save it as CSV, UTF-8, comma-separated") from None
+        if not rows:
+            raise UserError(f"{self.table} has no rows below its header: one row a sample is needed")
+        seen: dict[tuple[str, float | None, float | None], Row] = {}
+        for row in rows:
+            other = seen.setdefault((row.path, row.start, row.end), row)
+            if other is not row:
+                differ = "" if row.label == other.label else f", with labels '{other.label}' and '{row.label}'"
+                raise UserError(f"{self.table}: lines {other.line} and {row.line} are the same sample ({row.path}{differ}): remove one, or add start and end")
+        return rows
+
+    def _check_columns(self, present: list[str]) -> None:
+        """Every column that params.yaml names must be there, once."""
+        columns = self.settings.columns
+        for role in ("path", "label", *self.optional):
+            name = getattr(columns, role)
+            if name is not None and name not in present:
+                raise UserError(f"{self.table} has no column '{name}' ({self.key('columns.' + role)}); it has: {', '.join(present) or 'none'}")
+        if self.settings.split.rule == "column" and columns.split is None:
+            raise UserError(f"{self.key('split.rule')} = column needs {self.key('columns.split')}; {self.table} has: {', '.join(present)}")
+        twice = [name for name, number in Counter(present).items() if number > 1]
+        if twice:
+            raise UserError(f"{self.table} has two columns named {shown(twice)}: rename one")
+
+    def _row(self, line: int, raw: Mapping[str, str | None]) -> Row:
+        """One checked row."""
+        columns = self.settings.columns
+        where = f"{self.table}, line {line}"
+        values = {role: ((raw.get(name) or "").strip() if (name := getattr(columns, role)) else "") for role in ("path", "label", *self.optional)}
+        for role in ("path", "label"):
+            if not values[role]:
+                raise UserError(f"{where}: column '{getattr(columns, role)}' is empty: every row needs a {role}")
+        split = None
+        if columns.split is not None and self.settings.split.rule == "column":
+            split = SPLIT_WORDS.get(values["split"].lower())
+            if split is None:
+                raise UserError(f"{where}: unknown split '{values['split']}' in column '{columns.split}': use train, val or test")
+        if columns.group is not None and not values["group"]:
+            raise UserError(f"{where}: column '{columns.group}' is empty: every row needs a group, or leave out columns.group")
+        start, end = (_seconds(values[role], where, getattr(columns, role)) for role in ("start", "end"))
+        if end is not None and end <= (start or 0.0):
+            raise UserError(f"{where}: end {end:g} s is not after start {start or 0.0:g} s: mend columns '{columns.start}' and '{columns.end}'")
+        return Row(line, self._path(values["path"], where), values["label"], split, values["group"] or None, start, end)
+
+    def _path(self, written: str, where: str) -> str:
+        """A path relative to root, normalised; absolute ones are the user's own choice and stay."""
+        if "\0" in written:
+            raise UserError(f"{where}: the path holds a NUL character")
+        path = Path(os.path.normpath(written))  # not resolve(): links inside root may lead elsewhere, that is the user's own arrangement
+        if not path.is_absolute() and path.parts[:1] == ("..",):
+            raise UserError(f"{where}: '{written}' leaves the folder {self.root}: write an absolute path, or set {self.key('root')} higher up")
+        return path.as_posix()
+
+
+def _seconds(text: str, where: str, column: str | None) -> float | None:
+    """A time in seconds, None for an empty cell."""
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value < 0:
+        raise UserError(f"{where}: '{text}' in column '{column}' is not a time in seconds (0 or more)")
+    return value
+
+
+def _ids(rows: list[Row]) -> list[str]:
+    """Short unique names: the file's stem (as much of its path as needed), with the times where a clip holds several samples."""
+    paths = sorted({row.path for row in rows})
+    for shorten in (lambda path: PurePath(path).stem, lambda path: PurePath(path).with_suffix("").as_posix(), lambda path: path):
+        short = {path: shorten(path) for path in paths}
+        if len(set(short.values())) == len(paths):
+            break
+    uses = Counter(row.path for row in rows)
+    starts = Counter((row.path, row.start) for row in rows)
+    names = []
+    for row in rows:
+        name = short[row.path]
+        if uses[row.path] > 1:
+            name += f"@{(row.start or 0.0):g}" + (f"-{row.end:g}" if starts[row.path, row.start] > 1 and row.end is not None else "")
+        names.append(name)
+    if len(set(names)) < len(names):  # times closer than %g tells apart, or a stem that looks like another's segment
+        names = [f"{row.path}@{row.start!r}-{row.end!r}" for row in rows]
+    return names

@@ -1,0 +1,121 @@
+"""Stage index: raw files -> data/D/index.json, the list of samples with label, group, split and files, and what was rejected and why."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from equimodal.datasets.base import FileFact, Sample
+from equimodal.datasets.probe import Tracks, probe
+from equimodal.datasets.registry import dataset_kind
+from equimodal.datasets.splits import assign, counts
+from equimodal.errors import UserError
+from equimodal.features import pool, progress
+from equimodal.layout import index_path
+from equimodal.settings import Params
+from equimodal.settings.datasets import DatasetSettings
+from equimodal.stages.raw import manifest_path
+from equimodal.store import read_json, write_json
+
+
+def run(params: Params, dataset: str) -> None:
+    """Write data/D/index.json from data/D/raw/manifest.json and a look into each container.
+
+    Raises:
+        UserError: a list that cannot be made, too many rejected, a class absent from a split.
+    """
+    kind = dataset_kind(params, dataset)
+    files = read_files(dataset)
+    listing = kind.listing(files)
+    split = assign(listing, kind.settings.split, dataset)  # before anything is rejected: one broken clip must not move the others
+    tracks = look(kind.root, listing.samples, params.runtime.workers, dataset)
+    samples, rejected = [], []
+    for sample in sorted(listing.samples, key=lambda sample: sample.id):
+        reasons = unusable(sample, tracks, kind.settings)
+        rejected += reasons
+        if not reasons:
+            samples.append(_entry(sample, listing.classes.index(sample.label), split[sample.id]))
+    check_rejected(rejected, len(listing.samples), kind.settings.max_rejected, dataset)
+    own_validation = any(sample.split == "val" for sample in listing.samples)
+    table = counts(listing.classes, [entry["label"] for entry in samples], [entry["split"] for entry in samples], dataset, own_validation)
+    content = {
+        "dataset": dataset,
+        "kind": kind.settings.kind,
+        "source": kind.settings.source,
+        "root": kind.root,
+        "classes": list(listing.classes),
+        "split": {**kind.settings.split.slice(), "counts": table},
+        "samples": samples,
+        "rejected": rejected,
+    }
+    write_json(index_path(dataset), content)
+
+
+def read_files(dataset: str) -> dict[str, FileFact]:
+    """The raw manifest's files."""
+    return {path: FileFact(fact["bytes"], fact["sha256"]) for path, fact in read_json(manifest_path(dataset))["files"].items()}
+
+
+def look(root: str, samples: list[Sample], workers: int, dataset: str) -> dict[str, Tracks]:
+    """Relative path -> its tracks; each file is opened once, whatever the number of samples in it."""
+    paths = sorted({path for sample in samples for path in sample.paths.values() if path is not None})
+    results = pool.run(_look, [(root, path) for path in paths], workers, lambda job: job[1], (__name__, "av"))
+    return dict(progress.shown(results, len(paths), f"{dataset}: looking into files", "files"))
+
+
+def _look(job: tuple[str, str]) -> tuple[str, Tracks]:
+    root, path = job
+    return path, probe(str(Path(root) / path))
+
+
+def unusable(sample: Sample, tracks: Mapping[str, Tracks], settings: DatasetSettings) -> list[dict[str, Any]]:
+    """Why a sample cannot be used, one entry a reason; empty if it can.
+
+    With `missing: zero` a sample without sound or without picture is kept as long as another modality is there.
+    """
+    absent, broken = [], []
+    for modality, path in sample.paths.items():
+        found = tracks[path] if path is not None else Tracks(error="no such file")
+        sound = settings.modalities[modality].kind == "spectrogram"
+        entry = {"id": sample.id, "path": path, "modality": modality}
+        if path is None:
+            absent.append({**entry, "reason": f"no {'sound' if sound else 'picture'} file"})
+        elif found.error is not None:
+            broken.append({**entry, "reason": found.error})
+        elif not (found.audio if sound else found.video):
+            absent.append({**entry, "reason": f"no {'audio' if sound else 'video'} track"})
+        elif sample.start is not None and found.seconds is not None and sample.start >= found.seconds:
+            broken.append({**entry, "reason": f"starts at {sample.start:g} s, but the clip has {found.seconds:g} s"})
+    if broken:
+        return broken
+    if settings.missing == "zero" and len(absent) < len(sample.paths):
+        return []
+    return absent
+
+
+def check_rejected(rejected: list[dict[str, Any]], total: int, limit: float, dataset: str) -> None:
+    """Stop when more than a share `limit` of `total` samples is rejected; the reasons go to stderr."""
+    ids = {entry["id"] for entry in rejected}
+    for entry in rejected[:20]:
+        print(f"{dataset}: rejected {entry['id']}: {entry['path'] or entry['modality']}: {entry['reason']}", file=sys.stderr)
+    if len(rejected) > 20:
+        print(f"{dataset}: ... and {len(rejected) - 20} more", file=sys.stderr)
+    if len(ids) > limit * total:
+        first = rejected[0]
+        raise UserError(
+            f"{dataset}: {len(ids)} of {total} samples are rejected, more than datasets.{dataset}.max_rejected = {limit:g}"
+            f" (first: {first['id']}: {first['reason']}): mend the files, raise max_rejected, or set missing: zero for absent tracks"
+        )
+
+
+def _entry(sample: Sample, label: int, split: str) -> dict[str, Any]:
+    """One sample as index.json has it."""
+    return {
+        "id": sample.id,
+        "label": label,
+        "group": sample.group,
+        "split": split,
+        "start": sample.start,
+        "end": sample.end,
+        "paths": dict(sample.paths),
+    }
