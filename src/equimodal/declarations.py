@@ -7,6 +7,7 @@ part of params.yaml changes a result, and what differs from dataset to dataset o
 from typing import Any
 
 from equimodal.closure import code_files
+from equimodal.datasets.registry import module_of
 from equimodal.errors import UserError
 from equimodal.settings import Params
 from equimodal.settings.base import nearest
@@ -24,10 +25,10 @@ def settings(params: Params, stage: str, dataset: str, method: str | None = None
     data = params.dataset(dataset).slice()
     raw = {key: value for key, value in data.items() if key not in NOT_RAW}
     if stage == "raw":
-        return raw
+        return {**raw, "columns": data.get("columns")}
     if stage == "index":
         kinds = {name: feature["kind"] for name, feature in data["modalities"].items()}
-        return {**raw, "columns": data.get("columns"), "split": data["split"], "modalities": kinds}
+        return {**raw, "columns": data.get("columns"), "split": data["split"], "missing": data["missing"], "modalities": kinds}
     if stage == "features":
         return {"modalities": {modality: data["modalities"][modality]} if modality else data["modalities"]}
     if stage == "manifest":
@@ -63,8 +64,10 @@ def settings_json(*args: Any, **kwargs: Any) -> str:
 
 
 def code(params: Params, stage: str, dataset: str | None = None, method: str | None = None) -> list[str]:
-    """Code files of a stage; training and evaluation add those of the one method they run."""
+    """Code files of a stage; raw and index add those of the dataset's kind, training and evaluation those of the one method they run."""
     modules = [f"equimodal.stages.{stage}"]
+    if stage in ("raw", "index") and dataset is not None:
+        modules.append(module_of(params.dataset(dataset).kind))
     if stage in ("train", "evaluate") and dataset is not None and method is not None:
         modules.append(params.method(dataset, method).entry.module)
     return code_files(*modules)
