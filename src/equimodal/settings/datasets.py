@@ -51,11 +51,17 @@ class DatasetSettings(Settings):
 class CremadSample(Settings):
     """The generated stand-in for CREMA-D: its names, its codecs, its imbalance."""
 
-    actors: int = Field(20, ge=2)
-    clips_per_actor: int = Field(36, ge=6, description="clips of each actor, spread over the six emotions")
-    seconds: float = Field(1.2, ge=0.4)
-    size: tuple[int, int] = Field((64, 80), description="height, width of the video in px")
+    actors: int = Field(20, ge=2, le=8999)
+    clips_per_actor: int = Field(36, ge=6, le=72, description="clips of each actor, spread over the six emotions (each at most in 12 sentences)")
+    seconds: float = Field(1.2, ge=0.4, le=20, description="length of the longest clips; the shortest have 0.85 of it")
+    size: tuple[int, int] = Field((64, 80), description="height, width of the video in px, even numbers")
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _size_can_be_encoded(self) -> Self:
+        if min(self.size) < 16 or any(side % 2 for side in self.size):
+            raise ValueError(f"size {self.size} must be two even numbers of at least 16 px")
+        return self
 
 
 class CremadSettings(DatasetSettings):
@@ -65,6 +71,9 @@ class CremadSettings(DatasetSettings):
     source: Literal["sample", "local", "download"] = "sample"
     raw: str = Field("data/cremad/copy", description="local: folder with AudioWAV/ and VideoFlash/; download: where they are fetched to")
     url: str | None = Field(None, description="download: another home of the repository (a mirror); null is the public one")
+    manifest: str | None = Field(
+        None, description="CSV with path, sha256, bytes of every file, for verify and download; null: read from the repository's LFS pointers"
+    )
     sample: CremadSample = CremadSample()
 
 
