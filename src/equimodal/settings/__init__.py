@@ -56,15 +56,16 @@ class Params(Settings):
 
     def warmup_of(self, dataset: str, method: str) -> str:
         """Whose warm-up a from-warmup method shares: the first of its base chain with the same start epoch."""
-        return self._owner(dataset, method, lambda settings: settings.start_epoch)
+        return self._owner(dataset, method, lambda settings: {"start_epoch": settings.start_epoch})
 
     def fit_of(self, dataset: str, method: str) -> str:
-        """Whose prototypes a from-warmup method shares: the first of its base chain with the same `fit`."""
+        """Whose prototypes a from-warmup method shares: the first of its base chain whose `fit` covers its own."""
         return self._owner(dataset, method, lambda settings: settings.fit)
 
-    def _owner(self, dataset: str, method: str, what: Callable[[AIMSettings], Any]) -> str:
-        wanted = what(self.method(dataset, method).aim)
-        return next(link for link in self._chain(method) if what(self.method(dataset, link).aim) == wanted)
+    def _owner(self, dataset: str, method: str, what: Callable[[AIMSettings], dict[str, Any]]) -> str:
+        wanted = what(self.method(dataset, method).aim).items()
+        links = ((link, what(self.method(dataset, link).aim)) for link in self._chain(method))
+        return next(link for link, found in links if all(found.get(name) == value for name, value in wanted))
 
     def family(self, name: str) -> str:
         """How a method is trained on every dataset: `from-scratch`, or `from-warmup`."""

@@ -90,7 +90,12 @@ class AIMSettings(MethodSettings):
 
     @property
     def fit(self) -> dict[str, Any]:
-        """What the prototypes stage is set by: variants with equal values share one fitted file."""
+        """What the fitted prototypes, classifiers and PDM are set by. A method whose items are among another's can use the other's fit."""
         values = self.slice()
-        del values["pdm"]["every"]  # only used during modulation
-        return {name: values[name] for name in ("start_epoch", "dap", "pdm", "normalize", "pool", "tau")}
+        names = ["start_epoch", "scores", *(["dap", "tau", "normalize", "pool"] if self.scores == "prototypes" else [])]
+        fit = {name: values[name] for name in names}
+        if self.scores == "label":
+            fit["classifiers"] = {"lr": self.dap.lr, "steps": self.dap.steps}
+        if self.pam:
+            fit["pdm"] = {name: value for name, value in values["pdm"].items() if name != "every"}  # `every` is of modulation alone
+        return fit

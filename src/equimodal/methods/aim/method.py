@@ -47,17 +47,7 @@ class AIMMethod(Method):
     def fit_key(cls, settings: MethodSettings) -> dict[str, Any]:
         """The settings that the fit depends on: variants with the same ones share it."""
         assert isinstance(settings, AIMSettings)
-        names = {"start_epoch", "scores"}
-        if settings.scores == "prototypes":
-            names |= {"dap", "tau", "normalize", "pool"}
-        if settings.pam:
-            names |= {"pdm"}
-        key = {name: value for name, value in settings.slice().items() if name in names}
-        if "pdm" in key:
-            key["pdm"] = {name: value for name, value in key["pdm"].items() if name != "every"}
-        if settings.scores == "label":
-            key["classifiers"] = {"lr": settings.dap.lr, "steps": settings.dap.steps}
-        return key
+        return settings.fit
 
     def fit(self, batches: Callable[[], Iterator[Batch]]) -> dict[str, Any]:
         """Fit prototypes (or classifiers) and PDM on the model as it is, frozen; returns the log (fitting.fit_modulator).

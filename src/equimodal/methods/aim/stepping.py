@@ -63,11 +63,10 @@ class Stepper:
         return {name: value.detach().clone() for name, value in state.items()}
 
     def load_fit(self, tensors: dict[str, Tensor]) -> None:
-        """Take up what `fit_state` gave; a UserError when it was made with other settings."""
-        weights = {name: value for name, value in tensors.items() if not name.startswith("optimizer/")}
+        """Take up what `fit_state` gave; a UserError when it was made with other settings. Parts that this variant lacks (the PDM) stay unread."""
         own = {name: value for name, value in self.modulator.state_dict().items() if not name.startswith("target_")}
-        shared = weights.keys() & own.keys()
-        different = sorted((weights.keys() ^ own.keys()) | {name for name in shared if weights[name].shape != own[name].shape})
+        weights = {name: value for name, value in tensors.items() if name in own}
+        different = sorted(name for name, value in own.items() if name not in weights or weights[name].shape != value.shape)
         if different:
             raise UserError(f"aim: these fitted prototypes were made with other settings ({different[0]} differs): rebuild the prototypes stage")
         self.modulator.load_state_dict(weights, strict=False)
