@@ -40,7 +40,7 @@ def result(manifest: dict[str, Any], seeds: list[int], evaluations: list[dict[st
         imbalance=imbalance,
         parameters=Parameters(**first["parameters"]),
         flops=Flops(**first["flops"]),
-        data=_data(manifest, list(first["s"])),
+        data=_data(manifest),
     )
 
 
@@ -78,12 +78,12 @@ def _by_depth(lines: list[list[float]]) -> list[Spread]:
     return [spread(values) for values in zip(*lines, strict=True)]
 
 
-def _data(manifest: dict[str, Any], used: list[str]) -> Data:
+def _data(manifest: dict[str, Any]) -> Data:
     counts = Counter(manifest["splits"])
     return Data(
         digest=manifest["digest"],
         samples={split: counts[split] for split in ("train", "val", "test")},
-        modalities={name: manifest["modalities"][name]["kind"] for name in used},
+        modalities={name: entry["kind"] for name, entry in manifest["modalities"].items()},
         rejected=len({entry["id"] for entry in manifest["rejected"]}),
         zero_filled=manifest["zero_filled"],
     )

@@ -99,7 +99,7 @@ class Data(Part):
 
     digest: str = Field(description="sha256 of the dataset's manifest: samples, labels, splits, arrays")
     samples: dict[str, int] = Field(description="by split")
-    modalities: dict[str, str] = Field(description="modality -> kind of features")
+    modalities: dict[str, str] = Field(description="modality -> kind of features; all of the dataset's, whether or not the method reads them")
     rejected: int = Field(ge=0, description="clips left out because they could not be read")
     zero_filled: dict[str, int] = Field(description="modality -> samples whose missing track is all zeros")
 

@@ -1,0 +1,34 @@
+"""Imbalance by depth: identities of Eq. 14, and scales."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from equimodal.methods.aim import modulation
+from equimodal.metrics.depth import imbalance, levels, nearest_gap, unimodal_gap
+
+
+def test_alpha_identities():
+    assert imbalance({"a": [0.3, 0.9], "b": [0.3, 0.9]}) == [0.0, 0.0]
+    assert imbalance({"a": [0.7], "b": [0.1]}) == pytest.approx([abs(0.7 - 0.1) / (0.7 + 0.1)])
+    assert imbalance({"a": [0.7], "b": [0.0], "c": [0.0]}) == pytest.approx([math.sqrt(2)])
+    assert imbalance({"a": [0.7]}) is None
+
+
+def test_alpha_and_gap_are_those_that_aim_trains_with():
+    s = {"a": [0.42], "b": [0.13], "c": [0.3]}
+    assert imbalance(s)[0] == pytest.approx(float(modulation.imbalance(torch.tensor([v[0] for v in s.values()], dtype=torch.float64))))
+    prototypes = torch.randn(7, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert nearest_gap(prototypes) == pytest.approx(float(modulation.nearest_gap(prototypes)), rel=1e-6)
+
+
+def test_encoders_of_unequal_depth_are_aligned_by_relative_depth():
+    outputs = SimpleNamespace(stages={"audio": [None] * 4, "text": [None] * 3, "visual": [None] * 6})
+    assert levels(outputs) == {"audio": [1, 2, 3], "text": [0, 1, 2], "visual": [1, 3, 5]}
+
+
+def test_unimodal_gap():
+    assert unimodal_gap({"a": 0.7, "b": 0.2, "c": 0.5}) == pytest.approx(0.5)
+    assert unimodal_gap({"a": 0.7}) is None
