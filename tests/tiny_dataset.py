@@ -100,8 +100,9 @@ def write(root: Path, third: bool = False, seed: int = 0, counts: dict[str, int]
     random = np.random.default_rng(seed)
     splits = [split for split, count in counts.items() for _ in range(count)]
     labels = [i % len(CLASSES) for i in range(len(splits))]
-    n_rows = len(splits) + len(REJECTED)
-    rows = [row for row in range(n_rows) if row not in REJECTED]
+    rejected = [row for row in REJECTED if row < len(splits)]
+    n_rows = len(splits) + len(rejected)
+    rows = [row for row in range(n_rows) if row not in rejected]
     checked = params(third)
     modalities: dict[str, Any] = {}
     for name in ["audio", "visual", "motion"][: 3 if third else 2]:
@@ -114,7 +115,7 @@ def write(root: Path, third: bool = False, seed: int = 0, counts: dict[str, int]
         feature = checked.datasets["tiny"].modalities[name].slice()
         stored = values.astype(np.float32) if name == "audio" else np.clip(127.5 + 40 * values, 0, 255).round().astype(np.uint8)
         if name != "audio":
-            stored[list(REJECTED)] = 0
+            stored[rejected] = 0
         path = Path("data") / "tiny" / "features" / f"{name}.npy"
         with array_writer(root / path, stored.shape, str(stored.dtype)) as array:
             array[:] = stored
@@ -142,7 +143,7 @@ def write(root: Path, third: bool = False, seed: int = 0, counts: dict[str, int]
         "labels": labels,
         "splits": splits,
         "groups": [str(row % 7) for row in rows],
-        "rejected": [{"id": f"sample{row:03d}", "modality": "visual", "reason": "made so"} for row in REJECTED],
+        "rejected": [{"id": f"sample{row:03d}", "modality": "visual", "reason": "made so"} for row in rejected],
         "zero_filled": dict.fromkeys(modalities, 0),
     }
     manifest["digest"] = digest(manifest)

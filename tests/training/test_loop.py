@@ -1,0 +1,251 @@
+"""The loop: what a method may rely on, which epoch each rule selects, how it stops, and how it goes on."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import tiny_dataset
+from equimodal.errors import UserError
+from equimodal.methods.base import Batch, Method
+from equimodal.methods.joint import Joint
+from equimodal.models.framework import Outputs
+from equimodal.store import read_tensors
+from equimodal.training import loop as loop_module
+from equimodal.training.build import Setup
+from equimodal.training.loop import Loop
+from equimodal.training.seeding import derive
+
+
+def made(kind: type[Method] = Joint, folder: str = "run", key: str = "key", on_epoch: Callable[..., None] | None = None, **overrides: Any) -> Loop:
+    params = tiny_dataset.params(**overrides, methods={"aim": {"start_epoch": 0}})
+    setup = Setup.open(params, "tiny", "joint", 0, kind=kind)
+    return Loop(setup.method(), setup.data, params.training, params.runtime, 0, Path(folder), key, "train of tiny joint, seed 0", on_epoch)
+
+
+def state_bytes(folder: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+
+
+class Extended(Joint):
+    """Joint training with a second optimizer, parameters of its own, gradient edits, random draws and a counter: all that a checkpoint must hold."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.scale = torch.nn.Parameter(torch.ones(()))
+        self.own = torch.optim.Adam([self.scale], lr=0.1)
+        self.register_buffer("seen", torch.zeros(()))
+        self.steps = 0
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"own": self.own}
+
+    def loss(self, batch: Batch, outputs: Outputs) -> torch.Tensor:
+        return super().loss(batch, outputs) * self.scale.detach() + (self.scale - torch.rand(())).square()
+
+    def after_backward(self, loop: Loop) -> None:
+        self.own.step()
+        self.own.zero_grad()
+        self.seen += 1
+        self.steps += 1
+
+    def extra(self) -> dict[str, Any]:
+        return {"steps": self.steps}
+
+    def load_extra(self, state: dict[str, Any]) -> None:
+        self.steps = state["steps"]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_going_on_from_a_checkpoint_is_never_having_stopped(tiny: Path, optimizer: str) -> None:
+    settings = {"training": {"epochs": 4, "optimizer": {"name": optimizer, "lr": 0.01}}}
+    made(Extended, "unbroken", **settings).run()
+    first = made(Extended, "broken", **settings)
+    first.run(until=1)
+    torch.rand(7)  # another process would stand elsewhere in the global stream
+    second = made(Extended, "broken", **settings)
+    assert second.resume() and second.progress.epoch == 1
+    second.run(until=3)
+    third = made(Extended, "broken", **settings)
+    assert third.resume()
+    third.run()
+    assert state_bytes("broken") == state_bytes("unbroken")
+    assert third.method.steps == 16 and float(third.method.seen) == 16  # type: ignore[attr-defined, arg-type]
+
+
+def test_a_checkpoint_of_other_settings_is_dropped(tiny: Path) -> None:
+    made(key="one").run(until=1)
+    other = made(key="two")
+    assert not other.resume() and other.progress.epoch == 0 and not Path("run").exists()
+    assert not made().resume()
+
+
+def test_hooks_come_in_the_promised_order(tiny: Path) -> None:
+    calls: list[str] = []
+
+    class Spy(Joint):
+        def prepare(self, loop: Loop) -> None:
+            calls.append("prepare")
+
+        def begin_epoch(self, epoch: int, loop: Loop) -> None:
+            assert self.training and loop.progress.epoch == epoch
+            calls.append(f"begin {epoch}")
+
+        def forward(self, batch: Batch) -> Any:
+            calls.append("forward")
+            return super().forward(batch)
+
+        def after_backward(self, loop: Loop) -> None:
+            assert all(p.grad is not None for p in self.model.parameters())
+            calls.append("after")
+
+        def end_epoch(self, epoch: int, loop: Loop) -> dict[str, float]:
+            assert self.training
+            calls.append(f"end {epoch}")
+            return {"spy/value": 7.0 + epoch}
+
+    loop = made(Spy, training={"epochs": 2}, on_epoch=lambda epoch, metrics: calls.append(f"logged {epoch} {metrics['spy/value']}"))
+    loop.run()
+    steps = ["forward", "after"] * 4
+    assert calls == ["prepare", "begin 0", *steps, "end 0", "logged 0 7.0", "begin 1", *steps, "end 1", "logged 1 8.0"]
+
+
+def test_curves_hold_every_measure(tiny: Path) -> None:
+    history = made(training={"epochs": 1}).run().history
+    [entry] = history
+    names = {f"{split}/{name}" for split in ("val", "test") for name in ("loss", "accuracy", "macro_f1", "audio/accuracy", "visual/accuracy")}
+    assert entry["epoch"] == 0 and set(entry["metrics"]) == names | {"train/loss", "train/accuracy", "train/lr"}
+
+
+def test_training_measures_are_means_of_the_epochs_batches(tiny: Path) -> None:
+    losses: list[float] = []
+
+    class Recorded(Joint):
+        def loss(self, batch: Batch, outputs: Outputs) -> torch.Tensor:
+            value = super().loss(batch, outputs)
+            losses.append(float(value.detach()))
+            return value
+
+    metrics = made(Recorded, training={"epochs": 1}).run().history[0]["metrics"]
+    assert metrics["train/loss"] == pytest.approx(sum(losses) / 4) and len(losses) == 4
+    assert round(metrics["train/accuracy"] * 60, 6) % 1 == 0
+
+
+def test_the_rate_follows_the_schedule_and_the_global_generator_the_epoch(tiny: Path) -> None:
+    seen: list[tuple[float, float]] = []
+
+    class Spy(Joint):
+        def begin_epoch(self, epoch: int, loop: Loop) -> None:
+            rates = {group["lr"] for group in loop.plain_optimizer.param_groups}
+            seen.append((rates.pop(), float(torch.rand(()))))
+
+    made(Spy, training={"epochs": 3, "schedule": {"name": "step", "step": 2, "gamma": 0.1}, "optimizer": {"lr": 0.01}}).run()
+    assert [rate for rate, _ in seen] == pytest.approx([0.01, 0.01, 0.001])
+    assert [draw for _, draw in seen] == [float(torch.rand((), generator=torch.Generator().manual_seed(derive(0, "epoch", e)))) for e in range(3)]
+
+
+@pytest.mark.parametrize("limit", [None, 0.05])
+def test_gradients_are_clipped_by_their_norm(tiny: Path, limit: float | None) -> None:
+    norms: list[float] = []
+    loop = made(training={"epochs": 1, "clip_norm": limit})
+
+    def record(optimizer: torch.optim.Optimizer, *rest: Any) -> None:
+        norms.append(float(torch.stack([p.grad.norm() for g in optimizer.param_groups for p in g["params"]]).norm()))
+
+    loop.plain_optimizer.register_step_pre_hook(record)
+    loop.run()
+    if limit is None:
+        assert max(norms) > 0.1
+    else:
+        assert norms == pytest.approx([limit] * 4, rel=1e-3)
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, values: dict[str, list[tuple[float, float]]]) -> None:
+    """Let the epochs' (accuracy, loss) of a split be these."""
+    left = {split: list(pairs) for split, pairs in values.items()}
+
+    def measures(predictions: str, prefix: str) -> dict[str, float]:
+        accuracy, loss = left[prefix].pop(0)
+        return {f"{prefix}/accuracy": accuracy, f"{prefix}/loss": loss}
+
+    monkeypatch.setattr(loop_module, "predict", lambda model, data, split, size: split)
+    monkeypatch.setattr(loop_module, "measures", measures)
+
+
+def test_each_rule_selects_its_epoch(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Highest accuracy; among equals the lowest loss; among those the earlier."""
+    val = [(0.5, 1.0), (0.7, 0.9), (0.7, 0.8), (0.7, 0.8), (0.6, 0.1)]
+    test = [(0.9, 1.0), (0.1, 0.2), (0.1, 0.1), (0.2, 0.3), (0.3, 0.3)]
+    scripted(monkeypatch, {"val": val, "test": test})
+    weights: list[torch.Tensor] = []
+    loop = made(training={"epochs": 5}, on_epoch=lambda epoch, metrics: weights.append(loop.method.model.fusion.linear.weight.detach().clone()))
+    loop.run()
+    assert loop.progress.selected == {"val": 2, "test": 0, "last": 4}
+    for rule, epoch in (("val", 2), ("test", 0)):
+        tensors, meta = read_tensors(Path(f"run/{rule}.safetensors"))
+        assert meta == {"rule": rule, "epoch": epoch, "structure": {}}
+        assert torch.equal(tensors["fusion.linear.weight"], weights[epoch])
+
+
+class Broken(Joint):
+    """Its loss is spoilt in the second epoch."""
+
+    value = math.nan
+
+    def begin_epoch(self, epoch: int, loop: Loop) -> None:
+        self.epoch = epoch
+
+    def loss(self, batch: Batch, outputs: Outputs) -> torch.Tensor:
+        return super().loss(batch, outputs) + (self.value if self.epoch == 1 else 0)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_stops_with_epoch_and_settings(tiny: Path, monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+    monkeypatch.setattr(Broken, "value", value)
+    with pytest.raises(
+        UserError, match=rf"train of tiny joint, seed 0: the training loss became {value} in epoch 1; lower training.optimizer.lr \(0.05\)"
+    ) as caught:
+        made(Broken, training={"epochs": 3}).run()
+    assert "\n" not in str(caught.value) and "clip_norm" in str(caught.value)
+    again = made(Broken, training={"epochs": 3})
+    assert again.resume() and again.progress.epoch == 1  # the good epoch is kept
+
+
+def test_a_model_that_breaks_in_the_last_step_is_found_in_validation(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted(monkeypatch, {"val": [(0.5, math.nan)], "test": [(0.5, 1.0)]})
+    with pytest.raises(UserError, match="the validation loss became nan in epoch 0"):
+        made().run()
+
+
+def test_too_few_samples_for_a_batch_are_refused(tiny: Path) -> None:
+    tiny_dataset.write(tiny, counts={"train": 1, "val": 3, "test": 3})
+    with pytest.raises(UserError, match=r"1 training samples give 0 batches of 16"):
+        made()
+
+
+def test_bfloat16_trains_on_the_cpu_and_keeps_its_weights_exact(tiny: Path) -> None:
+    loop = made(training={"epochs": 1}, runtime={"precision": "bf16-mixed"})
+    metrics = loop.run().history[0]["metrics"]
+    assert math.isfinite(metrics["train/loss"]) and {p.dtype for p in loop.method.parameters()} == {torch.float32}
+    assert metrics["train/loss"] != made(folder="full", training={"epochs": 1}).run().history[0]["metrics"]["train/loss"]
+
+
+def test_threads_come_from_the_settings(tiny: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        made(runtime={"threads": 1})
+        assert torch.get_num_threads() == 1 and torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_settings_that_this_machine_cannot_do_are_one_line(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"runtime.device = cuda, but torch sees no CUDA device"):
+        made(runtime={"device": "cuda"})
+    with pytest.raises(UserError, match=r"runtime.precision = 16-mixed needs a GPU"):
+        made(runtime={"precision": "16-mixed"})
