@@ -8,7 +8,6 @@ import torch
 
 from aim_toys import CLASSES, Loop, batches, build, make, quick, train, warm
 from equimodal.errors import UserError
-from equimodal.methods.aim.method import AIMMethod
 from equimodal.methods.base import Task
 from equimodal.methods.joint import Joint
 from equimodal.settings.methods import AIMSettings
@@ -117,9 +116,10 @@ def test_a_fit_is_deterministic_and_its_state_is_exact(warmed):
 
 def test_a_state_of_other_settings_is_refused(warmed):
     method = fitted(warmed)
-    for other in ({"pam": False}, {"pdm": {"latent": 8}}, {"dap": {"decoder": "identity"}}):
-        with pytest.raises(UserError, match="made with other settings"):
-            make(quick(**other)).load_fit(method.fit_state())
+    with pytest.raises(UserError, match=r"do not belong to this model and these settings .pdm"):
+        make(quick(pdm={"latent": 8})).load_fit(method.fit_state())
+    with pytest.raises(UserError, match=r"do not belong .* .dap"):
+        make(quick(dap={"decoder": "affine"})).load_fit(fitted(warmed, dap={"decoder": "identity"}).fit_state())
 
 
 @pytest.mark.parametrize("changes", [{"aux_fraction": 0.5}, {"update": "alternate", "dap_steps": 2}], ids=["joint", "alternate"])
@@ -183,12 +183,27 @@ def test_health_checks_warn_in_words(warmed):
     assert "depth4/audio" in inversion and "depth1" not in inversion
 
 
-def test_fits_are_shared_by_variants_that_need_the_same():
-    key = AIMMethod.fit_key
-    base = key(AIMSettings())
-    assert base == key(AIMSettings(dam=False, lambda_mod=3.0, original_weight=0.0, aux_fraction=0.5, update="alternate", pdm={"every": 8}))
-    assert base != key(AIMSettings(start_epoch=0)) and base != key(AIMSettings(dap={"steps": 7})) and base != key(AIMSettings(pdm={"latent": 64}))
-    assert "pdm" not in key(AIMSettings(pam=False))
-    label = key(AIMSettings(scores="label"))
-    assert "dap" not in label and label == key(AIMSettings(scores="label", tau=3.0, dap={"init": "normal"}))
-    assert label != key(AIMSettings(scores="label", dap={"steps": 7}))
+def test_every_variant_takes_the_same_fit(warmed):
+    state = fitted(warmed).fit_state()
+    label = fitted(warmed, scores="label", pam=False)
+    assert label.fit_state().keys() == state.keys()
+    assert all(torch.equal(value, label.fit_state()[name]) for name, value in state.items())
+    assert "dap" not in label.optimizers() and "pdm" not in label.optimizers()
+    for changes in ({"pam": False}, {"scores": "label"}, {"update": "alternate"}, {"lambda_mod": 3.0, "aux_fraction": 0.5}):
+        other = make(quick(**changes), TWO, copy.deepcopy(warmed[TWO]))
+        other.load_fit(state)
+        own = other.modulator.state_dict()
+        assert all(torch.equal(own[name], value) for name, value in state.items() if name in own)
+
+
+def test_block_classifiers_learn_from_nothing(warmed):
+    """Alike at first, so alpha = 0: L_mod alone would never move them."""
+    method = fitted(warmed, scores="label", pam=False)
+    history = train(method, epochs=2, steps=6)
+    assert history[1]["depth4/audio/s"] > history[0]["depth4/audio/s"] > 1 / CLASSES
+    assert history[1]["depth4/alpha"] > 0
+
+
+def test_the_cost_of_a_step_repeats_with_the_pdms_pace():
+    assert make(quick(pdm={"every": 3})).cycle() == 3
+    assert make(quick(pam=False)).cycle() == 1 == make(quick(lambda_mod=0.0)).cycle()

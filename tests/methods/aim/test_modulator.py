@@ -78,7 +78,7 @@ def gradient_of_auxiliaries(detached):
     outputs = made.model(INPUTS)
     logs = {}
     stage = made.stage(outputs, "audio", 3)
-    from equimodal.methods.aim.modulator import BlockPass
+    from equimodal.methods.aim.passes import BlockPass
     from equimodal.models.encoder import detach
 
     seen = BlockPass(detach(stage.input) if detached else stage.input, made.prototypes_of(outputs, "audio", 3, 8), LABELS)

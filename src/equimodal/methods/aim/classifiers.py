@@ -6,7 +6,10 @@ from torch.nn import functional
 
 
 class BlockClassifiers(nn.Module):
-    """One linear classifier a modality and depth; they start at zero (every class alike), so no generator is drawn from.
+    """One linear classifier a modality and depth, from zero: every class alike, and nothing drawn from a generator.
+
+    L_mod takes them as constants. Their own cross entropy, on features as constants, trains them: L_mod's gradient carries alpha_d, which is
+    zero as long as all classifiers are alike, so they would never start.
 
     Args:
         widths: modality -> width of the features of each depth.
@@ -19,6 +22,14 @@ class BlockClassifiers(nn.Module):
         self.biases = nn.ModuleDict({name: nn.ParameterList([torch.zeros(classes) for _ in line]) for name, line in widths.items()})
 
     def log_probabilities(self, modality: str, depth: int, features: Tensor) -> Tensor:
-        """log softmax [B, K] of features [B, C_d] (depth from 0)."""
-        weight, bias = self.weights[modality][depth], self.biases[modality][depth]  # type: ignore[index]
-        return functional.log_softmax(functional.linear(features.to(weight.dtype), weight, bias), dim=1)
+        """log softmax [B, K] of features [B, C_d] (depth from 0), the classifier a constant."""
+        weight, bias = self._of(modality, depth)
+        return functional.log_softmax(functional.linear(features.to(weight.dtype), weight.detach(), bias.detach()), dim=1)
+
+    def own_loss(self, modality: str, depth: int, features: Tensor, labels: Tensor) -> Tensor:
+        """Cross entropy that trains the classifier, the features constants."""
+        weight, bias = self._of(modality, depth)
+        return functional.cross_entropy(functional.linear(features.detach().to(weight.dtype), weight, bias), labels)
+
+    def _of(self, modality: str, depth: int) -> tuple[Tensor, Tensor]:
+        return self.weights[modality][depth], self.biases[modality][depth]  # type: ignore[index]

@@ -1,15 +1,15 @@
-"""AIM's fits on the frozen warm-up: prototypes (DAP), block classifiers (AIM-label), then the parameter decoupling (PDM)."""
+"""AIM's fits on the frozen warm-up: prototypes (DAP), then the parameter decoupling (PDM)."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from equimodal.methods.aim.evaluation import average_gradients, batch_statistics, call_untouched, evaluation_mode
+from equimodal.methods.aim.evaluation import average_gradients, batch_statistics, call_untouched
 from equimodal.methods.aim.modulation import cosine_matrix
-from equimodal.methods.aim.modulator import BlockPass, Modulator
+from equimodal.methods.aim.modulator import Modulator
+from equimodal.methods.aim.passes import BlockPass
 from equimodal.methods.aim.prototypes import fit_prototypes, require_accuracy
 from equimodal.models.encoder import select
 
@@ -39,23 +39,21 @@ def fit_modulator(modulator: Modulator, optimizers: Optimizers, batches: Batches
         batches: gives an endless iterator of (inputs, labels), the same at every call.
 
     Returns:
-        A JSON-able log: "dap", "classifiers", "pdm" (lists over steps), "cosine" {m: [D][K][K]} (Fig. 4) and
+        A JSON-able log: "dap", "pdm" (lists over steps), "cosine" {m: [D][K][K]} (Fig. 4) and
         "blocks" {"depth{d}/{m}/s" | "s_aux" | "s_good": float} (Fig. 5a before modulation).
 
     Raises:
         UserError: the fused head does not give the prototypes their own classes.
     """
+    assert modulator.dap is not None
     log: dict[str, Any] = {}
     generator = torch.Generator().manual_seed(modulator.seed)
-    if modulator.dap is not None:
-        settings = modulator.settings.dap
-        modulator.dap.reset(generator)
-        log["dap"] = fit_prototypes(modulator.model, modulator.dap, optimizers["dap"], settings.steps)
-        require_accuracy(log["dap"], settings, modulator.settings.start_epoch)
-        modulator.measure_gaps()
-        log["cosine"] = _cosines(modulator)
-    if modulator.classifiers is not None:
-        log["classifiers"] = _fit_classifiers(modulator, optimizers["classifiers"], batches())
+    settings = modulator.settings.dap
+    modulator.dap.reset(generator)
+    log["dap"] = fit_prototypes(modulator.model, modulator.dap, optimizers["dap"], settings.steps)
+    require_accuracy(log["dap"], settings, modulator.settings.start_epoch)
+    modulator.measure_gaps()
+    log["cosine"] = _cosines(modulator)
     if modulator.pdm is not None:
         log["pdm"] = _fit_decoupling(modulator, optimizers["pdm"], batches(), generator)
         log["blocks"] = _measure(modulator, batches())
@@ -68,41 +66,17 @@ def _cosines(modulator: Modulator) -> dict[str, list[list[list[float]]]]:
     return {m: [matrices[m, d] for d in range(modulator.depths)] for m in modulator.modalities}
 
 
-def _fit_classifiers(modulator: Modulator, optimizer: torch.optim.Optimizer, stream: Iterator[Sample]) -> dict[str, list[float]]:
-    """Cross entropy of every block's classifier on frozen features, for `dap.steps` steps (they take the prototypes' place)."""
-    assert modulator.classifiers is not None
-    steps = modulator.settings.dap.steps
-    log: dict[str, list[float]] = {"step": [], "L": []}
-    for step in range(steps):
-        inputs, labels = next(stream)
-        with torch.no_grad(), evaluation_mode(modulator.model):
-            outputs = modulator.model(inputs)
-        losses = []
-        for modality in modulator.modalities:
-            for depth in range(modulator.depths):
-                features = modulator.stage(outputs, modality, depth).pooled
-                losses.append(functional.nll_loss(modulator.classifiers.log_probabilities(modality, depth, features), labels))
-        loss = torch.stack(losses).mean()
-        loss.backward()
-        _step(optimizer, list(modulator.classifiers.parameters()))
-        if step % max(1, steps // 20) == 0 or step == steps - 1:
-            log["step"].append(step)
-            log["L"].append(float(loss.detach()))
-    return log
-
-
 @torch.no_grad()
 def block_passes(modulator: Modulator, sample: Sample) -> dict[tuple[str, int], BlockPass]:
     """I_d and prototypes of every block on a batch, with the batch statistics that modulation will use: prototypes ride along."""
     inputs, labels = sample
-    riding = modulator.ride(inputs) if modulator.dap is not None else inputs
-    outputs = call_untouched(modulator.model, {}, riding)
+    outputs = call_untouched(modulator.model, {}, modulator.ride(inputs))
     batch, total = len(labels), len(outputs.logits)
     passes = {}
     for m in modulator.modalities:
         for d in range(modulator.depths):
             stage = modulator.stage(outputs, m, d)
-            prototypes = modulator.features(m, stage.output, stage.pooled, total)[batch:] if modulator.dap is not None else None
+            prototypes = modulator.features(m, stage.output, stage.pooled, total)[batch:]
             passes[m, d] = BlockPass(select(stage.input, total, slice(0, batch)), prototypes, labels)
     return passes
 

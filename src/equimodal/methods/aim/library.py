@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from equimodal.errors import UserError
 from equimodal.methods.aim.evaluation import evaluation_mode
-from equimodal.methods.aim.modulator import Modulator, Terms
+from equimodal.methods.aim.modulator import Modulator
+from equimodal.methods.aim.passes import Terms
 from equimodal.methods.aim.stepping import Stepper
 from equimodal.models.encoder import Encoder
 from equimodal.models.framework import MultimodalModel
@@ -95,7 +96,9 @@ class AIM(nn.Module):
             while True:
                 yield from batches
 
-        return self._stepper.fit(endless)
+        log, fitted = self._stepper.fit(endless, self.settings.pam)
+        self._stepper.load_fit(fitted)
+        return log
 
     def loss(self, inputs: dict[str, Tensor], labels: Tensor) -> Terms:
         """Pass a batch through the model, prototypes riding along, and give AIM's terms.
@@ -146,7 +149,7 @@ class AIM(nn.Module):
             assert isinstance(encoder, BlockList)
             encoder.measure(means[name])
         self.modulator = Modulator(model, self.settings, self.classes, means, self.seed).to(next(iter(means.values())).device)
-        self._stepper = Stepper(self.modulator)
+        self._stepper = Stepper(self.modulator, means)
 
     def _ready(self) -> Stepper:
         if self._stepper is None:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from equimodal.methods.aim.modulator import Logs, Modulator
+from equimodal.methods.aim.modulator import Modulator
+from equimodal.methods.aim.passes import Logs
 from equimodal.methods.aim.stepping import Stepper
 from equimodal.methods.base import Batch, Method, Step, Task
 from equimodal.models.framework import MultimodalModel
@@ -36,33 +37,32 @@ class AIMMethod(Method):
         assert isinstance(settings, AIMSettings)
         self.aim = settings
         self.modulator = Modulator(model, settings, task.classes, task.class_means, task.seed)
-        self.stepper = Stepper(self.modulator)
+        self.stepper = Stepper(self.modulator, task.class_means)
+        self._fitted: dict[str, Tensor] = {}
         self._sums: dict[str, Tensor] = {}
         self._counted = 0
         # DDP reduces the framework's gradients; AIM's own parts average theirs (evaluation.average_gradients), since the PDM is
         # trained by backward passes that DDP does not see.
         self._ddp_params_and_buffers_to_ignore = [f"modulator.{name}" for name in self.modulator.state_dict()]
 
-    @classmethod
-    def fit_key(cls, settings: MethodSettings) -> dict[str, Any]:
-        """The settings that the fit depends on: variants with the same ones share it."""
-        assert isinstance(settings, AIMSettings)
-        return settings.fit
-
     def fit(self, batches: Callable[[], Iterator[Batch]]) -> dict[str, Any]:
-        """Fit prototypes (or classifiers) and PDM on the model as it is, frozen; returns the log (fitting.fit_modulator).
+        """Fit prototypes and PDM on the model as it is, frozen, and take them up; returns the log (fitting.fit_modulator).
+
+        All is fitted whatever the variant needs: variants with the same settings of the fit share it.
 
         Args:
             batches: gives an endless iterator of training batches, the same at every call.
         """
-        return self.stepper.fit(lambda: ((batch.inputs, batch.labels) for batch in batches()))
+        log, self._fitted = self.stepper.fit(lambda: ((batch.inputs, batch.labels) for batch in batches()), pdm=True)
+        self.load_fit(self._fitted)
+        return log
 
     def fit_state(self) -> dict[str, Tensor]:
-        """What `fit` made, for `load_fit` of a method with the same `fit_key`."""
-        return self.stepper.fit_state()
+        """What `fit` made, for `load_fit` of any variant."""
+        return self._fitted
 
     def load_fit(self, tensors: dict[str, Tensor]) -> None:
-        """Take up what `fit_state` gave."""
+        """Take up a fit, as far as this variant uses it."""
         self.stepper.load_fit(tensors)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -89,9 +89,6 @@ class AIMMethod(Method):
         self._account(logs)
         return Step(step.loss, step.logits, logs)
 
-    def cycle(self) -> int:
-        return self.aim.pdm.every if self.modulator.pdm is not None else 1
-
     def _account(self, logs: Logs) -> None:
         self._counted += 1
         for name, value in logs.items():
@@ -117,6 +114,9 @@ class AIMMethod(Method):
         if inverted:
             found.append(f"auxiliary blocks score no lower than the originals at {', '.join(inverted)}: see aim.pdm")
         return found
+
+    def cycle(self) -> int:
+        return self.aim.pdm.every if self.modulator.pdm is not None and self.aim.lambda_mod > 0 else 1
 
     def extra(self) -> dict[str, Any]:
         return {"steps": self.stepper.count}

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,31 +13,11 @@ from equimodal.methods.aim import modulation
 from equimodal.methods.aim.classifiers import BlockClassifiers
 from equimodal.methods.aim.decoupling import Decoupling
 from equimodal.methods.aim.evaluation import call_untouched, evaluation_mode
+from equimodal.methods.aim.passes import BlockPass, Logs, Terms, block_logs
 from equimodal.methods.aim.prototypes import Prototypes
 from equimodal.models.encoder import Encoder, detach, select
 from equimodal.models.framework import MultimodalModel, Outputs, Stage
 from equimodal.settings.methods import AIMSettings
-
-Logs = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What AIM adds on a batch: lambda L_mod + Eq. 5 (None when nothing has weight), the samples' logits and features, scalars to log."""
-
-    loss: Tensor | None
-    logits: Tensor
-    features: dict[str, Tensor]
-    logs: Logs
-
-
-@dataclass(frozen=True)
-class BlockPass:
-    """What the PDM needs of a block's pass: I_d and labels of the samples it is shown, and the class prototypes there (None with labels)."""
-
-    inputs: Any
-    prototypes: Tensor | None
-    labels: Tensor
 
 
 class Modulator(nn.Module):
@@ -57,6 +36,7 @@ class Modulator(nn.Module):
             raise UserError("aim: lambda_mod = 0, task_loss: false and update: alternate leave nothing to train: set one of them otherwise")
         self._model = (model,)  # a tuple: not a submodule
         self.settings = settings
+        self.classes = classes
         self.seed = seed
         self.modalities = model.modalities
         counts = {name: len(self.encoder(name).blocks) for name in self.modalities}
@@ -180,6 +160,8 @@ class Modulator(nn.Module):
             modulated = self.modulate(outputs, labels, step, logs, due)
         if self.settings.lambda_mod > 0:
             losses.append(self.settings.lambda_mod * modulated)
+            if self.classifiers is not None:
+                losses.append(self.classifier_loss(outputs, labels))
         if due and not self.settings.pdm.detach:  # Eq. 8 to the letter: it moves theta too, so it belongs to the step's own loss
             for loss, _, more in self.decoupling_losses():
                 losses.append(loss)
@@ -219,11 +201,17 @@ class Modulator(nn.Module):
             total.append(alpha * modulation.depth_loss(originals, weak, rho, rho_aux))
             logs[f"depth{depth + 1}/alpha"] = alpha
             for i, m in enumerate(self.modalities):
-                logs |= _block_logs(f"depth{depth + 1}/{m}", original[m, depth], rho[i], prototypes[m, depth])
+                logs |= block_logs(f"depth{depth + 1}/{m}", original[m, depth], rho[i], prototypes[m, depth])
             for i, m in enumerate(helped):
                 name, weak_block = f"depth{depth + 1}/{m}", auxiliary[m, depth]
                 logs |= {f"{name}/s_aux": weak_block.s, f"{name}/rho_aux": rho_aux[i], f"{name}/L_aux": weak_block.loss.detach()}
         return torch.stack(total).sum()  # Eq. 15
+
+    def classifier_loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
+        """AIM-label: what trains the block classifiers, and nothing else."""
+        assert self.classifiers is not None
+        blocks = [(m, d) for m in self.modalities for d in range(self.depths)]
+        return torch.stack([self.classifiers.own_loss(m, d, self.stage(outputs, m, d).pooled[: len(labels)], labels) for m, d in blocks]).sum()
 
     def part(self, batch: int, step: int, device: torch.device) -> slice | Tensor:
         """The samples that auxiliary and good blocks see: all, or a random part drawn from (seed, step) alone."""
@@ -280,16 +268,3 @@ class Modulator(nn.Module):
             name = f"depth{depth + 1}/{modality}"
             logs = {f"{name}/L_g": good.loss.detach(), f"{name}/L_re": error.detach(), f"{name}/s_good": good.s}
             yield good.loss + error, list(self.pdm.of(modality, depth).parameters()), logs
-
-
-def _block_logs(name: str, block: modulation.Score, rho: Tensor, prototypes: Tensor | None) -> Logs:
-    logs = {
-        f"{name}/s": block.s,
-        f"{name}/L": block.loss.detach(),
-        f"{name}/rho": rho,
-        f"{name}/saturated_low": block.low,
-        f"{name}/saturated_high": block.high,
-    }
-    if prototypes is not None:
-        logs[f"{name}/prototype_cosine"] = modulation.off_diagonal_cosine(prototypes)
-    return logs

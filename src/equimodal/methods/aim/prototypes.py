@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from equimodal.errors import UserError
-from equimodal.methods.aim.evaluation import evaluation_mode
+from equimodal.methods.aim.evaluation import average_gradients, evaluation_mode
 from equimodal.models.framework import MultimodalModel, Outputs
 from equimodal.settings.methods import DAPSettings
 
@@ -111,6 +111,7 @@ def fit_prototypes(model: MultimodalModel, prototypes: Prototypes, optimizer: to
             if step < steps and loss.requires_grad:
                 # `inputs` keeps the framework's parameters out of the backward pass: frozen, and cheaper.
                 loss.backward(inputs=list(prototypes.parameters()))
+                average_gradients(list(prototypes.parameters()))
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
     return log

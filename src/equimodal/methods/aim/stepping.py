@@ -8,21 +8,57 @@ from torch import Tensor
 from equimodal.errors import UserError
 from equimodal.methods.aim.evaluation import average_gradients
 from equimodal.methods.aim.fitting import Batches, fit_modulator, make_optimizers, train_decoupling
-from equimodal.methods.aim.modulator import Logs, Modulator, Terms
+from equimodal.methods.aim.modulator import Modulator
+from equimodal.methods.aim.passes import Logs, Terms
 from equimodal.methods.aim.prototypes import fit_prototypes
 
 
 class Stepper:
-    """A modulator with its optimizers and the count of its steps."""
+    """A modulator with its optimizers and the count of its steps.
 
-    def __init__(self, modulator: Modulator) -> None:
+    Args:
+        modulator: of a framework at any stage of its training.
+        class_means: as the modulator's; a fit needs them even where modulation does without (AIM-label).
+    """
+
+    def __init__(self, modulator: Modulator, class_means: dict[str, Tensor] | None) -> None:
         self.modulator = modulator
+        self.class_means = class_means
         self.optimizers = make_optimizers(modulator)
         self.count = 0
 
-    def fit(self, batches: Batches) -> dict[str, Any]:
-        """Fit prototypes (or classifiers) and PDM on the frozen framework (fitting.fit_modulator)."""
-        return fit_modulator(self.modulator, self.optimizers, batches)
+    def fit(self, batches: Batches, pdm: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Fit prototypes, and the PDM if asked, on the frozen framework: (log, what `load_fit` takes).
+
+        Apart from `pdm` the settings of modulation do not matter, so that variants can share a fit.
+        """
+        own = self.modulator
+        settings = own.settings.model_copy(update={"scores": "prototypes", "update": "joint", "pam": pdm})
+        device = next(own.model.parameters()).device
+        fitted = Modulator(own.model, settings, own.classes, self.class_means, own.seed).to(device)
+        optimizers = make_optimizers(fitted)
+        log = fit_modulator(fitted, optimizers, batches)
+        state = dict(fitted.state_dict())
+        for part, optimizer in optimizers.items():
+            # The moments too: Adam begins with steps of full length, which would undo much of the fit.
+            for index, entry in optimizer.state_dict()["state"].items():
+                state |= {f"optimizer/{part}/{index}/{key}": torch.as_tensor(value) for key, value in entry.items()}
+        return log, {name: value.detach().clone() for name, value in state.items()}
+
+    def load_fit(self, tensors: dict[str, Tensor]) -> None:
+        """Take from a fit what these settings use; a UserError when it was made for another model or with other settings."""
+        needed = {name: value for name, value in self.modulator.state_dict().items() if name.startswith(("dap.", "pdm.", "gap"))}
+        wrong = sorted(name for name, value in needed.items() if name not in tensors or tensors[name].shape != value.shape)
+        if wrong:
+            raise UserError(f"aim: the fitted prototypes do not belong to this model and these settings ({wrong[0]} differs): rebuild the prototypes stage")
+        self.modulator.load_state_dict({name: tensors[name] for name in needed}, strict=False)
+        for part, optimizer in self.optimizers.items():
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, value in tensors.items():
+                if name.startswith(f"optimizer/{part}/"):
+                    index, key = name.removeprefix(f"optimizer/{part}/").split("/")
+                    state.setdefault(int(index), {})[key] = value.clone()
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
     def terms(self, inputs: dict[str, Tensor], labels: Tensor) -> Terms:
         """AIM's terms on a batch of training."""
@@ -53,30 +89,6 @@ class Stepper:
         found = fit_prototypes(modulator.model, modulator.dap, self.optimizers["dap"], modulator.settings.dap_steps)
         modulator.refresh_targets(modulator.settings.ema)
         return {f"dap/{name}": values[-1] for name, values in found.items() if name != "step"}
-
-    def fit_state(self) -> dict[str, Tensor]:
-        """What `fit` made: the parts' weights, and their optimizers' moments, so that the first steps of modulation do not jump."""
-        state = {name: value for name, value in self.modulator.state_dict().items() if not name.startswith("target_")}
-        for part, optimizer in self.optimizers.items():
-            for index, entry in optimizer.state_dict()["state"].items():
-                state |= {f"optimizer/{part}/{index}/{key}": torch.as_tensor(value) for key, value in entry.items()}
-        return {name: value.detach().clone() for name, value in state.items()}
-
-    def load_fit(self, tensors: dict[str, Tensor]) -> None:
-        """Take up what `fit_state` gave; a UserError when it was made with other settings. Parts that this variant lacks (the PDM) stay unread."""
-        own = {name: value for name, value in self.modulator.state_dict().items() if not name.startswith("target_")}
-        weights = {name: value for name, value in tensors.items() if name in own}
-        different = sorted(name for name, value in own.items() if name not in weights or weights[name].shape != value.shape)
-        if different:
-            raise UserError(f"aim: these fitted prototypes were made with other settings ({different[0]} differs): rebuild the prototypes stage")
-        self.modulator.load_state_dict(weights, strict=False)
-        for part, optimizer in self.optimizers.items():
-            state: dict[int, dict[str, Tensor]] = {}
-            for name, value in tensors.items():
-                if name.startswith(f"optimizer/{part}/"):
-                    index, key = name.removeprefix(f"optimizer/{part}/").split("/")
-                    state.setdefault(int(index), {})[key] = value
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _step_if_reached(optimizer: torch.optim.Optimizer) -> None:
