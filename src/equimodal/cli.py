@@ -182,7 +182,7 @@ def main() -> None:
     except UserError as error:
         _quit(f"error: {error}", 2)
     except (typer.Abort, KeyboardInterrupt):
-        _quit("interrupted: finished epochs are kept, the same command goes on from there", 130)
+        status = 130
     except SystemExit as stop:
         if stop.code == 128 + signal.SIGTERM:
             _quit("terminated: finished epochs are kept, the same command goes on from there", 143)
@@ -200,6 +200,8 @@ def main() -> None:
             raise
         error.show()
         sys.exit(error.exit_code)
+    if status == 130:  # the parser turns the interruption into this status
+        _quit("interrupted: finished epochs are kept, the same command goes on from there", 130)
     sys.exit(status or 0)
 
 

@@ -9,6 +9,8 @@ import ast
 from functools import cache
 from pathlib import Path
 
+from equimodal.errors import UserError
+
 PACKAGE = "equimodal"
 SOURCE = Path(__file__).resolve().parents[1]
 EXCLUDED = (
@@ -31,6 +33,7 @@ def code_files(*modules: str) -> list[str]:
 
     Raises:
         ModuleNotFoundError: a module of the package that has no file.
+        UserError: a file that is not valid Python.
     """
     return sorted(str(Path("src") / path.relative_to(SOURCE)) for path in _reachable(modules))
 
@@ -62,7 +65,11 @@ def _file(module: str) -> Path | None:
 def _imports(path: Path) -> frozenset[str]:
     """Modules of the package that one file imports, parents included, exclusions left out."""
     names: set[str] = set()
-    for node in _live_nodes(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except SyntaxError as error:
+        raise UserError(f"{path}, line {error.lineno}: {error.msg}; no stage can be planned until this file is valid Python") from None
+    for node in _live_nodes(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -96,13 +96,19 @@ def check_targets(params: Params, words: list[str]) -> None:
         UserError: one line with the valid names.
     """
     for word in words:
-        if not word.startswith("results/") or not word.endswith(".json"):
-            continue
-        dataset, separator, method = word.removeprefix("results/").removesuffix(".json").partition("_")
-        if not separator:
-            raise UserError(f"{word} is no result: a result is called results/DATASET_METHOD.json, such as results/cremad_aim.json")
-        for what, name, valid in (("dataset", dataset, list(params.datasets)), ("method", method, list(params.methods))):
-            if name not in valid:
-                near = nearest(name, valid)
-                hint = near if "did you mean" in near else ""
-                raise UserError(f"unknown {what} '{name}' in {word}; params.yaml has: {', '.join(sorted(valid))}{hint}")
+        folder, _, name = word.rpartition("/")
+        if folder == "results/tables":
+            _known("dataset", name.partition(".")[0], list(params.datasets), word)
+        elif folder == "results/figures" or (folder == "results" and name.endswith(".json")):
+            dataset, separator, method = name.removesuffix(".json").partition("_")
+            if not separator:
+                raise UserError(f"{word} is no result: a result is called results/DATASET_METHOD.json, such as results/cremad_aim.json")
+            _known("dataset", dataset, list(params.datasets), word)
+            _known("method", method, list(params.methods), word)
+
+
+def _known(what: str, name: str, valid: list[str], word: str) -> None:
+    if name not in valid:
+        near = nearest(name, valid)
+        hint = near if "did you mean" in near else ""
+        raise UserError(f"unknown {what} '{name}' in {word}; params.yaml has: {', '.join(sorted(valid))}{hint}")

@@ -1,0 +1,137 @@
+"""A copy of the project whose stages write small files at once, so that the engines are tested in seconds."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest import mock
+
+SMALL_STUDY = """
+study:
+  datasets: [cremad]
+  from-scratch: [joint, joint-uni]
+  from-warmup: [aim, aim-no-pam]
+  warmups: [aim]
+  fits: [aim]
+  seeds: [0]
+"""
+
+# Writes the files that the contract of each stage names, content depending on what it read; a real stage's imports do not matter here.
+STUB = """
+import json
+from pathlib import Path
+from equimodal import declarations
+from equimodal.store import digest, file_sha256, write_json
+
+STAGE = "{stage}"
+
+
+def run(params, dataset, method=None, modality=None, seed=None, seeds=None):
+    data, model = Path("data", dataset), Path("models", dataset, str(method), str(seed))
+    warmup, prototypes = Path("models", dataset, "warmup", str(seed)), Path("models", dataset, "prototypes", str(seed))
+    weights = [model / f"{{rule}}.safetensors" for rule in ("val", "last", "test")]
+    figures = Path("results", "figures", f"{{dataset}}_{{method}}")
+    outputs = {{
+        "raw": [data / "raw" / "manifest.json", data / "raw" / "clip.wav"],
+        "index": [data / "index.json"],
+        "features": [data / "features" / f"{{modality}}.npy", data / "features" / f"{{modality}}.json"],
+        "manifest": [data / "manifest.json"],
+        "warmup": [warmup / f"{{method}}.safetensors"],
+        "prototypes": [prototypes / f"{{method}}.safetensors", prototypes / f"{{method}}.json"],
+        "train": [*weights, model / "curves.json"],
+        "evaluate": [model / "evaluation.json"],
+        "summary": [Path("results", f"{{dataset}}_{{method}}.json")],
+        "figures": [figures / "curves.svg", figures / "curves.png"],
+        "table": [Path("results", "tables", f"{{dataset}}.html"), Path("results", "tables", f"{{dataset}}.md")],
+    }}[STAGE]
+    made = declarations.settings(params, STAGE, dataset, method, modality)
+    with open("ran.txt", "a") as ran:
+        ran.write(" ".join(str(part) for part in (STAGE, dataset, method or modality or "", "" if seed is None else seed)).strip() + "\\n")
+    for path in outputs:
+        write_json(path, {{"stage": STAGE, "accuracy": 0.5, "made": digest(made), "seed": seed, "name": path.name}})
+        if path.suffix == ".svg":
+            path.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>')
+"""
+
+
+@dataclass
+class Project:
+    """A copy of the project in a folder of its own."""
+
+    root: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command of the environment's bin folder in the copy; `check` fails the test with its output when it fails."""
+        command = [str(Path(sys.executable).parent / words[0]), *words[1:]]
+        done = subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=300)
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(words)}: status {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def dvc(self, *words: str) -> None:
+        """A DVC command in this process (importing DVC takes as long as most commands); it must succeed."""
+        from dvc.cli import main
+
+        before = Path.cwd()
+        with mock.patch.dict(os.environ, self.environment, clear=True):
+            os.chdir(self.root)
+            try:
+                assert main(list(words)) == 0, f"dvc {' '.join(words)} failed"
+            finally:
+                os.chdir(before)
+
+    def planned(self, *targets: str) -> list[str]:
+        """Jobs that Snakemake would run now, as `stage dataset method-or-modality seed`, sorted."""
+        listing = self.run("snakemake", "-n", "--", *targets).stdout
+        axes = re.findall(r"^(?:local)?rule (\w+):$.*?^    wildcards: (.*?)$", listing, re.MULTILINE | re.DOTALL)
+        return sorted({" ".join([rule.partition("_from_")[0], *re.findall(r"=([^,]+)", wildcards)]) for rule, wildcards in axes})
+
+    def ran(self) -> list[str]:
+        """Stages that ran since the last call, sorted."""
+        log = self.root / "ran.txt"
+        lines = sorted(log.read_text().splitlines()) if log.exists() else []
+        log.unlink(missing_ok=True)
+        return lines
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace `old`, which must be there, in a file."""
+        text = (self.root / path).read_text()
+        assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {path}"
+        (self.root / path).write_text(text.replace(old, new))
+
+
+def copy_project(source: Path, target: Path, study: str | None = SMALL_STUDY) -> Project:
+    """The project's workflow and code with stub stages, as a git repository; `study` replaces that of params.yaml."""
+    from equimodal.declarations import STAGES
+
+    target.mkdir(parents=True)
+    for folder in ("src", "workflow"):
+        shutil.copytree(source / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    (target / "profiles").symlink_to("workflow/profiles")
+    (target / ".dvc").mkdir()
+    for name in ("Snakefile", "dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
+        shutil.copy(source / name, target / name)
+    for stage in (*STAGES, "table"):
+        (target / "src/equimodal/stages" / f"{stage}.py").write_text(STUB.format(stage=stage))
+    params = (source / "params.yaml").read_text()
+    if study is not None:
+        start, end = params.index("\nstudy:"), params.index("\nruntime:")
+        params = params[:start] + study + params[end:]
+    (target / "params.yaml").write_text(params)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(target / "src"),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "HOME": str(target.parent),  # no settings or caches of the person who runs the tests
+        "DVC_GLOBAL_CONFIG_DIR": str(target.parent / "dvc-global"),
+        "DVC_SITE_CACHE_DIR": str(target.parent / "dvc-site"),
+        "SHELL": "/bin/sh",
+    }
+    for name in ("DVC_STAGE", "EQUIMODAL_ENGINE"):
+        environment.pop(name, None)
+    subprocess.run(["git", "init", "-q", "."], cwd=target, check=True, env=environment)
+    return Project(target, environment)

@@ -1,0 +1,131 @@
+"""params.yaml: complete, described, and every mistake one line that names the key."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from equimodal import settings
+from equimodal.errors import UserError
+from equimodal.settings.methods import AIMSettings
+from equimodal.settings.schema import params_schema
+from equimodal.settings.training import ModelSettings, RuntimeSettings, TrackingSettings, TrainingSettings
+
+
+@pytest.fixture(scope="module")
+def raw(root: Path) -> dict[str, Any]:
+    return yaml.safe_load((root / "params.yaml").read_text())
+
+
+def broken(raw: dict[str, Any], path: str, value: Any) -> str:
+    """The message for params.yaml with one value changed."""
+    changed = copy.deepcopy(raw)
+    *parents, last = path.split("/")
+    place = changed
+    for part in parents:
+        place = place.setdefault(part, {})
+    place[last] = value
+    with pytest.raises(UserError) as caught:
+        settings.parse(changed)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("trainin", {}, "unknown key trainin; did you mean 'training'?"),
+        ("training/epoch", 3, "unknown key training.epoch; did you mean 'epochs'?"),
+        ("training/optimizer/learning_rate", 3, "unknown key training.optimizer.learning_rate"),
+        ("runtime/thread", 3, "unknown key runtime.thread; did you mean 'threads'?"),
+        ("tracking/url", "x", "unknown key tracking.url; did you mean 'uri'?"),
+        ("datasets/cremad/modalities/audio/mel_bin", 3, "mel_bin; did you mean 'mel_bins'?"),
+        ("datasets/cremad/training/epoch", 3, "datasets.cremad.training.epoch; did you mean 'epochs'?"),
+        ("datasets/cremad/model/wide", 3, "datasets.cremad.model.wide"),
+        ("datasets/cremad/methods/aim/tua", 3, "tua; did you mean 'tau'?"),
+        ("datasets/cremad/methods/aimm", {}, "datasets.cremad.methods.aimm is not in `methods`; did you mean 'aim'?"),
+        ("methods/aim/lambda", 3, "unknown key methods.aim.lambda"),
+        ("methods/aim/pdm/evry", 3, "methods.aim.pdm.evry; did you mean 'every'?"),
+        ("training/epochs", "many", "training.epochs = 'many'"),
+        ("training/epochs", 0, "training.epochs = 0"),
+        ("training/optimizer/lr", -1, "training.optimizer.lr = -1"),
+        ("runtime/precision", "fp8", "runtime.precision = 'fp8'"),
+        ("datasets/cremad/kind", "cremat", "datasets.cremad"),
+        ("datasets/cremad/split/fold", 5, "fold (5) must be below folds (5)"),
+        ("datasets/cremad/methods/aim/start_epoch", 15, "start_epoch = 15 leaves no epoch for modulation: cremad trains 15"),
+        ("methods/aim-x", {"base": "aim-y"}, "unknown method 'aim-y'"),
+        ("methods/aim-x", {"base": "aim-x"}, "goes round in a circle"),
+        ("methods/other", {}, "methods.other is not a registered method: name its `base`"),
+        ("methods/aim_x", {"base": "aim"}, "methods.aim_x"),
+        ("methods/aim-x", {"base": "aim", "preset": "litteral"}, "methods.aim-x.preset = 'litteral' is unknown; valid: literal"),
+        ("study/datasets", ["cremat"], "unknown dataset 'cremat'"),
+        ("study/datasets", [], "study.datasets"),
+        ("study/seeds", [0, 0], "study.seeds names something twice"),
+        ("study/from-scratch", ["aim"], "study.from-scratch lists 'aim', which belongs in study.from-warmup"),
+        ("study/from-scratch", ["joynt"], "unknown method 'joynt'"),
+        ("study/fits", [], "study.from-warmup lists 'aim', which needs 'aim' in study.fits"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key(raw: dict[str, Any], path: str, value: Any, said: str) -> None:
+    assert said in broken(raw, path, value)
+
+
+@pytest.mark.parametrize(("text", "said"), [("a: [", "not valid YAML"), ("", "empty"), ("- a", "not a mapping")])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=said):
+        settings.load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("section", "model"), [("runtime", RuntimeSettings), ("tracking", TrackingSettings), ("model", ModelSettings), ("training", TrainingSettings)]
+)
+def test_params_lists_every_key_of_a_section(raw: dict[str, Any], section: str, model: type[BaseModel]) -> None:
+    assert list(raw[section]) == list(model.model_fields)
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            assert set(raw[section][name]) <= set(field.annotation.model_fields)
+
+
+def test_params_lists_every_key_of_aim_at_its_default(raw: dict[str, Any]) -> None:
+    fields = dict(AIMSettings.model_fields)
+    del fields["preset"]
+    assert list(raw["methods"]["aim"]) == list(fields)
+    assert AIMSettings.model_validate(raw["methods"]["aim"]) == AIMSettings()
+    for section in ("dap", "pdm"):
+        assert list(raw["methods"]["aim"][section]) == list(type(getattr(AIMSettings(), section)).model_fields)
+
+
+def test_variants_differ_from_their_base_by_what_they_name(root: Path) -> None:
+    params = settings.load(root / "params.yaml")
+    full, without = params.method("cremad", "aim").settings.slice(), params.method("cremad", "aim-no-pam").settings.slice()
+    assert {key for key in full if full[key] != without[key]} == {"pam"}
+    assert full["start_epoch"] == 3, "the dataset's override"
+    assert without["start_epoch"] == 3, "inherited through the base"
+    for variant in ("aim-no-pam", "aim-no-dam", "aim-label", "aim-aux-only"):
+        assert (params.warmup_of("cremad", variant), params.fit_of("cremad", variant)) == ("aim", "aim")
+    assert params.fit_of("cremad", "aim-literal") == "aim-literal"
+
+
+def test_every_dataset_and_method_resolves(root: Path) -> None:
+    params = settings.load(root / "params.yaml")
+    for dataset in params.datasets:
+        for method in params.methods:
+            assert params.method(dataset, method).name == method
+
+
+def test_the_schema_is_the_models_and_accepts_params(root: Path, raw: dict[str, Any]) -> None:
+    written = json.loads((root / "workflow/schemas/params.schema.json").read_text())
+    assert written == json.loads(json.dumps(params_schema())), "out of date: run `equimodal schema`"
+    validator = jsonschema.Draft202012Validator(written)
+    validator.check_schema(written)
+    assert not list(validator.iter_errors(raw))
+    for section, key in (("training", "epoch"), ("runtime", "thread")):
+        assert list(validator.iter_errors({**raw, section: {**raw[section], key: 1}}))
+    assert list(validator.iter_errors({**raw, "methods": {"aim": {"tua": 1}}}))

@@ -1,0 +1,128 @@
+"""What an edit reruns, in both engines, and what it does not. One project, used from top to bottom."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from engine_project import Project
+
+
+@pytest.fixture(scope="module")
+def built(project: Project) -> Project:
+    """The study built by Snakemake and recorded by DVC: the bridge `equimodal plan && dvc commit -f`."""
+    project.run("snakemake", "--cores", "4")
+    assert len(project.ran()) == 5 + 2 + 4 * 4 + 1, "preprocessing, warm-up and prototypes, four stages a method, one table"
+    project.run("equimodal", "plan")
+    project.dvc("commit", "-f", "-q")
+    return project
+
+
+def reruns(project: Project) -> tuple[list[str], list[str]]:
+    """(what Snakemake would run, what DVC has run); afterwards DVC is up to date."""
+    planned = project.planned()
+    project.dvc("repro", "-q")
+    return planned, project.ran()
+
+
+def of(stage: str, *methods: str) -> list[str]:
+    return [f"{stage} cremad {method} 0" for method in methods]
+
+
+def reversed_keys(value: object) -> object:
+    return {key: reversed_keys(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
+
+
+def test_settings_that_change_no_result_run_nothing(built: Project) -> None:
+    text = (built.root / "params.yaml").read_text()
+    values = yaml.safe_load(text)
+    values["tracking"] = {"uri": "sqlite:///elsewhere.db", "enabled": False}
+    values["runtime"]["workers"] = 7
+    # The order of modalities is a setting (that of the model's encoders); no other order is.
+    values = {key: value if key == "datasets" else reversed_keys(value) for key, value in reversed(values.items())}
+    (built.root / "params.yaml").write_text("\n\n" + yaml.safe_dump(values, sort_keys=False, indent=7))
+    try:
+        assert reruns(built) == ([], [])
+    finally:
+        (built.root / "params.yaml").write_text(text)
+
+
+def test_a_method_s_file_reruns_that_method(built: Project) -> None:
+    edit_code(built, "joint_uni.py")
+    planned, ran = reruns(built)
+    # Snakemake plans what may change further down; DVC, having run, has seen that the trained files are the same.
+    assert ran == sorted([*of("train", "joint-uni"), *of("evaluate", "joint-uni")])
+    assert planned == sorted([*ran, "summary cremad joint-uni", "figures cremad joint-uni", "table cremad"])
+
+
+def test_a_file_of_aim_reruns_the_aim_family(built: Project) -> None:
+    edit_code(built, "joint_uni.py", back=True)  # which DVC restores from its run cache
+    edit_code(built, "aim/modulation.py")
+    planned, ran = reruns(built)
+    edit_code(built, "aim/modulation.py", back=True)
+    # The prototypes stage imports the method, and with it modulation; its files stay the same.
+    trained = sorted([*of("train", "aim", "aim-no-pam"), *of("evaluate", "aim", "aim-no-pam")])
+    assert [job for job in ran if not job.startswith("prototypes")] == trained
+    assert set(ran) <= set(planned)
+    assert not [job for job in planned if "joint" in job or job.startswith("warmup")]
+
+
+def test_a_base_s_setting_reruns_its_variants(built: Project) -> None:
+    built.edit("params.yaml", "    lambda_mod: 1.0\n", "    lambda_mod: 3.0\n")
+    planned, ran = reruns(built)
+    built.edit("params.yaml", "    lambda_mod: 3.0\n", "    lambda_mod: 1.0\n")
+    assert {job.split()[2] for job in planned if job != "table cremad"} == {job.split()[2] for job in ran} == {"aim", "aim-no-pam"}
+    assert not [job for job in planned if job.startswith(("warmup", "prototypes"))], "neither depends on lambda_mod"
+
+
+def test_pull_restores_a_deleted_result_without_training(built: Project) -> None:
+    built.dvc("repro", "-q")
+    assert built.ran() == [], "settings taken back: restored from the run cache"
+    result = built.root / "results/cremad_joint.json"
+    kept = result.read_bytes()
+    built.dvc("push", "-q")
+    for folder in ("results", "models", ".dvc/cache"):
+        shutil.rmtree(built.root / folder)
+    built.dvc("pull", "-q")
+    assert result.read_bytes() == kept
+    assert (built.root.parent / "equimodal-dvc-store").is_dir(), "the remote that .dvc/config names"
+    built.dvc("repro", "-q")
+    assert built.ran() == []
+    built.run("snakemake", "--touch", "--", str(result.relative_to(built.root)))
+    assert built.planned(str(result.relative_to(built.root))) == []
+
+
+def test_dvc_shows_metrics_plots_params_and_graph(built: Project, capfd: pytest.CaptureFixture[str]) -> None:
+    def shown(*words: str) -> str:
+        capfd.readouterr()
+        built.dvc(*words)
+        return capfd.readouterr().out
+
+    assert "results/cremad_aim-no-pam.json" in shown("metrics", "show")
+    assert "train-from-warmup@cremad-aim-0" in shown("dag", "--dot")
+    shown("plots", "show")
+    assert "curves.png" in (built.root / "dvc_plots/index.html").read_text()
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "add", "-A", "."], cwd=built.root, check=True)
+    subprocess.run([*git, "commit", "-qm", "all"], cwd=built.root, check=True)
+    built.edit("params.yaml", "  workers: 2 ", "  workers: 3 ")
+    built.dvc("repro", "-q", "plan")
+    assert [line.split()[-2:] for line in shown("params", "diff").splitlines() if "runtime.workers" in line] == [["2", "3"]]
+
+
+@pytest.mark.slow
+def test_report_holds_captions_tables_and_figures(built: Project, tmp_path: Path) -> None:
+    built.run("snakemake", "--cores", "2")
+    built.run("snakemake", "--report", str(tmp_path / "report.html"))
+    text = (tmp_path / "report.html").read_text()
+    for part in ("cremad", "curves.svg", "methods compared", "Balanced multimodal learning", "side by side"):
+        assert part in text, part
+
+
+def edit_code(project: Project, file: str, back: bool = False) -> None:
+    """Add a line to a file of the methods, or take it away."""
+    path = project.root / "src/equimodal/methods" / file
+    text = path.read_text()
+    path.write_text(text.removesuffix("\n# edited\n") if back else text + "\n# edited\n")
