@@ -1,0 +1,91 @@
+"""What every method owes the workbench, for all methods of params.yaml, variants included: a new one is tested without a line here."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import tiny_dataset
+from equimodal.layout import fit_path, model_folder, warmup_path
+from equimodal.methods.registry import METHODS
+from equimodal.settings import Params, parse
+from equimodal.settings.base import deep_merge
+from equimodal.stages import prototypes, train, warmup
+from equimodal.store import read_json, read_tensors
+from equimodal.training.build import Setup
+from equimodal.training.measure import measures, predict
+
+ROOT = Path(__file__).resolve().parents[2]
+RAW = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["methods"]
+FILES = ("val.safetensors", "last.safetensors", "test.safetensors", "curves.json")
+
+
+def params(third: bool = False) -> Params:
+    """The tiny dataset with the methods of params.yaml, AIM's stages cut short as tiny_dataset does."""
+    raw = tiny_dataset.raw_params(third)
+    raw["methods"] = deep_merge(RAW, raw["methods"])
+    return parse(raw)
+
+
+@pytest.fixture(scope="module")
+def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Params]]:
+    folder = tmp_path_factory.mktemp("contract")
+    tiny_dataset.write(folder, third=request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder, params(request.param)
+
+
+def trained(params: Params, name: str) -> Path:
+    """Train a method through its stages, with what it shares; returns its folder."""
+    if params.family(name) == "from-warmup":
+        start, fit = params.warmup_of("tiny", name), params.fit_of("tiny", name)
+        if not warmup_path("tiny", start, 0).is_file():
+            warmup.run(params, "tiny", start, 0)
+        if not fit_path("tiny", fit, 0).is_file():
+            prototypes.run(params, "tiny", fit, 0)
+    train.run(params, "tiny", name, 0)
+    return model_folder("tiny", name, 0)
+
+
+def test_every_registered_method_is_reachable() -> None:
+    checked = params()
+    assert {checked.method("tiny", name).kind for name in RAW} == set(METHODS)
+
+
+CASES = [(False, name) for name in RAW] + [(True, name) for name, own in RAW.items() if "base" not in own]
+
+
+@pytest.mark.parametrize(("root", "name"), CASES, ids=[f"{name}-{3 if third else 2}" for third, name in CASES], indirect=["root"])
+def test_a_method_keeps_the_contract(root: tuple[Path, Params], name: str) -> None:
+    _, params = root
+    folder = trained(params, name)
+
+    curves = read_json(folder / "curves.json")
+    assert [entry["epoch"] for entry in curves["epochs"]] == [0, 1, 2]
+    for entry in curves["epochs"]:
+        assert math.isfinite(entry["metrics"]["train/loss"]) and None not in entry["metrics"].values()
+    assert set(curves["selected"]) == {"val", "last", "test"} and curves["meta"]["method"] == name
+
+    setup = Setup.open(params, "tiny", name, 0)
+    plain = {key: value.shape for key, value in setup.model().state_dict().items()}
+    for rule in ("val", "last", "test"):
+        tensors, meta = read_tensors(folder / f"{rule}.safetensors")
+        model = setup.model(meta["structure"])
+        if not meta["structure"]:
+            assert {key: value.shape for key, value in tensors.items()} == plain  # no trace of the method
+        model.load_state_dict(tensors)
+        assert all(value.isfinite().all() for value in tensors.values()) and meta["epoch"] == curves["selected"][rule]
+        for split in ("val", "test"):
+            found = measures(predict(model, setup.data, split, 32), split)  # type: ignore[arg-type]
+            saved = curves["epochs"][meta["epoch"]]["metrics"]
+            assert {key: saved[key] for key in found} == found  # loading gives the very model that was measured
+
+    first = {file: (folder / file).read_bytes() for file in FILES}
+    torch.rand(3)
+    trained(params, name)
+    assert {file: (folder / file).read_bytes() for file in FILES} == first
+    assert not Path(".checkpoints", f"train-tiny-{name}-0").exists()
