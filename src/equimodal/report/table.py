@@ -1,8 +1,9 @@
-"""Results side by side: the rows that `equimodal show` prints."""
+"""Results side by side, for the terminal and for the report."""
 
 from collections.abc import Sequence
 
 from equimodal.report.result import Result, Spread
+from equimodal.report.rules import RULES
 
 HEAD = ("result", "accuracy", "macro-F1")
 
@@ -27,6 +28,17 @@ def comparison(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
         row += [percent(best.modalities.get(readout, {}).get(name)) for readout in readouts for name in modalities]
         row += [percent(result.imbalance.gap.get(readout)) for readout in own]
         rows.append(row)
+    return heads, rows
+
+
+def by_rule(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
+    """(column heads, rows): accuracy by selection rule, and every seed's for the result."""
+    heads = ["result", *RULES.values(), "every seed, best on validation"]
+    rows = []
+    for result in results:
+        by = {"val": result.selection.val, "last": result.selection.last, "test": result.selection.test}
+        seeds = "  ".join(f"{100 * value:.1f}" for value in by["val"].accuracy.per_seed)
+        rows.append([result.name, *(percent(by[rule].accuracy) for rule in RULES), seeds])
     return heads, rows
 
 

@@ -26,8 +26,9 @@ def run(params: Params, results: list[Path], console: Console | None = None) -> 
         console.print(table)
     else:
         widths = [max(len(line[i]) for line in [heads, *rows]) for i in range(len(heads))]
-        for line in [heads, *rows]:
-            _line(console, "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths, strict=True))))
+        for cells in [heads, *rows]:
+            padded = [cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(cells, widths, strict=True))]
+            _line(console, "  ".join(padded))
     _line(console, "")
     for line in caption(read):
         _line(console, line)

@@ -25,12 +25,12 @@ def readouts(axes: Axes, result: Result) -> None:
     """Mean and standard deviation as a bar with a whisker, every seed as a dot."""
     best = result.selection.val
     modalities = list(result.imbalance.s)
-    names = [name for name in ("split", "zero-feature", "probe") if name in best.modalities]
+    names: list[str] = [name for name in ("split", "zero-feature", "probe") if name in best.modalities]
     width = 0.8 / len(modalities)
     for i, modality in enumerate(modalities):
         place = np.arange(len(names)) + (i - (len(modalities) - 1) / 2) * width
         _bars(axes, place, [best.modalities[name][modality] for name in names], 0.92 * width, color(modality, result.data.modalities), modality)
-    ticks, labels = list(range(len(names))), list(names)
+    ticks, labels = list(range(len(names))), names
     if len(modalities) > 1:
         _bars(axes, np.array([len(names)]), [best.accuracy], 0.92 * min(width, 0.4), FUSED, "fused")
         ticks, labels = [*ticks, len(names)], [*labels, "fused"]

@@ -12,6 +12,8 @@ from equimodal.report.result import Result
 
 KINDS = (("s", "original block, $s$", "-"), ("s_aux", "auxiliary block, $\\tilde{s}$", (0, (4, 1.6))), ("s_good", "with good weights, $s_g$", (0, (1, 1.2))))
 
+DASHES = ("-", (0, (5, 1.5)), (0, (2.5, 1.2)), (0, (1, 1)))
+
 
 def draw_scores(result: Result, curves: Curves) -> Figure:
     """s, s~ and s_g of every depth on training batches; the health check is that s~ stays below s."""
@@ -24,8 +26,9 @@ def draw_scores(result: Result, curves: Curves) -> Figure:
     for axes, depth in zip(panels, depths, strict=True):
         for modality in modalities:
             for kind, label, line in KINDS:
+                shade = color(modality, result.data.modalities)
                 values = curves.of(f"depth{depth}/{modality}/{kind}")
-                band(axes, curves.epochs, values, color(modality, result.data.modalities), f"{modality}: {label}", linestyle=line, linewidth=1.6, shaded=kind == "s")
+                band(axes, curves.epochs, values, shade, f"{modality}: {label}", shaded=kind == "s", linestyle=line, linewidth=1.6)
         mark_start(axes, result.method.settings.get("start_epoch"))
         axes.set_ylim(bottom=0)
         axes.set_title(f"depth {depth}", loc="left")
@@ -45,7 +48,7 @@ def draw_alpha(result: Result, curves: Curves) -> Figure:
     shades = matplotlib.colormaps[SEQUENCE]
     for i, depth in enumerate(depths):
         shade = shades(0.9 * i / max(1, len(depths) - 1))
-        band(over, curves.epochs, curves.of(f"depth{depth}/alpha"), shade, f"depth {depth}", linestyle=["-", (0, (5, 1.5)), (0, (2.5, 1.2)), (0, (1, 1))][i % 4])
+        band(over, curves.epochs, curves.of(f"depth{depth}/alpha"), shade, f"depth {depth}", linestyle=DASHES[i % len(DASHES)])
     mark_start(over, result.method.settings.get("start_epoch"))
     over.set_ylim(bottom=0)
     over.set_ylabel("$\\alpha_d$ on training batches" + ("" if result.method.settings.get("dam", True) else " (fixed: no DAM)"))

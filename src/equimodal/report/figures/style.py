@@ -48,7 +48,8 @@ def style() -> Iterator[None]:
     """Matplotlib's own defaults with `RC` over them, whatever the user's matplotlibrc says."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(RC)
+        for name, value in RC.items():
+            matplotlib.rcParams[name] = value  # type: ignore[index]
         yield
 
 

@@ -14,7 +14,8 @@ def draw(result: Result, curves: Curves) -> Figure:
     figure = canvas(result, "accuracy while training", 7.2, 3.6)
     axes = figure.add_subplot()
     modalities = list(result.imbalance.s)
-    band(axes, curves.epochs, 100 * curves.of("train/accuracy"), TRAIN, "training, fused" if len(modalities) > 1 else "training", linestyle=(0, (4, 2)), linewidth=1.4)
+    trained = "training, fused" if len(modalities) > 1 else "training"
+    band(axes, curves.epochs, 100 * curves.of("train/accuracy"), TRAIN, trained, linestyle=(0, (4, 2)), linewidth=1.4)
     if len(modalities) > 1:
         band(axes, curves.epochs, 100 * curves.of("val/accuracy"), FUSED, "validation, fused", linewidth=2.2)
     for name in modalities:

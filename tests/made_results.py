@@ -1,0 +1,120 @@
+"""Evaluations, curves and logs as the stages write them, made up without training: what tests of results and figures start from."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+from equimodal.report.aggregate import result
+from equimodal.report.result import Result
+from equimodal.store import write_json
+
+EPOCHS, START, DEPTHS, DIGEST = 12, 3, 4, "d" * 64
+
+
+def manifest(classes: int = 3, source: str = "sample", modalities: tuple[str, ...] = ("audio", "visual")) -> dict[str, Any]:
+    """What summaries read of data/D/manifest.json; splits of 4, 1 and 2 samples a class."""
+    splits = ["train"] * 4 * classes + ["val"] * classes + ["test"] * 2 * classes
+    return {
+        "dataset": "made",
+        "source": source,
+        "classes": [f"class {i}" for i in range(classes)],
+        "split": {"rule": "column"},
+        "splits": splits,
+        "modalities": {name: {"kind": "spectrogram" if name == "audio" else "frames"} for name in modalities},
+        "rejected": [{"id": "a", "modality": "audio", "reason": "x"}, {"id": "a", "modality": "visual", "reason": "x"}],
+        "zero_filled": dict.fromkeys(modalities, 0),
+        "digest": DIGEST,
+    }
+
+
+def evaluation(seed: int, method: str = "joint", classes: int = 3, modalities: tuple[str, ...] = ("audio", "visual"), **settings: Any) -> dict[str, Any]:
+    """evaluation.json of a seed; numbers drawn from (seed, method)."""
+    draw = random.Random(f"{seed}{method}")
+
+    def split() -> dict[str, Any]:
+        matrix = [[2 if i == j else 0 for j in range(classes)] for i in range(classes)]
+        for _ in range(classes // 2):
+            i, j = draw.randrange(classes), draw.randrange(classes)
+            matrix[i][i], matrix[i][j] = 1, matrix[i][j] + 1
+            if i == j:
+                matrix[i][i] = 2
+        hits = sum(matrix[i][i] for i in range(classes)) / (2 * classes)
+        return {
+            "accuracy": hits,
+            "macro_f1": hits - 0.01,
+            "recall": [row[i] / 2 for i, row in enumerate(matrix)],
+            "confusion": matrix,
+            "modalities": {readout: by_modality() for readout in ("split", "zero-feature")},
+        }
+
+    def by_modality() -> dict[str, float]:
+        return {name: 0.7 - 0.35 * i + draw.uniform(-0.05, 0.05) for i, name in enumerate(modalities)}
+
+    selection = {rule: {"epoch": EPOCHS - 1 - draw.randrange(3), "val": split(), "test": split()} for rule in ("val", "last", "test")}
+    probe = by_modality()
+    two = len(modalities) > 1
+    return {
+        "meta": {
+            "dataset": "made",
+            "method": method,
+            "seed": seed,
+            "stage": "evaluate",
+            "key": f"{method}{seed}",
+            "source": "sample",
+            "data_digest": DIGEST,
+            "settings": {"method": {"name": method, "kind": method.partition("-")[0], **settings}, "training": {"epochs": EPOCHS}},
+        },
+        "classes": [f"class {i}" for i in range(classes)],
+        "selection": selection,
+        "probe": probe,
+        "gap": {name: (max(v.values()) - min(v.values()) if two else None) for name, v in {**selection["val"]["test"]["modalities"], "probe": probe}.items()},
+        "s": {name: [0.1 + 0.15 * (d + 1) / (i + 1) + draw.uniform(0, 0.05) for d in range(DEPTHS)] for i, name in enumerate(modalities)},
+        "alpha": [0.1 * (d + 1) + draw.uniform(0, 0.03) for d in range(DEPTHS)] if two else None,
+        "parameters": {"total": 300, "encoders": dict.fromkeys(modalities, 100), "fusion": 100},
+        "flops": {"inference": 10, "training": 40.5, "training_joint": 30},
+    }
+
+
+def curves(seed: int, modulated: bool = False, modalities: tuple[str, ...] = ("audio", "visual")) -> dict[str, Any]:
+    """curves.json of a seed; `modulated` adds AIM's scores from epoch START on."""
+    draw = random.Random(seed)
+    rows = []
+    for epoch in range(EPOCHS):
+        done = 1 - 0.8 ** (epoch + 1)
+        metrics: dict[str, float | None] = {"train/accuracy": 0.98 * done, "train/loss": 2 * (1 - done), "val/accuracy": 0.85 * done - draw.uniform(0, 0.05)}
+        for i, name in enumerate(modalities):
+            metrics[f"val/{name}/accuracy"] = (0.7 - 0.4 * i) * done + draw.uniform(0, 0.05)
+            for depth in range(1, DEPTHS + 1) if modulated and epoch >= START else ():
+                s = (0.1 + 0.2 * depth * done) / (1 + i) + draw.uniform(0, 0.03)
+                metrics |= {f"depth{depth}/{name}/s": s, f"depth{depth}/{name}/s_aux": 0.7 * s, f"depth{depth}/alpha": 0.15 * depth * (1.2 - done)}
+        rows.append({"epoch": epoch, "metrics": metrics})
+    return {"meta": {}, "epochs": rows, "selected": {"val": EPOCHS - 1, "last": EPOCHS - 1, "test": EPOCHS - 1}}
+
+
+def log(seed: int, classes: int = 3, modalities: tuple[str, ...] = ("audio", "visual")) -> dict[str, Any]:
+    """The prototypes stage's file of a seed."""
+    draw = random.Random(seed)
+
+    def matrix(depth: int) -> list[list[float]]:
+        return [[1.0 if i == j else 1 - 0.2 * depth + draw.uniform(-0.05, 0.05) for j in range(classes)] for i in range(classes)]
+
+    return {"meta": {}, "log": {"cosine": {name: [matrix(d) for d in range(DEPTHS)] for name in modalities}}}
+
+
+def made(
+    method: str = "joint", seeds: int = 3, classes: int = 3, source: str = "sample", modalities: tuple[str, ...] = ("audio", "visual"), **settings: Any
+) -> Result:
+    """A result over seeds 0, 1, ..."""
+    listed = list(range(seeds))
+    return result(manifest(classes, source), listed, [evaluation(seed, method, classes, modalities, **settings) for seed in listed])
+
+
+def write(root: Path, method: str = "joint", seeds: int = 3, classes: int = 3, modulated: bool = False, **settings: Any) -> Result:
+    """The result, and the curves and logs beside it, as files below `root`."""
+    found = made(method, seeds, classes, **settings)
+    write_json(root / "results" / f"made_{method}.json", found.model_dump(mode="json"))
+    for seed in range(seeds):
+        write_json(root / "models" / "made" / method / str(seed) / "curves.json", curves(seed, modulated))
+        if modulated:
+            write_json(root / "models" / "made" / "prototypes" / str(seed) / "aim.json", log(seed, classes))
+    return found

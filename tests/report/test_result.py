@@ -1,0 +1,26 @@
+"""Reading result files."""
+
+import pytest
+
+import made_results
+from equimodal.errors import UserError
+from equimodal.report.result import Result
+from equimodal.store import write_json
+
+
+def test_reads_back_what_was_written(tmp_path):
+    written = made_results.write(tmp_path)
+    assert Result.read(tmp_path / "results" / "made_joint.json") == written
+    assert written.name == "made_joint"
+    assert written.own_readout == "split"
+
+
+def test_foreign_file_is_one_line(tmp_path):
+    write_json(tmp_path / "other.json", {"dataset": "made"})
+    with pytest.raises(UserError, match=r"other\.json is no result of this version \(source: Field required\)"):
+        Result.read(tmp_path / "other.json")
+
+
+def test_missing_file_says_how_to_build_it(tmp_path):
+    with pytest.raises(UserError, match="is missing: build it first"):
+        Result.read(tmp_path / "results" / "made_joint.json")

@@ -1,0 +1,135 @@
+"""Stage evaluate on the tiny dataset, with weights that no training made: only the measures matter here."""
+
+import pytest
+import torch
+from sklearn import metrics
+
+import tiny_dataset
+from equimodal.layout import model_folder
+from equimodal.stages import evaluate
+from equimodal.store import read_json, write_tensors
+from equimodal.training.build import Setup
+from equimodal.training.measure import measures, predict
+
+EPOCHS = {"val": 1, "last": 2, "test": 1}
+
+
+@pytest.fixture
+def weights(tiny):
+    """Write the weights of a method with seed 0: rules of equal epoch have equal ones."""
+
+    def write(method="joint", **overrides):
+        params = tiny_dataset.params(**overrides)
+        setup = Setup.open(params, "tiny", method, 0)
+        models = {}
+        for rule, epoch in EPOCHS.items():
+            model = setup.model()
+            torch.manual_seed(epoch)
+            for parameter in model.parameters():
+                parameter.data.add_(0.1 * torch.randn_like(parameter))
+            write_tensors(model_folder("tiny", method, 0) / f"{rule}.safetensors", model.state_dict(), {"rule": rule, "epoch": epoch, "structure": {}})
+            models[rule] = model
+        return params, setup, models
+
+    return write
+
+
+def found(method="joint"):
+    return read_json(model_folder("tiny", method, 0) / "evaluation.json")
+
+
+def test_measures_are_those_of_the_training_loop_and_of_scikit_learn(weights):
+    params, setup, models = weights()
+    evaluate.run(params, "tiny", "joint", 0)
+    for rule, model in models.items():
+        chosen = found()["selection"][rule]
+        assert chosen["epoch"] == EPOCHS[rule]
+        for split in ("val", "test"):
+            predictions = predict(model, setup.data, split, 32)
+            logged = measures(predictions, split)
+            assert chosen[split]["accuracy"] == logged[f"{split}/accuracy"]
+            assert chosen[split]["macro_f1"] == logged[f"{split}/macro_f1"]
+            assert chosen[split]["modalities"]["split"] == {name: logged[f"{split}/{name}/accuracy"] for name in ("audio", "visual")}
+            guesses = predictions.fused.argmax(1)
+            assert chosen[split]["confusion"] == metrics.confusion_matrix(predictions.labels, guesses, labels=range(3)).tolist()
+            assert chosen[split]["macro_f1"] == pytest.approx(metrics.f1_score(predictions.labels, guesses, average="macro", zero_division=0))
+
+
+def test_each_rule_has_its_own_weights(weights):
+    params, _, _ = weights()
+    evaluate.run(params, "tiny", "joint", 0)
+    selection = found()["selection"]
+    assert selection["val"]["test"] == selection["test"]["test"]
+    assert selection["val"]["test"] != selection["last"]["test"]
+
+
+def test_imbalance_of_the_chosen_weights(weights):
+    params, _, _ = weights()
+    evaluate.run(params, "tiny", "joint", 0)
+    content = found()
+    assert set(content["gap"]) == {"split", "zero-feature", "probe"}
+    assert content["gap"]["probe"] == pytest.approx(abs(content["probe"]["audio"] - content["probe"]["visual"]))
+    assert {name: len(line) for name, line in content["s"].items()} == {"audio": 4, "visual": 4}
+    for alpha, a, v in zip(content["alpha"], content["s"]["audio"], content["s"]["visual"], strict=True):
+        assert alpha == pytest.approx(abs(a - v) / (a + v))
+    assert content["s"]["audio"][0] > 1 / 3 + 0.1  # class signal survives a random first block: shallow depths are not flat at 1/K
+
+
+def test_same_weights_same_bytes(weights):
+    params, _, _ = weights()
+    path = model_folder("tiny", "joint", 0) / "evaluation.json"
+    evaluate.run(params, "tiny", "joint", 0)
+    first = path.read_bytes()
+    torch.manual_seed(123)  # whatever ran before
+    evaluate.run(params, "tiny", "joint", 0)
+    assert path.read_bytes() == first
+    assert str(path.parents[3].resolve()).encode() not in first
+
+
+def test_one_modality(weights):
+    params, _, _ = weights("visual")
+    evaluate.run(params, "tiny", "visual", 0)
+    content = found("visual")
+    assert content["alpha"] is None
+    assert set(content["gap"].values()) == {None}
+    assert list(content["s"]) == list(content["probe"]) == ["visual"]
+    chosen = content["selection"]["val"]["test"]
+    assert chosen["modalities"]["split"]["visual"] == chosen["accuracy"]
+
+
+def test_film_names_its_readout(weights):
+    params, _, _ = weights(model={"fusion": "film"})
+    evaluate.run(params, "tiny", "joint", 0)
+    assert set(found()["selection"]["val"]["test"]["modalities"]) == {"zero-feature"}
+    assert set(found()["gap"]) == {"zero-feature", "probe"}
+
+
+def test_aim_costs_more_to_train_and_the_same_to_use(weights):
+    costs = {}
+    for method in ("joint", "aim", "aim-no-pam"):
+        params, _, _ = weights(method)
+        evaluate.run(params, "tiny", method, 0)
+        costs[method] = found(method)["flops"]
+        assert found(method)["parameters"] == found("joint")["parameters"]
+    assert costs["joint"]["training"] == costs["joint"]["training_joint"]
+    assert len({each["inference"] for each in costs.values()}) == 1
+    assert costs["joint"]["training"] < costs["aim-no-pam"]["training"] < costs["aim"]["training"]
+
+
+def test_cost_of_decoupling_is_shared_by_the_steps_between(weights):
+    """With pdm.every = 2 the mean over a cycle holds half of the PDM's own step."""
+    training = {}
+    for every in (1, 2, 4):
+        params, _, _ = weights("aim", methods={"aim": {"pdm": {"every": every}}})
+        evaluate.run(params, "tiny", "aim", 0)
+        training[every] = found("aim")["flops"]["training"]
+    assert training[1] - training[2] == pytest.approx(2 * (training[2] - training[4]))
+    assert training[1] > training[2]
+
+
+def test_third_modality(tmp_path, monkeypatch, weights):
+    tiny_dataset.write(tmp_path, third=True)
+    params, _, _ = weights(third=True)
+    evaluate.run(params, "tiny", "joint", 0)
+    assert list(found()["probe"]) == ["audio", "motion", "visual"]
+    assert len(found()["alpha"]) == 4
