@@ -60,7 +60,8 @@ def test_the_order_of_modalities_sets_the_manifest_only(raw: dict[str, Any]) -> 
 def test_the_split_sets_the_index_and_the_sample_the_raw_files(raw: dict[str, Any]) -> None:
     assert changed(raw, {"datasets/cremad/split/fold": 1}) == {"index"}
     assert changed(raw, {"datasets/cremad/sample/seed": 1}) == {"raw", "index"}
-    assert changed(raw, {"datasets/cremad/max_rejected": 0.5}) == {"manifest"}
+    assert changed(raw, {"datasets/cremad/max_rejected": 0.5, "datasets/cremad/missing": "zero"}) == {"index", "manifest"}
+    assert changed(raw, {"datasets/cremad/raw": "elsewhere"}) == {"raw", "index"}
 
 
 def test_a_variant_s_settings_set_its_own_stages(raw: dict[str, Any]) -> None:

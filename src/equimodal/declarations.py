@@ -16,7 +16,7 @@ from equimodal.store import canonical_json
 # What of `runtime` changes float results; devices, because each takes batch statistics over its own part of a batch.
 RUNTIME = ("devices", "precision", "threads", "channels_last")
 # Keys of a dataset that later stages are set by, not the raw files.
-NOT_RAW = ("split", "missing", "max_rejected", "modalities", "model", "training", "methods", "columns")
+NOT_RAW = ("split", "missing", "max_rejected", "modalities", "model", "training", "methods")
 STAGES = ("raw", "index", "features", "manifest", "warmup", "prototypes", "train", "evaluate", "summary", "figures")
 
 

@@ -1,0 +1,44 @@
+# Needs make, git and Python 3.11 or newer; everything else goes into .venv, at the versions of constraints.txt.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+CORES ?= 4
+
+.PHONY: help install demo test test-slow lint bench
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+
+install: .venv/installed ## .venv with everything the project uses (2 GB; a few minutes with pip, less with uv)
+
+# uv takes the wheels with CUDA unless it is told of pip's own places; where it cannot serve, pip does the same.
+.venv/installed: constraints.txt pyproject.toml
+	@python=$$(for name in python3 python3.11 python3.12 python3.13 python3.14 python; do \
+	    if command -v $$name >/dev/null && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then command -v $$name; break; fi; \
+	  done); \
+	if [ -z "$$python" ]; then echo "error: Python 3.11 or newer is needed; found: $$(python3 --version 2>&1 || echo none)" >&2; exit 1; fi; \
+	export UV_FIND_LINKS="$${PIP_FIND_LINKS:-}"; \
+	[ -x $(BIN)/python ] || "$$python" -m venv .venv || exit 1; \
+	if command -v uv >/dev/null && uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'; then touch $@; exit 0; fi; \
+	echo "installing into .venv: about 2 GB, a few minutes"; \
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' && touch $@
+
+demo: install ## AIM and joint training on the generated sample, from raw clips to a table (under 8 minutes on 2 cores)
+	$(BIN)/snakemake --cores $(CORES) -- results/cremad_aim.json results/cremad_joint.json
+	@$(BIN)/equimodal show results/cremad_joint.json results/cremad_aim.json
+
+test: install ## the fast test suite
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: install ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: install ## style, types, the workflow's own checks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+bench: install ## timed comparisons; prints ratios
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
