@@ -52,7 +52,9 @@ def _study(root: Path) -> None:
 
 
 def _warmup(root: Path) -> None:
-    header = {"__metadata__": {"json": json.dumps({"key": "warm", "history": [{"epoch": 0, "metrics": {"train/loss": 2.0}}]})}}
+    header = {
+        "__metadata__": {"json": json.dumps({"key": "warm", "run": _meta("aim", 0, "warmup"), "history": [{"epoch": 0, "metrics": {"train/loss": 2.0}}]})}
+    }
     path = root / "models" / "toy" / "warmup" / "0" / "aim.safetensors"
     path.parent.mkdir(parents=True)
     text = json.dumps(header).encode()

@@ -33,6 +33,7 @@ class Tracker:
 
     def __init__(self, uri: str, child: "subprocess.Popen[bytes] | None") -> None:
         self._uri = shown(uri)
+        self._remote = not uri.startswith("sqlite:")  # a local file is slow only while mlflow is imported, which is no reason to worry
         self._child = child
         self._unsent = bytearray()
         self._heard = b""
@@ -49,7 +50,7 @@ class Tracker:
     @classmethod
     def _spawn(cls, params: Params) -> Self:
         uri = params.tracking.uri
-        if not params.tracking.enabled or os.environ.get("LOCAL_RANK", "0") != "0":  # of the processes of one training, the first speaks
+        if not params.tracking.enabled:
             return cls(uri, None)
         try:
             child = subprocess.Popen(
@@ -82,7 +83,7 @@ class Tracker:
         """End the run as FINISHED, FAILED or KILLED; final `metrics` are shown as final/<name>."""
         self._send({"type": "end", "status": status, "metrics": _numbers(metrics or {}), "time": _now()})
 
-    def close(self, timeout: float = 5.0) -> None:
+    def close(self, timeout: float = 2.0) -> None:
         """Give the child `timeout` seconds to write what it has; then leave it to finish alone."""
         if self._child is None:
             return
@@ -100,7 +101,7 @@ class Tracker:
             while self._child.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.02)
             self._listen()
-            if self._child.returncode is None and not self._ready and timeout > 0:
+            if self._child.returncode is None and not self._ready and self._remote and timeout > 0:
                 self._warn("no answer yet")
         except (OSError, ValueError) as error:
             self._lose(f"the tracking process is gone ({error})")

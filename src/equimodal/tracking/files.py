@@ -57,7 +57,7 @@ def records(root: Path, dataset: str, method: str, problems: list[str]) -> Itera
     ):
         for path in found:
             try:
-                children.append(read(path, children))
+                children.append(read(path))
             except UserError as error:
                 problems.append(str(error))
     path = root / "results" / f"{dataset}_{method}.json"
@@ -76,40 +76,32 @@ def _seed(path: Path) -> tuple[int, str]:
     return len(path.parent.name), path.parent.name
 
 
-def _trained(path: Path, _: list[Record]) -> Record:
+def _trained(path: Path) -> Record:
     content = _mapping(path)
     return Record(_info(path, content.get("meta")), _epochs(content.get("epochs", [])), [(path, "")], _written(path))
 
 
-def _evaluated(path: Path, _: list[Record]) -> Record:
+def _evaluated(path: Path) -> Record:
     content = _mapping(path)
     return Record(_info(path, content.get("meta")), [(0, leaves(content), EPOCH_MS)], [(path, "")], _written(path))
 
 
-def _fitted(path: Path, _: list[Record]) -> Record:
+def _fitted(path: Path) -> Record:
     """Prototypes and decoupling: {"meta": ..., "log": columns over steps}."""
     content = _mapping(path)
     points = [(step, metrics, (step + 1) * EPOCH_MS) for step, metrics in sorted(_columns(content.get("log", {})).items())]
     return Record(_info(path, content.get("meta")), points, [(path, "")], _written(path))
 
 
-def _warmed(path: Path, known: list[Record]) -> Record:
+def _warmed(path: Path) -> Record:
     """A warm-up's epochs lie in the header of its weights, which is JSON: torch is not needed to read it."""
     try:
         with open(path, "rb") as file:
             header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
         meta = json.loads(header["__metadata__"]["json"])
-        key, history = meta["key"], meta["history"]
+        return Record(_info(path, meta["run"]), _epochs(meta["history"]), [], _written(path))
     except (OSError, ValueError, KeyError, struct.error):
         raise UserError(f"{path} is not a readable warm-up: delete it and build it again") from None
-    dataset, seed = path.parts[-4], int(path.parent.name)
-    if not known:  # only variants were trained
-        manifest = path.parents[4] / "data" / dataset / "manifest.json"
-        source = read_json(manifest).get("source", "unknown") if manifest.is_file() else "unknown"
-        info = RunInfo(dataset, path.stem, "warmup", key, source, seed)
-    else:
-        info = dataclasses.replace(known[0].info, stage="warmup", key=key, seed=seed, device=None)
-    return Record(info, _epochs(history), [], _written(path))
 
 
 def _epochs(rows: list[dict[str, Any]]) -> list[tuple[int, dict[str, float], int]]:

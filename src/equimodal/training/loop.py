@@ -137,10 +137,11 @@ class Loop:
         for inputs, labels in self.data.training_batches(size, shuffle, draw, self.training.augment, share):
             yield Batch(inputs, labels)
 
-    def save(self, path: Path) -> None:
-        """Write the whole state of the run."""
+    def save(self, path: Path, **facts: Any) -> None:
+        """Write the whole state of the run, and JSON-able `facts` beside it."""
         if self.fabric.is_global_zero:
             meta = {
+                **facts,
                 "key": self.key,
                 "epoch": self.progress.epoch,
                 "history": self.progress.history,
