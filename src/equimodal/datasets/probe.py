@@ -32,8 +32,12 @@ def probe(path: str) -> Tracks:
         # file: keeps FFmpeg from reading a name such as "-x.mp4" or "concat:..." as anything but a file's.
         with av.open(f"file:{path}", metadata_errors="ignore") as container:
             audio = any(stream.codec_context is not None for stream in container.streams.audio)
-            video = any(stream.codec_context is not None for stream in container.streams.video)
-            seconds = container.duration / av.time_base if container.duration else None
+            # Width 0 is FFmpeg's guess at a file that it knows by its suffix only.
+            video = any(stream.codec_context is not None and stream.codec_context.width > 0 for stream in container.streams.video)
+            # The header's own length may be shorter than a track (an edit list): the longest counts.
+            lengths = [container.duration / av.time_base] if container.duration else []
+            lengths += [float(stream.duration * stream.time_base) for stream in container.streams if stream.duration and stream.time_base]
+            seconds = max(lengths, default=None)
     except (av.FFmpegError, OSError, ValueError) as error:
         return Tracks(error=f"not a readable media file ({_first_line(error)})")
     if not audio and not video:

@@ -81,14 +81,18 @@ def speak(voice: Voice, emotion: str, strength: float, seconds: float, snr_db: f
     # Vowels: the formants wander from syllable to syllable, whatever the emotion.
     vowels = 1.0 + 0.18 * np.stack([_wander(time, max(manner.syllables, 1.0), generator) for _ in range(3)])
     formants = voice.formants[:, None] * max(manner.formants, 0.5) * vowels
+    # Gains need no more than single precision, and their exponentials are most of the work.
+    tones, formants = pitch.astype(np.float32), formants.astype(np.float32)
+    octaves_up = np.log2(tones / np.float32(200.0))
     sound = np.zeros(samples)
     wave = np.exp(1j * glottis)
     turning = wave.copy()
     for number in range(1, HARMONICS + 1):
-        frequency = number * pitch
-        resonance = sum(np.exp(-0.5 * ((frequency - formants[k]) / (90.0 + 40.0 * k)) ** 2) for k in range(3)) + 0.03
-        gain = resonance * 10.0 ** (manner.tilt * np.log2(frequency / 200.0) / 20.0) * (frequency < 0.45 * RATE)
-        sound += gain * turning.imag
+        resonance = np.float32(0.03)
+        for place in range(3):
+            resonance = resonance + np.exp(np.float32(-0.5) * ((number * tones - formants[place]) / np.float32(90.0 + 40.0 * place)) ** 2)
+        fall = np.exp2(np.float32(manner.tilt * np.log2(10.0) / 20.0) * (octaves_up + np.float32(np.log2(number))))
+        sound += resonance * fall * (number * tones < 0.45 * RATE) * turning.imag
         turning *= wave
 
     rhythm = _syllables(time, max(manner.syllables, 1.0), float(np.clip(manner.attack, 0.08, 0.9)), generator)

@@ -1,0 +1,24 @@
+"""Settings of small datasets, for tests of datasets and of the stages that read them."""
+
+from typing import Any
+
+from equimodal import settings
+from equimodal.settings import Params
+from equimodal.settings.base import deep_merge
+
+MODALITIES = {"audio": {"kind": "spectrogram", "mel_bins": 8}, "visual": {"kind": "frames", "n": 2, "size": [16, 16]}}
+CREMAD: dict[str, Any] = {
+    "kind": "cremad",
+    "source": "sample",
+    "sample": {"actors": 4, "clips_per_actor": 6, "seconds": 0.5, "size": [32, 40]},
+    "split": {"rule": "actor", "folds": 4, "validation": 0.3},
+    "modalities": MODALITIES,
+}
+TABLE: dict[str, Any] = {"kind": "table", "root": "media", "table": "rows.csv", "split": {"rule": "stratified"}, "modalities": MODALITIES}
+
+
+def params_of(base: dict[str, Any], **changes: Any) -> Params:
+    """Params with one dataset "d": `base` with changes."""
+    study = {"datasets": ["d"], "from-scratch": ["joint"], "from-warmup": [], "warmups": [], "fits": [], "seeds": [0]}
+    raw = {"study": study, "runtime": {"workers": 2}, "training": {"epochs": 3}, "datasets": {"d": deep_merge(base, changes)}, "methods": {"joint": {}}}
+    return settings.parse(raw)
