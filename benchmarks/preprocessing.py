@@ -12,7 +12,6 @@ Two sets: generated clips in CREMA-D's formats (flv1 480 x 360, 30 a second, and
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -61,12 +60,6 @@ class Cost:
 
     wall: float
     cpu: float
-
-    @classmethod
-    def now(cls) -> "Cost":
-        """Since an arbitrary beginning."""
-        usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        return cls(time.perf_counter(), sum(usage.ru_utime + usage.ru_stime for usage in usages))
 
     def __sub__(self, other: "Cost") -> "Cost":
         return Cost(self.wall - other.wall, self.cpu - other.cpu)
@@ -127,10 +120,10 @@ def naive_loop(clips: list[dict[str, Path]], folder: Path) -> Cost:
         np.save(frames / "audio.npy", spectrogram)
 
     one(clips[0])
-    begin = Cost.now()
+    begin = Cost(time.perf_counter(), time.process_time())
     for clip in clips:
         one(clip)
-    return Cost.now() - begin
+    return Cost(time.perf_counter(), time.process_time()) - begin
 
 
 def extracted(clip: Path, path: Path) -> Path:
@@ -162,30 +155,44 @@ def stage(clips: list[dict[str, Path]], folder: Path, workers: int) -> tuple[Cos
     index.parent.mkdir(parents=True, exist_ok=True)
     index.write_text(json.dumps({"root": "/", "samples": samples, "rejected": []}))
     code = "import sys; from equimodal import settings; from equimodal.stages import features; features.run(settings.load(), 'bench', sys.argv[1])"
-    peak = [0.0]
-    begin = Cost.now()
+    peak, cpu = 0.0, 0.0
+    begin = time.perf_counter()
     for modality in FEATURES:
         process = subprocess.Popen([sys.executable, "-c", code, modality], cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True)
-        watch = threading.Thread(target=_watch, args=(process, peak))
+        watch = Watch(process)
         watch.start()
         if process.wait():
             raise SystemExit(f"the stage failed on {modality}")
         watch.join()
-    return Cost.now() - begin, peak[0]
+        peak, cpu = max(peak, watch.peak), cpu + sum(watch.cpu.values())
+    return Cost(time.perf_counter() - begin, cpu), peak
 
 
-def _watch(process: "subprocess.Popen[bytes]", peak: list[float]) -> None:
-    """Note the largest sum over the session's processes; what they share is counted once."""
-    while process.poll() is None:
-        total = 0
-        for status in Path("/proc").glob("[0-9]*/smaps_rollup"):
-            try:
-                if os.getsid(int(status.parent.name)) == process.pid:
-                    total += next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("Pss:"))
-            except (OSError, StopIteration):
-                continue  # it ended while being read
-        peak[0] = max(peak[0], total / 1024)
-        time.sleep(0.2)
+class Watch(threading.Thread):
+    """Samples the processes of a session: the largest sum of their memory (MiB; what they share counts once), and the processor time of each (s).
+
+    Not getrusage: it sees no grandchildren, and the workers are the fork server's children.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        super().__init__()
+        self.process, self.peak = process, 0.0
+        self.cpu: dict[int, float] = {}
+
+    def run(self) -> None:
+        """Until the process ends."""
+        while self.process.poll() is None:
+            total = 0
+            for folder in Path("/proc").glob("[0-9]*"):
+                try:
+                    if os.getsid(number := int(folder.name)) == self.process.pid:
+                        total += next(int(line.split()[1]) for line in (folder / "smaps_rollup").read_text().splitlines() if line.startswith("Pss:"))
+                        ticks = (folder / "stat").read_text().rsplit(")", 1)[1].split()[11:13]
+                        self.cpu[number] = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+                except (OSError, StopIteration):
+                    continue  # it ended while being read
+            self.peak = max(self.peak, total / 1024)
+            time.sleep(0.1)
 
 
 if __name__ == "__main__":

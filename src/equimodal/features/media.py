@@ -49,10 +49,8 @@ def opened(path: Path) -> Iterator["InputContainer"]:
 
 
 def _cause(error: Exception) -> str:
-    """FFmpeg's words without the absolute path, which must not get into a result."""
-    logged = getattr(error, "log", None)
-    said = getattr(error, "strerror", None) or str(error).split(":")[0]
-    return f"{said} ({logged[2].strip()})" if logged and len(logged) > 2 and logged[2].strip() else str(said)
+    """FFmpeg's words without the absolute path, and without its log, which leaves out what it has said before: neither may get into a result."""
+    return str(getattr(error, "strerror", None) or str(error).split(":")[0])
 
 
 def sound_track(container: "InputContainer") -> "AudioStream":

@@ -32,12 +32,23 @@ def channel_statistics(path: Path, rows: np.ndarray) -> tuple[list[float], list[
             if not mask.any():
                 continue
             file.seek(offset + begin * row * dtype.itemsize)
-            piece = np.fromfile(file, dtype=dtype, count=len(mask) * row).reshape(len(mask), shape[1], -1)[mask].astype(np.float64)
-            size = piece.shape[0] * piece.shape[2]
-            centre = piece.mean(axis=(0, 2))
+            piece = np.fromfile(file, dtype=dtype, count=len(mask) * row).reshape(len(mask), shape[1], -1)
+            size, centre, spread = _moments(piece if mask.all() else piece[mask])
             away = centre - mean
-            squares += np.square(piece - centre[:, None]).sum(axis=(0, 2)) + away**2 * (count * size / (count + size))
+            squares += spread + away**2 * (count * size / (count + size))
             mean += away * (size / (count + size))
             count += size
-    spread = np.sqrt(squares / count)
-    return mean.tolist(), np.where(spread > 0, spread, 1.0).tolist()
+    deviation = np.sqrt(squares / count)
+    return mean.tolist(), np.where(deviation > 0, deviation, 1.0).tolist()
+
+
+def _moments(piece: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+    """Values a channel, their mean and their sum of squares about it, of [N, C, n]."""
+    size = piece.shape[0] * piece.shape[2]
+    if piece.dtype == np.uint8:  # whole numbers, exactly, in a tenth of the time: 255 squared fits 16 bits, and the sums fit 53
+        total = piece.sum(axis=(0, 2), dtype=np.uint64).astype(np.float64)
+        raw = np.square(piece, dtype=np.uint16).sum(axis=(0, 2), dtype=np.uint64).astype(np.float64)
+        return size, total / size, raw - total * total / size
+    values = piece.astype(np.float64)
+    centre = values.mean(axis=(0, 2))
+    return size, centre, np.square(values - centre[:, None]).sum(axis=(0, 2))

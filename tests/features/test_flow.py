@@ -1,0 +1,93 @@
+"""Optical flow: known motion, its bytes, refusals."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+import media_files as media
+from equimodal.errors import UserError
+from equimodal.features import flow
+from equimodal.features.contract import Segment
+from equimodal.features.media import MediaError
+from equimodal.settings.features import FlowSettings
+
+WHOLE = Segment(0, "whole", None, None)
+
+
+def settings(**changes: object) -> FlowSettings:
+    return FlowSettings.model_validate({"kind": "flow", "size": [64, 96], "n": 3, "bound": 8.0, **changes})
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A blurred texture that moves 2 px right and 1 px up a frame."""
+    import cv2
+
+    texture = cv2.GaussianBlur(np.random.default_rng(0).uniform(0, 255, (160, 200)), (0, 0), 2.5)
+    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    path = tmp_path_factory.mktemp("flow") / "moving.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "5"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for step in range(16):
+            part = texture[20 + step : 84 + step, 60 - 2 * step : 156 - 2 * step]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.repeat(part[..., None], 3, axis=2), format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("algorithm", ["dis-fast", "dis-medium", "farneback"])
+def test_known_motion_is_found(moving: Path, algorithm: str) -> None:
+    chosen = settings(algorithm=algorithm)
+    (row,) = flow.extract(moving, [WHOLE], chosen)
+    assert row.shape == flow.shape(chosen) == (2, 3, 64, 96)
+    assert row.dtype == np.uint8
+    u, v = flow.decode(row, chosen.bound)[:, :, 12:-12, 12:-12]
+    assert np.median(u) == pytest.approx(2.0, abs=0.2)
+    assert np.median(v) == pytest.approx(-1.0, abs=0.2)
+
+
+def test_motion_is_measured_in_px_of_the_stored_picture(moving: Path) -> None:
+    (row,) = flow.extract(moving, [WHOLE], settings(size=[32, 48]))
+    assert np.median(flow.decode(row, 8.0)[0][:, 6:-6, 6:-6]) == pytest.approx(1.0, abs=0.15)
+
+
+def test_three_channels_repeat_u(moving: Path) -> None:
+    (row,) = flow.extract(moving, [WHOLE], settings(channels=3, algorithm="dis-fast"))
+    assert row.shape[0] == 3
+    assert np.array_equal(row[0], row[2])
+    assert not np.array_equal(row[0], row[1])
+
+
+def test_bytes_invert_with_zero_and_sign_kept_exactly() -> None:
+    values = np.array([0.0, 1.0, -1.0, 7.99, -50.0, 50.0], dtype=np.float32)
+    stored = flow.encode(values, 8.0)
+    assert stored[0] == flow.ZERO
+    assert int(stored[1]) + int(stored[2]) == 256
+    assert (stored[4], stored[5]) == (1, 255)
+    np.testing.assert_allclose(flow.decode(stored, 8.0), np.clip(values, -8, 8), atol=8 / 254 + 1e-6)
+    notes = flow.notes(settings())
+    np.testing.assert_allclose((stored.astype(float) - notes["zero"]) * notes["px_per_level"], flow.decode(stored, 8.0), rtol=1e-6)
+
+
+def test_a_clip_of_one_frame_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="one frame; flow needs two"):
+        flow.extract(media.write_video(tmp_path / "clip.mp4", frames=1), [WHOLE], settings())
+
+
+def test_the_last_frame_is_paired_with_the_one_before(tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "clip.mp4", frames=2)
+    (row,) = flow.extract(path, [Segment(0, "end", 0.05, 0.08)], settings(algorithm="dis-fast"))
+    assert isinstance(row, np.ndarray)
+
+
+def test_tvl1_without_contrib_names_the_wheel() -> None:
+    import cv2
+
+    if hasattr(cv2, "optflow"):
+        assert callable(flow.estimator("tvl1"))
+    else:
+        with pytest.raises(UserError, match="opencv-contrib-python-headless"):
+            flow.estimator("tvl1")
