@@ -159,3 +159,33 @@ def test_other_numbers_under_the_same_key_take_the_runs_place(study: Path, param
     assert histories(study)["toy_aim (sample)", "selection.val/accuracy/mean"] == [(0, 0.75)]
     children = [run for run in runs.values() if run.data.tags.get("mlflow.parentRunId") == runs["toy_aim (sample)"].info.run_id]
     assert len(children) == 6
+
+
+def test_other_settings_are_another_run_and_retire_the_first(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from equimodal.tracking.runs import Runs
+
+    monkeypatch.chdir(study)
+    runs = Runs("sqlite:///mlflow.db")
+    first = runs.open(RunInfo("other", "joint", "train", "first", "local", 0, settings={"lr": 1}))
+    second = runs.open(RunInfo("other", "joint", "train", "second", "local", 0, settings={"lr": 2}))
+    current = {run_id: runs.client.get_run(run_id).data.tags["current"] for run_id in (first.run_id, second.run_id)}
+    assert current == {first.run_id: "false", second.run_id: "true"}
+    assert second.stored.info.run_name == "joint · seed 0 · train"  # real data: no remark
+
+
+def test_epochs_that_differ_replace_those_from_there_on(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from equimodal.tracking.runs import Runs
+
+    monkeypatch.chdir(study)
+    runs = Runs("sqlite:///mlflow.db")
+    info = RunInfo("other", "audio", "train", "again", "local", 0, settings={"lr": 1})
+    old = runs.open(info)
+    old.log([(epoch, {"loss": float(epoch), "time/epoch_seconds": 1.0}, 1000 * epoch) for epoch in range(3)])
+    new = runs.open(info)
+    for epoch, loss in enumerate([0.0, 1.5, 2.5]):
+        new.log([(epoch, {"loss": loss, "time/epoch_seconds": 9.0}, 5000 + epoch)])
+    assert runs.client.get_run(old.run_id).info.lifecycle_stage == "deleted"
+    (experiment,) = {runs.client.get_run(new.run_id).info.experiment_id}
+    assert [run.info.run_id for run in runs.search(experiment, {"key": "again"})] == [new.run_id]
+    assert [(point.step, point.value) for point in runs.client.get_metric_history(new.run_id, "loss")] == [(0, 0.0), (1, 1.5), (2, 2.5)]
+    assert runs.client.get_run(new.run_id).data.params == {"lr": "1"}
