@@ -91,3 +91,10 @@ def test_tvl1_without_contrib_names_the_wheel() -> None:
     else:
         with pytest.raises(UserError, match="opencv-contrib-python-headless"):
             flow.estimator("tvl1")
+
+
+def test_a_picture_too_small_for_the_algorithm_is_refused_by_its_settings() -> None:
+    with pytest.raises(ValueError, match="at least 12 px"):
+        settings(size=[8, 96])
+    assert settings(size=[8, 96], algorithm="farneback").size == (8, 96)
+    assert flow.estimator("dis-medium")(*np.zeros((2, 12, 12), dtype=np.uint8)).shape == (12, 12, 2)

@@ -116,7 +116,7 @@ def scan(container: "InputContainer", stream: "AudioStream | VideoStream") -> Tr
     Raises:
         MediaError: packets without time stamps.
     """
-    tracks = (*container.streams.audio, *container.streams.video)
+    tracks: list[AudioStream | VideoStream] = [*container.streams.audio, *container.streams.video]
     units = {track.index: float(track.time_base or 1) for track in tracks}  # fractions are slow
     zero, unit, own = origin(container), units[stream.index], stream.index
     found, reach = [], 0.0

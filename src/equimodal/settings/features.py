@@ -102,5 +102,11 @@ class FlowSettings(PictureSettings):
     bound: float = Field(20.0, gt=0, description="px; flow is clipped to ±bound")
     channels: Literal[2, 3] = Field(2, description="2: u, v; 3: u, v, u (keeps an ImageNet stem)")
 
+    @model_validator(mode="after")
+    def _room_for_patches(self) -> Self:
+        if self.algorithm.startswith("dis") and min(self.size) + self.margin < 12:
+            raise ValueError("size + margin must be at least 12 px for the dis algorithms, which compare patches of 8 px (farneback takes less)")
+        return self
+
 
 Feature = Annotated[SpectrogramSettings | FramesSettings | FlowSettings, Field(discriminator="kind")]
