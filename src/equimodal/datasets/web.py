@@ -9,8 +9,8 @@ from email.message import Message
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-ATTEMPTS = 6
-PAUSE = 1.0  # seconds before the second attempt; doubles each time
+ATTEMPTS = 5
+PAUSE = 0.5  # seconds before the second attempt; doubles each time
 TIMEOUT = 60.0  # seconds without a byte
 Result = TypeVar("Result")
 

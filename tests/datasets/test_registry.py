@@ -1,0 +1,37 @@
+"""Every kind that settings allow has its code, and the settings shown in docs/datasets are accepted."""
+
+import textwrap
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+
+from equimodal.datasets.base import DatasetKind
+from equimodal.datasets.registry import KINDS, dataset_kind, module_of
+from equimodal.settings.datasets import Dataset
+from small_datasets import CREMAD, TABLE, params_of
+
+
+def test_settings_and_registry_name_the_same_kinds(root: Path) -> None:
+    models = get_args(get_args(Dataset)[0])
+    assert sorted(get_args(model.model_fields["kind"].annotation)[0] for model in models) == sorted(KINDS)
+    for kind in KINDS:
+        assert (root / "src" / (module_of(kind).replace(".", "/") + ".py")).is_file()
+
+
+@pytest.mark.parametrize("base", [CREMAD, TABLE])
+def test_a_dataset_is_made_from_its_settings(base: dict) -> None:
+    kind = dataset_kind(params_of(base), "d")
+    assert isinstance(kind, DatasetKind) and kind.name == "d" and kind.workers == 2 and kind.settings.kind == base["kind"]
+
+
+@pytest.mark.parametrize("page", ["cremad", "table"])
+def test_settings_shown_in_the_docs_are_accepted(root: Path, page: str) -> None:
+    text = (root / "docs" / "datasets" / f"{page}.md").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("    ") and line.strip() in ("datasets:", "cremad:"))
+    end = next(number for number in range(start, len(lines)) if lines[number] and not lines[number].startswith("    "))
+    block = yaml.safe_load(textwrap.dedent("\n".join(lines[start:end])))
+    shown = block.get("datasets", block)
+    assert params_of(next(iter(shown.values()))).datasets["d"].modalities.keys() == {"audio", "visual"}
