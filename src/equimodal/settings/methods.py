@@ -90,12 +90,7 @@ class AIMSettings(MethodSettings):
 
     @property
     def fit(self) -> dict[str, Any]:
-        """What the fitted prototypes, classifiers and PDM are set by. A method whose items are among another's can use the other's fit."""
+        """What the fitted prototypes and PDM are set by. All is fitted, whatever a variant uses of it, so that every variant can share it."""
         values = self.slice()
-        names = ["start_epoch", "scores", *(["dap", "tau", "normalize", "pool"] if self.scores == "prototypes" else [])]
-        fit = {name: values[name] for name in names}
-        if self.scores == "label":
-            fit["classifiers"] = {"lr": self.dap.lr, "steps": self.dap.steps}
-        if self.pam:
-            fit["pdm"] = {name: value for name, value in values["pdm"].items() if name != "every"}  # `every` is of modulation alone
-        return fit
+        del values["pdm"]["every"]  # of modulation alone
+        return {name: values[name] for name in ("start_epoch", "dap", "pdm", "tau", "normalize", "pool")}
