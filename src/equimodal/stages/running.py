@@ -44,7 +44,7 @@ class Run:
         label = f"{self.stage} of {setup.dataset} {setup.resolved.name}, seed {setup.seed}"
         training = setup.params.training_of(setup.dataset)
         # A checkpoint of other code is not continued: half a run by each would be neither.
-        key = digest({"run": self.key, "code": _code(self.stage, setup.resolved.entry.module)})
+        key = digest({"run": self.key, "code": code_digest(self.stage, setup.resolved.entry.module)})
         return Loop(method, setup.data, training, setup.params.runtime, setup.seed, self.folder, key, label, self._report)
 
     def train(self, loop: Loop, until: int | None = None) -> None:
@@ -71,10 +71,10 @@ class Run:
         print(f"epoch {epoch:3d}  {shown}  {seconds:.1f} s", file=sys.stderr, flush=True)
 
 
-def _code(stage: str, method: str) -> dict[str, str]:
-    """Sha256 of every file that the stage runs."""
+def code_digest(stage: str, method: str) -> str:
+    """Digest of every file that a stage and a method's module run."""
     files = code_files(f"equimodal.stages.{stage}", method)
-    return {file: file_sha256(SOURCE.parent / file) for file in files}
+    return digest({file: file_sha256(SOURCE.parent / file) for file in files})
 
 
 def write_curves(path: Path, run: Run, loop: Loop) -> None:

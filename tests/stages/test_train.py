@@ -1,0 +1,137 @@
+"""Stage train: deterministic to the byte, and a process that is really killed goes on as if nothing had happened."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny_dataset
+import training_process
+from equimodal.layout import model_folder
+from equimodal.settings import Params
+from equimodal.stages import prototypes, train, warmup
+from equimodal.store import read_json, read_tensors
+
+FILES = ("val.safetensors", "last.safetensors", "test.safetensors", "curves.json")
+
+
+def outputs(method: str, seed: int = 0) -> dict[str, bytes]:
+    return {name: (model_folder("tiny", method, seed) / name).read_bytes() for name in FILES}
+
+
+def share(params: Params, method: str) -> None:
+    """What a from-warmup method begins with."""
+    warmup.run(params, "tiny", params.warmup_of("tiny", method), 0)
+    prototypes.run(params, "tiny", params.fit_of("tiny", method), 0)
+
+
+def test_the_seed_decides_every_byte(tiny: Path) -> None:
+    params = tiny_dataset.params()
+    train.run(params, "tiny", "joint", 0)
+    first = outputs("joint")
+    train.run(params, "tiny", "joint", 0)
+    assert outputs("joint") == first
+    train.run(params, "tiny", "joint", 1)
+    assert outputs("joint", 1)["last.safetensors"] != first["last.safetensors"]
+
+
+def test_arrays_on_the_device_or_on_disk_give_the_same_bytes(tiny: Path) -> None:
+    train.run(tiny_dataset.params(runtime={"resident": "device"}), "tiny", "joint", 0)
+    first = outputs("joint")
+    train.run(tiny_dataset.params(runtime={"resident": "map"}), "tiny", "joint", 0)
+    assert outputs("joint") == first
+
+
+def test_nothing_of_the_place_or_time_is_in_the_outputs(tiny: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    train.run(tiny_dataset.params(), "tiny", "joint", 0)
+    first = outputs("joint")
+    other = tmp_path_factory.mktemp("elsewhere")
+    tiny_dataset.write(other)
+    monkeypatch.chdir(other)
+    train.run(tiny_dataset.params(runtime={"workers": 7}, tracking={"uri": "sqlite:///other.db"}), "tiny", "joint", 0)
+    assert outputs("joint") == first
+    assert str(tiny).encode() not in b"".join(first.values())
+
+
+def test_the_folder_holds_the_declared_files_and_nothing_else(tiny: Path) -> None:
+    train.run(tiny_dataset.params(), "tiny", "joint", 0)
+    assert sorted(path.name for path in model_folder("tiny", "joint", 0).iterdir()) == sorted(FILES)
+    assert list(Path(".checkpoints").iterdir()) == []
+    curves = read_json(model_folder("tiny", "joint", 0) / "curves.json")
+    assert curves["meta"]["source"] == "sample" and curves["selected"]["last"] == 2
+    assert read_tensors(model_folder("tiny", "joint", 0) / "last.safetensors")[1] == {"epoch": 2, "rule": "last", "structure": {}}
+
+
+def test_a_killed_finish_is_made_up_for(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All epochs done, but the process ends before the outputs are in place: nothing is trained again."""
+    params = tiny_dataset.params()
+    train.run(params, "tiny", "joint", 0)
+    first = outputs("joint")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train, "write_curves", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        train.run(params, "tiny", "joint", 0)
+    for name in FILES:
+        (model_folder("tiny", "joint", 0) / name).unlink(missing_ok=True)
+    monkeypatch.setattr("equimodal.training.loop.Loop._train", lambda *args: pytest.fail("an epoch is trained again"))
+    train.run(params, "tiny", "joint", 0)
+    assert outputs("joint") == first
+
+
+@pytest.mark.parametrize("method", ["joint", "aim", pytest.param("aim-label", marks=pytest.mark.slow)])
+def test_a_killed_process_goes_on_bit_for_bit(tiny: Path, capfd: pytest.CaptureFixture[str], method: str) -> None:
+    """Weights, optimizers, generators, and AIM's prototypes and decoupling are all in the checkpoint."""
+    settings: dict[str, Any] = {"training": {"epochs": 8}}
+    params = tiny_dataset.write_params(tiny, **settings)
+    if method != "joint":
+        share(params, method)
+    train.run(params, "tiny", method, 0)
+    unbroken = outputs(method)
+    for name in FILES:
+        (model_folder("tiny", method, 0) / name).unlink()
+
+    words = ("train", "--dataset", "tiny", "--method", method, "--seed", "0")
+    checkpoint = Path(".checkpoints") / f"train-tiny-{method}-0" / "state.safetensors"
+    done = training_process.kill_after_epoch(2, checkpoint, *words)
+    assert 3 <= done < 8 and not (model_folder("tiny", method, 0) / "last.safetensors").exists()
+    if method == "joint":
+        said = training_process.run(*words).stderr
+    else:  # a new process costs seconds; that it makes no difference, joint shows
+        train.run(params, "tiny", method, 0)
+        said = capfd.readouterr().err
+    assert f"continuing after epoch {done - 1}" in said
+    assert outputs(method) == unbroken
+    assert not checkpoint.parent.exists()
+
+
+@pytest.mark.parametrize("change", [{"training": {"optimizer": {"lr": 0.01}}}, {"model": {"fusion": "sum"}}, {"runtime": {"channels_last": False}}], ids=str)
+def test_a_checkpoint_of_other_settings_is_not_resumed(tiny: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any]) -> None:
+    train.run(tiny_dataset.params(**change), "tiny", "joint", 0)
+    expected = outputs("joint")
+    interrupted(tiny_dataset.params())
+    capsys.readouterr()
+    train.run(tiny_dataset.params(**change), "tiny", "joint", 0)
+    assert "continuing" not in capsys.readouterr().err and outputs("joint") == expected
+
+
+def test_a_checkpoint_of_other_data_or_other_code_is_not_resumed(tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    params = tiny_dataset.params()
+    interrupted(params)
+    tiny_dataset.write(tiny, seed=1)
+    train.run(params, "tiny", "joint", 0)
+    assert "continuing" not in capsys.readouterr().err
+    interrupted(params)
+    monkeypatch.setattr("equimodal.stages.running.code_digest", lambda *args: "edited")
+    train.run(params, "tiny", "joint", 0)
+    assert "continuing" not in capsys.readouterr().err
+
+
+def interrupted(params: Params) -> None:
+    """Leave the checkpoint of a joint run after its first epoch."""
+
+    def stop(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("equimodal.stages.running.Run._report", stop)
+        train.run(params, "tiny", "joint", 0)
+    assert Path(".checkpoints/train-tiny-joint-0/state.safetensors").is_file()

@@ -1,0 +1,52 @@
+"""Run a training command in a process of its own, and kill it for real."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from equimodal.store import read_tensors
+
+LIMIT = 240  # seconds; a machine that does other things too is slow
+
+
+def command(*words: str) -> list[str]:
+    """`equimodal` with these words, by this Python."""
+    return [sys.executable, "-m", "equimodal", *words]
+
+
+def environment() -> dict[str, str]:
+    """This process's, without what an engine or a launcher of several processes may have left in it."""
+    left_out = {"LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "DVC_STAGE", "EQUIMODAL_ENGINE"}
+    return {name: value for name, value in os.environ.items() if name not in left_out}
+
+
+def run(*words: str) -> "subprocess.CompletedProcess[str]":
+    """Run to the end; its output is in the result."""
+    done = subprocess.run(command(*words), env=environment(), capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def kill_after_epoch(epoch: int, checkpoint: Path, *words: str) -> int:
+    """Start the command, SIGKILL it once its checkpoint holds `epoch` or a later one; returns how many epochs the checkpoint then holds."""
+    process = subprocess.Popen(command(*words), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + LIMIT
+    try:
+        while not (checkpoint.is_file() and epochs(checkpoint) > epoch):
+            assert process.poll() is None, f"ended before it could be killed: {process.stderr.read() if process.stderr else ''}"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    return epochs(checkpoint)
+
+
+def epochs(checkpoint: Path) -> int:
+    """Epochs that a checkpoint holds."""
+    done: int = read_tensors(checkpoint)[1]["epoch"]
+    return done
