@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine_project import Project, copy_project
 
+from engine_project import Project, copy_project
 from equimodal import locks
 
 

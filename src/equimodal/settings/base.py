@@ -1,7 +1,7 @@
 """Common base of every settings model, and the error a wrong params.yaml gets."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -58,10 +58,8 @@ def _valid_keys(model: Any, path: tuple[Any, ...]) -> list[str]:
 
     candidates = [model]
     for part in path:
-        below: list[Any] = []
-        for candidate in candidates:
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel) and part in candidate.model_fields:
-                below.append(candidate.model_fields[part].annotation)
+        models = [candidate for candidate in candidates if isinstance(candidate, type) and issubclass(candidate, BaseModel)]
+        below = [model.model_fields[part].annotation for model in models if part in model.model_fields]
         if below:
             candidates = _models_in(below, get_args)
         else:  # a union tag or a dict key names no field: stay, but prefer the tagged member
@@ -89,7 +87,7 @@ def _tag(model: Any) -> Any:
     return values[0] if values else None
 
 
-def layered(model: type[Settings], layers: list[Mapping[str, Any]], where: str) -> dict[str, Any]:
+def layered(model: type[Settings], layers: Sequence[Mapping[str, Any]], where: str) -> dict[str, Any]:
     """Merge layers, later ones over earlier ones; in each, a `preset` is expanded below its explicit keys."""
     merged: dict[str, Any] = {}
     for layer in layers:

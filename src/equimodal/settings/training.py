@@ -71,7 +71,9 @@ class RuntimeSettings(Settings):
     threads: int = Field(1, ge=1, description="CPU threads a training process")
     workers: int = Field(2, ge=1, description="processes that decode media; no effect on results")
     channels_last: bool = Field(True, description="memory format of pictures; 1.3 to 1.6 times faster on small CPU networks")
-    resident: Literal["auto", "device", "map"] = Field("auto", description="training arrays: on the device when they fit, or a memory map; same bytes either way")
+    resident: Literal["auto", "device", "map"] = Field(
+        "auto", description="training arrays: on the device when they fit, or a memory map; same bytes either way"
+    )
 
 
 class TrackingSettings(Settings):
