@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import media_files as media
+from equimodal.features import media as container
 from equimodal.features.media import MediaError, MissingTrackError
 from equimodal.features.video import Video
 
@@ -114,3 +115,12 @@ def test_reasons_do_not_hold_the_folder(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="No such file") as caught:
         Video.probe(tmp_path / "gone.mp4")
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_track_too_large_to_keep_is_read_again_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = media.write_video(tmp_path / "clip.mp4", b_frames=2)
+    kept = read(Video.probe(path), [3, 20, 39])
+    monkeypatch.setattr(container, "KEPT", 0)
+    video = Video.probe(path)
+    assert video._track.kept is None
+    assert read(video, [3, 20, 39]) == kept == {3: 3, 20: 20, 39: 39}

@@ -13,8 +13,9 @@ from equimodal.errors import UserError
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-# Jobs handed to a worker before their results are back: one to work on, one that waits, so that no worker is ever idle.
-AHEAD = 2
+# Jobs handed to a worker before their results are back: one to work on, and some milliseconds' worth of others, so that no worker idles on a
+# busy machine until the parent gets its turn. Few enough for the pipes' buffers.
+AHEAD = 8
 
 
 def run(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, name: Callable[[Job], str], preload: Sequence[str] = ()) -> Iterator[Result]:

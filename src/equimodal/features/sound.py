@@ -1,13 +1,14 @@
 """The sound track of a clip: its extent, and any windows of it as mono waveforms, decoded in one pass."""
 
+import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from equimodal.features.media import MediaError, check_complete, opened, origin, packets, runs, scan, sound_track, stated_seconds
+from equimodal.features.media import MediaError, Track, check_complete, opened, origin, runs, scan, sound_track, stated_seconds
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -32,7 +33,10 @@ class Sound:
     path: Path
     start: float
     end: float
-    library: str
+    _track: Track | None = field(default=None, repr=False)
+    """The packets that PyAV decodes; None where `soundfile` reads."""
+    _zero: float = 0.0
+    """Time stamp of the clip's beginning in seconds."""
 
     @classmethod
     def probe(cls, path: Path) -> "Sound":
@@ -52,10 +56,12 @@ class Sound:
             if not len(track.stamps):
                 raise MediaError("no sound: the track holds 0 samples")
             start, end = max(0.0, float(track.times.min())), float((track.times + track.durations).max())
-            if stated_seconds(container):
-                check_complete("s of sound", end - start, (stream.duration or 0) * track.unit)
-            check_complete("s of sound", max(track.reach, end), stated_seconds(container))
-        return cls(path, start, end, "av")
+            stated = stated_seconds(container)
+            if stated and stream.duration:
+                check_complete("s of sound", end - start, stream.duration * track.unit)
+            else:
+                check_complete("s of sound", max(track.reach, end), stated)
+            return cls(path, start, end, track, origin(container))
 
     def read(self, windows: Sequence[Window], rate: int) -> list[np.ndarray | MediaError]:
         """Mono float32 waveforms at `rate` Hz of windows (start, end in s), each cut to where the clip has sound.
@@ -68,13 +74,45 @@ class Sound:
         inside = [(max(start, self.start), min(end, self.end)) for start, end in windows]
         good = [index for index, (start, end) in enumerate(inside) if end > start]
         wide = [(max(inside[index][0] - EDGE, self.start), inside[index][1] + EDGE) for index in good]
-        pieces = _read_wave(self.path, wide) if self.library == "soundfile" else _read_av(self.path, wide)
+        pieces = _read_wave(self.path, wide) if self._track is None else self._read_av(self._track, wide)
         results: list[np.ndarray | MediaError] = [
             MediaError(f"no sound between {start:.2f} and {end:.2f} s (it lasts from {self.start:.2f} to {self.end:.2f} s)") for start, end in windows
         ]
         for index, piece in zip(good, pieces, strict=True):
             results[index] = _resampled(piece, rate, inside[index])
         return results
+
+    def _read_av(self, track: Track, windows: Sequence[Window]) -> list["_Piece"]:
+        spans = runs(windows, PREROLL)
+        decoded = self._decode(track, spans)
+        pieces = []
+        for start, end in windows:
+            run = decoded[int(np.searchsorted(spans[:, 0], start, side="right")) - 1]
+            first = max(0, round((start - run.start) * run.rate))
+            last = max(first, round((end - run.start) * run.rate))
+            pieces.append(_Piece(run.samples[first:last], run.rate, run.start + first / run.rate))
+        return pieces
+
+    def _decode(self, track: Track, spans: np.ndarray) -> list["_Piece"]:
+        """The sound of each span [R, 2] (s): only the packets that they need, without any container's own seeking having to be trusted."""
+        import av
+
+        begins, ends = track.times, track.times + track.durations
+        found = []
+        with track.decoding(self.path, sound_track) as (context, packets):
+            ordinal, packet = 0, next(packets, None)
+            for low, high in spans:
+                frames: list[AudioFrame] = []
+                while packet is not None and begins[ordinal] <= high:
+                    if ends[ordinal] >= low:
+                        with contextlib.suppress(av.FFmpegError):  # one damaged packet: a hole, filled with silence below
+                            frames += context.decode(packet)
+                    ordinal, packet = ordinal + 1, next(packets, None)
+                with contextlib.suppress(av.FFmpegError):
+                    frames += context.decode(None)
+                context.flush_buffers()
+                found.append(_joined(frames, self._zero, high))
+        return found
 
 
 @dataclass(frozen=True)
@@ -111,7 +149,7 @@ def _probe_wave(path: Path) -> Sound | None:
     stated = _stated_bytes(path)
     if stated is not None:
         check_complete("s of sound", info.duration, info.duration * stated / max(1, path.stat().st_size))
-    return Sound(path, 0.0, info.duration, "soundfile")
+    return Sound(path, 0.0, info.duration)
 
 
 def _stated_bytes(path: Path) -> int | None:
@@ -136,54 +174,6 @@ def _read_wave(path: Path, windows: Sequence[Window]) -> list[_Piece]:
     except soundfile.LibsndfileError as error:
         raise MediaError(f"damaged: {error.error_string}") from None
     return pieces
-
-
-def _read_av(path: Path, windows: Sequence[Window]) -> list[_Piece]:
-    """Demux the whole track but decode only the packets that the windows need: no container's own seeking has to be trusted."""
-    spans = runs(windows, PREROLL)
-    decoded = _decode(path, spans)
-    pieces = []
-    for start, end in windows:
-        run = decoded[int(np.searchsorted(spans[:, 0], start, side="right")) - 1]
-        first = max(0, round((start - run.start) * run.rate))
-        last = max(first, round((end - run.start) * run.rate))
-        pieces.append(_Piece(run.samples[first:last], run.rate, run.start + first / run.rate))
-    return pieces
-
-
-def _decode(path: Path, spans: np.ndarray) -> list[_Piece]:
-    """The sound of each span [R, 2] (s)."""
-    import av
-
-    found: list[_Piece] = []
-    with opened(path) as container:
-        stream = sound_track(container)
-        zero, base = origin(container), float(stream.time_base or 1)
-        context = stream.codec_context
-        track = packets(container, stream)
-        packet = next(track, None)
-        for low, high in spans:
-            frames: list[AudioFrame] = []
-            while packet is not None:
-                if packet.pts is not None:
-                    time = packet.pts * base - zero
-                    if time > high:
-                        break
-                    if time + (packet.duration or 0) * base < low:
-                        packet = next(track, None)
-                        continue
-                try:
-                    frames += context.decode(packet)
-                except av.FFmpegError:
-                    pass  # one damaged packet: a hole, filled with silence below
-                packet = next(track, None)
-            try:
-                frames += context.decode(None)
-            except av.FFmpegError:
-                pass
-            context.flush_buffers()
-            found.append(_joined(frames, zero, high))
-    return found
 
 
 def _joined(frames: Sequence["AudioFrame"], zero: float, end: float) -> _Piece:
