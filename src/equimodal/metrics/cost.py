@@ -28,17 +28,18 @@ def parameters(model: MultimodalModel) -> dict[str, Any]:
 def inference_flops(model: MultimodalModel, shapes: dict[str, tuple[int, ...]], device: torch.device) -> int:
     """One sample forward."""
     model.eval()
+    inputs = _inputs(shapes, 1, device)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(_inputs(shapes, 1, device))
+        model(inputs)
     return int(counter.get_total_flops())
 
 
 def plain_training_flops(model: MultimodalModel, shapes: dict[str, tuple[int, ...]], classes: int, device: torch.device) -> float:
     """Forward and backward of joint training, a sample."""
     model.train()
-    labels = _labels(PLAIN_BATCH, classes, device)
+    inputs, labels = _inputs(shapes, PLAIN_BATCH, device), _labels(PLAIN_BATCH, classes, device)
     with FlopCounterMode(display=False) as counter:
-        functional.cross_entropy(model(_inputs(shapes, PLAIN_BATCH, device)).logits, labels).backward()
+        functional.cross_entropy(model(inputs).logits, labels).backward()
     model.zero_grad(set_to_none=True)
     return counter.get_total_flops() / PLAIN_BATCH
 
