@@ -5,9 +5,10 @@ import torch
 from sklearn import metrics
 
 import tiny_dataset
+from equimodal.errors import UserError
 from equimodal.layout import model_folder
 from equimodal.stages import evaluate
-from equimodal.store import read_json, write_tensors
+from equimodal.store import read_json, write_json, write_tensors
 from equimodal.training.build import Setup
 from equimodal.training.measure import measures, predict
 
@@ -22,6 +23,7 @@ def weights(tiny):
         params = tiny_dataset.params(**overrides)
         setup = Setup.open(params, "tiny", method, 0)
         models = {}
+        write_json(model_folder("tiny", method, 0) / "curves.json", {"meta": setup.meta("train", "key"), "epochs": [], "selected": EPOCHS})
         for rule, epoch in EPOCHS.items():
             model = setup.model()
             torch.manual_seed(epoch)
@@ -133,3 +135,34 @@ def test_third_modality(tmp_path, monkeypatch, weights):
     evaluate.run(params, "tiny", "joint", 0)
     assert list(found()["probe"]) == ["audio", "motion", "visual"]
     assert len(found()["alpha"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"model": {"stem_stride": 2}}, r"trained with model\.stem_stride = 1, params\.yaml now says 2"),  # would load, and measure nonsense
+        ({"methods": {"joint-uni": {"weight": 3.0}}}, r"trained with method\.weight = 1\.0, params\.yaml now says 3\.0"),
+    ],
+    ids=["model", "method"],
+)
+def test_refuses_weights_of_other_settings(weights, changed, message):
+    weights("joint-uni")
+    with pytest.raises(UserError, match=message):
+        evaluate.run(tiny_dataset.params(**changed), "tiny", "joint-uni", 0)
+    assert not (model_folder("tiny", "joint-uni", 0) / "evaluation.json").exists()
+
+
+def test_refuses_weights_of_other_data(weights, tiny):
+    params, _, _ = weights()
+    tiny_dataset.write(tiny, seed=1)
+    with pytest.raises(UserError, match=r"was trained on other data than data/tiny/manifest\.json describes"):
+        evaluate.run(params, "tiny", "joint", 0)
+
+
+def test_weights_that_do_not_fit_are_one_line(weights):
+    params, _, _ = weights()
+    path = model_folder("tiny", "joint", 0) / "val.safetensors"
+    write_tensors(path, {"fusion.linear.bias": torch.zeros(2)}, {"rule": "val", "epoch": 1, "structure": {}})
+    with pytest.raises(UserError, match=r"models/tiny/joint/0/val\.safetensors does not fit the model that params\.yaml describes") as refused:
+        evaluate.run(params, "tiny", "joint", 0)
+    assert "\n" not in str(refused.value)

@@ -1,11 +1,13 @@
 """Stage evaluate: the measures of one trained model, for the weights of each selection rule."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from equimodal.layout import model_folder
+from equimodal.errors import UserError
+from equimodal.layout import manifest_path, model_folder
 from equimodal.methods.base import Method, Task
 from equimodal.metrics import cost
 from equimodal.metrics.classification import accuracy, confusion, macro_f1, recall
@@ -15,7 +17,7 @@ from equimodal.metrics.probe import fit_probe
 from equimodal.models.framework import MultimodalModel
 from equimodal.report.rules import RULES
 from equimodal.settings import Params
-from equimodal.store import read_tensors, write_json
+from equimodal.store import canonical_json, read_json, read_tensors, write_json
 from equimodal.training.build import Setup
 
 
@@ -26,14 +28,13 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
     """
     setup = Setup.open(params, dataset, method, seed)
     folder = model_folder(dataset, method, seed)
+    check_trained_so(setup, folder / "curves.json")
     weights = {rule: folder / f"{rule}.safetensors" for rule in RULES}
     selection: dict[str, Any] = {}
     chosen: dict[str, Any] = {}
     by_epoch: dict[int, Any] = {}  # rules often agree on the epoch, and then on the weights
     for rule, path in weights.items():
-        tensors, meta = read_tensors(path)
-        model = setup.model(meta["structure"])
-        model.load_state_dict(tensors)
+        model, meta = load(setup, path)
         if rule == "val":
             by_epoch[meta["epoch"]], chosen = with_training_split(setup, model)
             chosen |= {"parameters": cost.parameters(model), "flops": flops(setup, model)}
@@ -42,6 +43,33 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
         selection[rule] = {"epoch": meta["epoch"], **by_epoch[meta["epoch"]]}
     run_meta = setup.meta("evaluate", setup.key("evaluate", list(weights.values())))
     write_json(folder / "evaluation.json", {"meta": run_meta, "classes": setup.data.classes, "selection": selection, **chosen})
+
+
+def check_trained_so(setup: Setup, curves: Path) -> None:
+    """Refuse weights that were trained with other settings or data than those at hand: some differences (a stride) would load without a word."""
+    meta = read_json(curves)["meta"]
+    again = f"train it again (snakemake --cores 4 -- {curves})"
+    if meta["data_digest"] != setup.data.manifest["digest"]:
+        raise UserError(f"{curves.parent} was trained on other data than {manifest_path(setup.dataset)} describes: {again}")
+    for section, values in setup.slices("train").items():
+        for key, value in values.items():
+            trained = meta["settings"].get(section, {}).get(key)
+            if canonical_json(trained) != canonical_json(value):
+                raise UserError(
+                    f"{curves.parent} was trained with {section}.{key} = {canonical_json(trained)}, params.yaml now says {canonical_json(value)}: {again}"
+                )
+
+
+def load(setup: Setup, path: Path) -> tuple[MultimodalModel, dict[str, Any]]:
+    """A trained model and what its file says of it: {"rule", "epoch", "structure"}."""
+    tensors, meta = read_tensors(path)
+    model = setup.model(meta["structure"])
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1 if "\n" in str(error) else 0].strip()
+        raise UserError(f"{path} does not fit the model that params.yaml describes ({first}): train it again (snakemake --cores 4 -- {path})") from None
+    return model, meta
 
 
 def by_split(setup: Setup, model: MultimodalModel) -> dict[str, Any]:
