@@ -19,7 +19,7 @@ install: .venv/installed ## .venv with everything the project uses (2 GB; a few 
 	if [ -z "$$python" ]; then echo "error: Python 3.11 or newer is needed; found: $$(python3 --version 2>&1 || echo none)" >&2; exit 1; fi; \
 	export UV_FIND_LINKS="$${PIP_FIND_LINKS:-}"; \
 	[ -x $(BIN)/python ] || "$$python" -m venv .venv || exit 1; \
-	if command -v uv >/dev/null && uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'; then touch $@; exit 0; fi; \
+	if command -v uv >/dev/null && uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'; then touch $@; exit 0; fi; \
 	echo "installing into .venv: about 2 GB, a few minutes"; \
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' && touch $@
 

@@ -35,6 +35,11 @@ def reversed_keys(value: object) -> object:
     return {key: reversed_keys(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
 
 
+def test_dvc_records_from_snakemake_what_it_would_have_made_itself(built: Project) -> None:
+    recorded = yaml.safe_load((built.root / "dvc.lock").read_text())["stages"]
+    assert [out["nfiles"] for out in recorded["figures-from-warmup@cremad-aim"]["outs"]] == [2], "Snakemake's own mark in the folder is left out"
+
+
 def test_settings_that_change_no_result_run_nothing(built: Project) -> None:
     text = (built.root / "params.yaml").read_text()
     values = yaml.safe_load(text)
