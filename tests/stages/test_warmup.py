@@ -62,6 +62,16 @@ def test_what_comes_after_does_not_change_it(tiny: Path) -> None:
     assert path.read_bytes() == first
 
 
+def test_code_that_computes_the_same_gives_the_same_bytes(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comment edited in the loop reruns the warm-up, but nothing after it."""
+    path = warmup_path("tiny", "aim", 0)
+    warmup.run(tiny_dataset.params(), "tiny", "aim", 0)
+    first = path.read_bytes()
+    monkeypatch.setattr("equimodal.stages.running.code_digest", lambda *args: "edited")
+    warmup.run(tiny_dataset.params(), "tiny", "aim", 0)
+    assert path.read_bytes() == first
+
+
 def test_no_epochs_are_the_initial_state(tiny: Path) -> None:
     params = tiny_dataset.params(methods={"aim": {"start_epoch": 0}})
     warmup.run(params, "tiny", "aim", 0)

@@ -44,7 +44,7 @@ class Run:
         label = f"{self.stage} of {setup.dataset} {setup.resolved.name}, seed {setup.seed}"
         training = setup.params.training_of(setup.dataset)
         # A checkpoint of other code is not continued: half a run by each would be neither.
-        key = digest({"run": self.key, "code": code_digest(self.stage, setup.resolved.entry.module)})
+        key = digest({"run": self.key, "code": code_digest(self.stage, setup.kind.__module__)})
         return Loop(method, setup.data, training, setup.params.runtime, setup.seed, self.folder, key, label, self._report)
 
     def train(self, loop: Loop, until: int | None = None) -> None:

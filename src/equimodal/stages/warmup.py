@@ -18,4 +18,4 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
         loop = run.loop(setup.method())
         loop.resume()
         run.train(loop, until=setup.resolved.aim.start_epoch)
-        run.finish(loop, lambda: loop.save(warmup_path(dataset, method, seed), run=run.meta))
+        run.finish(loop, lambda: loop.save(warmup_path(dataset, method, seed), key=run.key, run=run.meta))

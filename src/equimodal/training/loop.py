@@ -83,6 +83,7 @@ class Loop:
     def start_from(self, path: Path) -> None:
         """Continue a joint warm-up: its weights, optimizer state, epoch and curves. Selection starts after it."""
         meta = state.start_from(path, self.method, self.plain_optimizer)
+        self.precision.load_state_dict(meta["scaler"])
         self.progress = Progress(epoch=meta["epoch"], history=meta["history"])
 
     def resume(self) -> bool:
@@ -138,16 +139,16 @@ class Loop:
             yield Batch(inputs, labels)
 
     def save(self, path: Path, **facts: Any) -> None:
-        """Write the whole state of the run, and JSON-able `facts` beside it."""
+        """Write the whole state of the run, and JSON-able `facts` beside (or instead of) its own."""
         if self.fabric.is_global_zero:
             meta = {
-                **facts,
                 "key": self.key,
                 "epoch": self.progress.epoch,
                 "history": self.progress.history,
                 "best": self.progress.best,
                 "selected": self.progress.selected,
                 "scaler": self.precision.state_dict(),
+                **facts,
             }
             state.save(path, self.method, self.plain_optimizer, meta)
 
