@@ -1,12 +1,13 @@
 """What observers gather in one pass, against the same computed whole."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from equimodal.metrics.depth import nearest_gap
-from equimodal.metrics.observe import ClassMeans, Features, Hits, TrueClassProbability, observe
+from equimodal.metrics.observe import ClassStatistics, Features, Hits, TrueClassProbability, observe
 from equimodal.models.framework import build_model
 from equimodal.settings.training import ModelSettings
 
@@ -58,13 +59,12 @@ def test_film_has_only_its_zero_feature_readout():
     assert list(hits.readouts) == ["zero-feature"]
 
 
-def test_class_means_and_s_whatever_the_batches(model, whole):
+def test_class_statistics_and_s_whatever_the_batches(model, whole):
     """Eq. 9 by NumPy on the whole split."""
-    means, features = ClassMeans(CLASSES), Features()
-    observe(model, Data(), "train", 7, [means, features])
-    prototypes = means.prototypes
-    scales = {name: [nearest_gap(p) for p in line] for name, line in prototypes.items()}
-    scores = TrueClassProbability(prototypes, scales)
+    statistics, features = ClassStatistics(CLASSES), Features()
+    observe(model, Data(), "train", 7, [statistics, features])
+    prototypes, spreads = statistics.prototypes, statistics.spreads
+    scores = TrueClassProbability(prototypes, spreads)
     observe(model, Data(), "test", 6, [scores])
     labels = Data().labels.numpy()
     for name, line in whole.stages.items():
@@ -73,7 +73,9 @@ def test_class_means_and_s_whatever_the_batches(model, whole):
             pooled = stage.pooled.double().numpy()
             expected = np.stack([pooled[labels == k].mean(0) for k in range(CLASSES)])
             assert prototypes[name][depth].numpy() == pytest.approx(expected, abs=1e-6)
-            distances = np.linalg.norm(pooled[:, None] - expected[None], axis=2) / scales[name][depth]
+            spread = np.sqrt(((pooled - expected[labels]) ** 2).mean(0))
+            assert spreads[name][depth].numpy() == pytest.approx(np.where(spread > 1e-6, spread, 1), rel=1e-6)
+            distances = np.linalg.norm((pooled[:, None] - expected[None]) / spreads[name][depth].numpy(), axis=2)
             probabilities = np.exp(-distances) / np.exp(-distances).sum(1, keepdims=True)
             assert scores.s[name][depth] == pytest.approx(probabilities[np.arange(20), labels].mean(), abs=1e-5)
 
@@ -86,3 +88,28 @@ def test_evaluation_mode_and_no_gradient(model):
     assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
     assert not seen[0].requires_grad
     assert functional.softmax(torch.cat(seen), 1).shape == (20, CLASSES)
+
+
+def test_s_follows_discriminability_and_not_the_size_of_features():
+    """Twice the distance between classes raises s; features ten times as large do not change it."""
+
+    def s_of(apart, scale):
+        generator = torch.Generator().manual_seed(0)
+        labels = torch.arange(300) % CLASSES
+        pooled = scale * (apart * torch.eye(CLASSES, 8)[labels] + torch.randn(300, 8, generator=generator))
+        outputs = SimpleNamespace(stages={"audio": [SimpleNamespace(pooled=pooled)]})
+        statistics = ClassStatistics(CLASSES)
+        statistics(outputs, labels)
+        scores = TrueClassProbability(statistics.prototypes, statistics.spreads)
+        scores(outputs, labels)
+        return scores.s["audio"][0]
+
+    assert 1 / CLASSES < s_of(1, 1) < s_of(2, 1) < s_of(4, 1) < 1
+    assert s_of(2, 1e-3) == pytest.approx(s_of(2, 10), rel=1e-6)
+
+
+def test_channel_that_never_changes_is_left_out():
+    outputs = SimpleNamespace(stages={"audio": [SimpleNamespace(pooled=torch.tensor([[1.0, 5.0], [3.0, 5.0], [2.0, 5.0], [6.0, 5.0]]))]})
+    statistics = ClassStatistics(2)
+    statistics(outputs, torch.tensor([0, 0, 1, 1]))
+    assert statistics.spreads["audio"][0].tolist() == pytest.approx([((1 + 1 + 4 + 4) / 4) ** 0.5, 1.0])

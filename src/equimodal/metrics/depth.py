@@ -4,9 +4,6 @@ import math
 import statistics
 from collections.abc import Mapping
 
-import torch
-from torch import Tensor
-
 from equimodal.models.framework import Outputs
 
 
@@ -15,16 +12,6 @@ def levels(outputs: Outputs) -> dict[str, list[int]]:
     counts = {name: len(line) for name, line in outputs.stages.items()}
     depth = min(counts.values())
     return {name: [math.ceil((d + 1) * n / depth) - 1 for d in range(depth)] for name, n in counts.items()}
-
-
-def nearest_gap(prototypes: Tensor) -> float:
-    """Mean distance of a prototype [K, C] to its nearest other one.
-
-    Pooled outputs of shallow blocks lie close together: divided by this, distances say at every depth how well classes are told
-    apart. With distances as they are, s stays at 1/K there whatever the block has learned (aim.md section 5, `tau: auto`).
-    """
-    apart = torch.cdist(prototypes, prototypes, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
-    return max(float(apart.amin(1).mean()), 1e-12)
 
 
 def imbalance(s: Mapping[str, list[float]]) -> list[float] | None:

@@ -83,38 +83,53 @@ class Features:
         return {name: torch.cat(parts) for name, parts in self._parts.items()}
 
 
-class ClassMeans:
-    """Mean pooled output of every class at every depth: prototypes for any model, trained with them or not."""
+class ClassStatistics:
+    """Mean pooled output of every class at every depth, and how far samples lie around it: prototypes for any model, trained with them or not."""
 
     def __init__(self, classes: int) -> None:
         self._classes = classes
         self._sums: dict[str, list[Tensor]] = {}
+        self._squares: dict[str, list[Tensor]] = {}
         self._counts = torch.zeros(classes, dtype=torch.float64)
 
     def __call__(self, outputs: Outputs, labels: Tensor) -> None:
-        self._counts += torch.bincount(labels.cpu(), minlength=self._classes)
+        labels = labels.cpu()
+        self._counts += torch.bincount(labels, minlength=self._classes)
         for name, indices in levels(outputs).items():
-            sums = self._sums.setdefault(name, [torch.zeros(self._classes, outputs.stages[name][i].pooled.shape[1], dtype=torch.float64) for i in indices])
-            for total, index in zip(sums, indices, strict=True):
-                total.index_add_(0, labels.cpu(), outputs.stages[name][index].pooled.double().cpu())
+            line = [outputs.stages[name][index].pooled.double().cpu() for index in indices]
+            sums = self._sums.setdefault(name, [x.new_zeros(self._classes, x.shape[1]) for x in line])
+            squares = self._squares.setdefault(name, [x.new_zeros(x.shape[1]) for x in line])
+            for x, total, square in zip(line, sums, squares, strict=True):
+                total.index_add_(0, labels, x)
+                square += x.square().sum(0)
 
     @property
     def prototypes(self) -> dict[str, list[Tensor]]:
         """Modality -> depth -> [K, C_d], float64."""
         return {name: [total / self._counts.clamp_min(1)[:, None] for total in sums] for name, sums in self._sums.items()}
 
+    @property
+    def spreads(self) -> dict[str, list[Tensor]]:
+        """Modality -> depth -> [C_d]: standard deviation of each channel around the class means; 1 for a channel that never changes."""
+        found: dict[str, list[Tensor]] = {}
+        for name, line in self.prototypes.items():
+            pairs = zip(line, self._squares[name], strict=True)
+            variances = [(square - (self._counts[:, None] * means.square()).sum(0)) / self._counts.sum() for means, square in pairs]
+            found[name] = [torch.where(v > 1e-12, v.clamp_min(1e-12).sqrt(), torch.ones_like(v)) for v in variances]
+        return found
+
 
 class TrueClassProbability:
-    """s_d^m of Eq. 9 over a whole split.
+    """s_d^m of Eq. 9 over a whole split, with distances in units of the within-class spread.
 
     Args:
         prototypes: modality -> depth -> [K, C_d].
-        scales: modality -> depth -> what distances are divided by.
+        spreads: modality -> depth -> [C_d], what each channel is divided by.
     """
 
-    def __init__(self, prototypes: dict[str, list[Tensor]], scales: dict[str, list[float]]) -> None:
+    def __init__(self, prototypes: dict[str, list[Tensor]], spreads: dict[str, list[Tensor]]) -> None:
         self._prototypes = prototypes
-        self._scales = scales
+        self._spreads = spreads
         self._sums = {name: [0.0] * len(line) for name, line in prototypes.items()}
         self._seen = 0
 
@@ -122,10 +137,10 @@ class TrueClassProbability:
         self._seen += len(labels)
         for name, indices in levels(outputs).items():
             for depth, index in enumerate(indices):
-                pooled = outputs.stages[name][index].pooled.double().cpu()
-                distances = torch.cdist(pooled, self._prototypes[name][depth], compute_mode="donot_use_mm_for_euclid_dist")
-                probabilities = torch.softmax(-distances / self._scales[name][depth], dim=1)
-                self._sums[name][depth] += float(probabilities.gather(1, labels.cpu()[:, None]).sum())
+                spread = self._spreads[name][depth]
+                pooled = outputs.stages[name][index].pooled.double().cpu() / spread
+                distances = torch.cdist(pooled, self._prototypes[name][depth] / spread, compute_mode="donot_use_mm_for_euclid_dist")
+                self._sums[name][depth] += float(torch.softmax(-distances, dim=1).gather(1, labels.cpu()[:, None]).sum())
 
     @property
     def s(self) -> dict[str, list[float]]:

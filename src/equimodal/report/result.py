@@ -65,9 +65,8 @@ class Imbalance(Part):
     gap: dict[str, Spread | None] = Field(description="readout -> highest minus lowest accuracy of a modality; null for one modality")
     alpha: list[Spread] | None = Field(description="alpha_d of AIM's Eq. 14 for depths 1..D; null for one modality")
     s: dict[str, list[Spread]] = Field(description="modality -> s_d of AIM's Eq. 9 for depths 1..D")
-    prototypes: Literal["class-mean"] = Field(
-        "class-mean", description="what s is measured against: mean pooled training outputs of each class, distances divided by their mean nearest gap"
-    )
+    prototypes: Literal["class-mean"] = Field("class-mean", description="what s is measured against: mean pooled training outputs of each class")
+    scale: Literal["within-class"] = Field("within-class", description="each channel is divided by its standard deviation around the class means")
 
 
 class Parameters(Part):

@@ -11,8 +11,8 @@ from equimodal.layout import manifest_path, model_folder
 from equimodal.methods.base import Method, Task
 from equimodal.metrics import cost
 from equimodal.metrics.classification import accuracy, confusion, macro_f1, recall
-from equimodal.metrics.depth import imbalance, nearest_gap, unimodal_gap
-from equimodal.metrics.observe import ClassMeans, Features, Hits, TrueClassProbability, observe
+from equimodal.metrics.depth import imbalance, unimodal_gap
+from equimodal.metrics.observe import ClassStatistics, Features, Hits, TrueClassProbability, observe
 from equimodal.metrics.probe import fit_probe
 from equimodal.models.framework import MultimodalModel
 from equimodal.report.rules import RULES
@@ -86,15 +86,14 @@ def by_split(setup: Setup, model: MultimodalModel) -> dict[str, Any]:
 def with_training_split(setup: Setup, model: MultimodalModel) -> tuple[dict[str, Any], dict[str, Any]]:
     """(the same, {"probe", "s", "alpha", "gap"} on the test split); one pass a split.
 
-    s is measured against class means of the training split at every depth, whatever the method, with distances divided by the mean
-    gap between nearest class means, so that shallow depths carry a signal.
+    s is measured against class means of the training split at every depth, whatever the method, in units of the spread around them: as they
+    are, distances at shallow depths are so small that s is 1/K; divided by the gap between class means, s no longer says how wide that gap is.
     """
     size = setup.params.training_of(setup.dataset).eval_batch_size
     classes = len(setup.data.classes)
-    means, train = ClassMeans(classes), Features()
-    observe(model, setup.data, "train", size, [means, train])
-    prototypes = means.prototypes
-    scores = TrueClassProbability(prototypes, {name: [nearest_gap(p) for p in line] for name, line in prototypes.items()})
+    statistics, train = ClassStatistics(classes), Features()
+    observe(model, setup.data, "train", size, [statistics, train])
+    scores = TrueClassProbability(statistics.prototypes, statistics.spreads)
     hits, features = {"val": Hits(model), "test": Hits(model)}, {"val": Features(), "test": Features()}
     observe(model, setup.data, "val", size, [hits["val"], features["val"]])
     observe(model, setup.data, "test", size, [hits["test"], features["test"], scores])
