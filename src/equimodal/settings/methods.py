@@ -54,6 +54,7 @@ class PDMSettings(Settings):
     lr: float = Field(1e-2, gt=0, description="Adam")
     steps: int = Field(240, ge=0, description="on the frozen warm-up")
     every: int = Field(4, ge=1, description="during modulation: steps between two updates by Eq. 8")
+    fraction: float = Field(0.5, gt=0, le=1, description="share of the auxiliaries' samples that those updates are shown: a random part, unbiased")
     relative: bool = Field(True, description="L_re divided by ||theta||^2; false is the literal Eq. 8")
     detach: bool = Field(True, description="theta and I_d are constants in Eq. 8")
 
@@ -92,5 +93,6 @@ class AIMSettings(MethodSettings):
     def fit(self) -> dict[str, Any]:
         """What the fitted prototypes and PDM are set by. All is fitted, whatever a variant uses of it, so that every variant can share it."""
         values = self.slice()
-        del values["pdm"]["every"]  # of modulation alone
+        for name in ("every", "fraction"):  # of modulation alone
+            del values["pdm"][name]
         return {name: values[name] for name in ("start_epoch", "dap", "pdm", "tau", "normalize", "pool")}

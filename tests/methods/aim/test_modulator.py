@@ -126,13 +126,14 @@ def test_the_dominant_reading_gives_auxiliaries_to_the_stronger_modality_of_a_de
 
 def test_a_part_of_the_batch_is_drawn_from_seed_and_step_alone():
     made = modulator(aux_fraction=0.5)
-    rows = [made.part(8, step, torch.device("cpu")).tolist() for step in (0, 1, 0)]
+    rows = [made.part(0.5, 8, step, torch.device("cpu")).tolist() for step in (0, 1, 0)]
     assert rows[0] == rows[2] != rows[1] and len(set(rows[0])) == 4
     state = torch.get_rng_state()
     terms(made, due=True)
     assert torch.equal(torch.get_rng_state(), state)
-    assert len(made._passes["audio", 0].labels) == 4
-    seen = torch.cat([made.part(8, step, torch.device("cpu")) for step in range(200)])
+    assert len(made._passes["audio", 0].labels) == 2
+    assert set(made.part(0.25, 8, 3, torch.device("cpu")).tolist()) <= set(made.part(0.5, 8, 3, torch.device("cpu")).tolist())
+    seen = torch.cat([made.part(0.5, 8, step, torch.device("cpu")) for step in range(200)])
     assert torch.bincount(seen, minlength=8).float().std() < 20  # every sample about 100 times
 
 

@@ -72,7 +72,7 @@ class AIMMethod(Method):
         self._sums, self._counted = {}, 0
         classes, batch = self.task.classes, loop.training.batch_size
         if self.stepper.count == 0 and self.modulator.rides and classes > batch:
-            log.info("aim: %d prototypes ride with each batch of %d: a step costs %.1f times joint's", classes, batch, 1 + classes / batch)
+            log.warning("aim: %d prototypes ride with each batch of %d: a step costs %.1f times joint's", classes, batch, 1 + classes / batch)
 
     def forward(self, batch: Batch) -> Step:
         terms = self.stepper.terms(batch.inputs, batch.labels)

@@ -180,16 +180,18 @@ class Modulator(nn.Module):
         s = torch.stack([torch.stack([original[m, d].s for m in self.modalities]) for d in range(self.depths)])  # [D, M]
         auxiliary: dict[tuple[str, int], modulation.Score] = {}
         if self.pdm is not None and settings.lambda_mod > 0:
-            rows = self.part(batch, step, labels.device)
+            rows = self.part(settings.aux_fraction, batch, step, labels.device)
+            shown = self.part(settings.aux_fraction * settings.pdm.fraction, batch, step, labels.device)
             weak_blocks = self.auxiliary_blocks(s)
             for block in prototypes if due else weak_blocks:
-                maps = select(self.stage(outputs, *block).input, len(outputs.logits), rows)
+                inputs = self.stage(outputs, *block).input
                 if block in weak_blocks:
+                    maps = select(inputs, len(outputs.logits), rows)
                     seen = BlockPass(detach(maps) if settings.detach_aux_inputs else maps, prototypes[block], labels[rows])
                     with torch.set_grad_enabled(torch.is_grad_enabled() and settings.aux_weight > 0):
                         auxiliary[block] = self.weak_score(*block, seen, logs)
                 if due:
-                    self._passes[block] = self._kept(maps, prototypes[block], labels[rows])
+                    self._passes[block] = self._kept(select(inputs, len(outputs.logits), shown), prototypes[block], labels[shown])
         total = []
         for depth in range(self.depths):
             helped = [m for m in self.modalities if (m, depth) in auxiliary]
@@ -213,12 +215,12 @@ class Modulator(nn.Module):
         blocks = [(m, d) for m in self.modalities for d in range(self.depths)]
         return torch.stack([self.classifiers.own_loss(m, d, self.stage(outputs, m, d).pooled[: len(labels)], labels) for m, d in blocks]).sum()
 
-    def part(self, batch: int, step: int, device: torch.device) -> slice | Tensor:
-        """The samples that auxiliary and good blocks see: all, or a random part drawn from (seed, step) alone."""
-        if self.settings.aux_fraction == 1:
+    def part(self, fraction: float, batch: int, step: int, device: torch.device) -> slice | Tensor:
+        """The samples that auxiliary or good blocks see: all, or a random part drawn from (seed, step) alone; smaller parts lie in larger ones."""
+        if fraction == 1:
             return slice(0, batch)
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + step) % 2**63)
-        count = max(1, round(self.settings.aux_fraction * batch))
+        count = max(2, round(fraction * batch))  # batch normalisation wants two
         return torch.randperm(batch, generator=generator)[:count].sort().values.to(device)
 
     def _kept(self, maps: Any, prototypes: Tensor | None, labels: Tensor) -> BlockPass:
