@@ -138,7 +138,7 @@ def extracted(clip: Path, path: Path) -> Path:
 
 
 def stage(clips: list[dict[str, Path]], folder: Path, workers: int) -> tuple[Cost, float]:
-    """Cost of the features stage for both modalities in fresh processes, and its peak memory in MiB (proportional set size)."""
+    """Cost of the features stage for both modalities in fresh processes, and its peak memory in MiB."""
     folder.mkdir(exist_ok=True)
     params = {
         "study": {"datasets": ["bench"], "from-scratch": [], "from-warmup": [], "seeds": [0]},
@@ -169,7 +169,7 @@ def stage(clips: list[dict[str, Path]], folder: Path, workers: int) -> tuple[Cos
 
 
 class Watch(threading.Thread):
-    """Samples the processes of a session: the largest sum of their memory (MiB; what they share counts once), and the processor time of each (s).
+    """Samples the processes of a session: the largest sum of their resident memory (MiB; libraries count in each), and the processor time of each (s).
 
     Not getrusage: it sees no grandchildren, and the workers are the fork server's children.
     """
@@ -186,7 +186,7 @@ class Watch(threading.Thread):
             for folder in Path("/proc").glob("[0-9]*"):
                 try:
                     if os.getsid(number := int(folder.name)) == self.process.pid:
-                        total += next(int(line.split()[1]) for line in (folder / "smaps_rollup").read_text().splitlines() if line.startswith("Pss:"))
+                        total += next(int(line.split()[1]) for line in (folder / "status").read_text().splitlines() if line.startswith("VmRSS:"))
                         ticks = (folder / "stat").read_text().rsplit(")", 1)[1].split()[11:13]
                         self.cpu[number] = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
                 except (OSError, StopIteration):

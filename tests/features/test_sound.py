@@ -107,3 +107,23 @@ def test_a_track_too_large_to_keep_is_read_again_alike(tmp_path: Path, monkeypat
     kept = one(Sound.probe(path), 0.2, 1.2, 16000)
     monkeypatch.setattr(container, "KEPT", 0)
     assert np.array_equal(one(Sound.probe(path), 0.2, 1.2, 16000), kept)
+
+
+def test_a_hole_in_the_sound_is_silence_and_what_follows_keeps_its_place(tmp_path: Path) -> None:
+    import av
+
+    path = media.write_video(tmp_path / "clip.mkv", frames=50, audio="aac", seconds=2.0)
+    whole = one(Sound.probe(path), 0.0, 2.0, 22050)
+    with av.open(str(path)) as source, av.open(str(tmp_path / "hole.mkv"), "w") as target:
+        copied = target.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(audio=0):
+            if packet.size and not 0.8 <= packet.pts * packet.time_base < 1.2:
+                packet.stream = copied
+                target.mux(packet)
+    holed = one(Sound.probe(tmp_path / "hole.mkv"), 0.0, 2.0, 22050)
+    silent = slice(round(0.9 * 22050), round(1.1 * 22050))
+    assert not holed[silent].any()
+    assert np.abs(whole[silent]).max() > 0.2
+    late = slice(round(1.4 * 22050), round(1.6 * 22050))
+    shift = max(range(-25, 26), key=lambda by: float(np.dot(holed[late], np.roll(whole, by)[late])))
+    assert abs(shift) / 22050 < 0.002

@@ -111,7 +111,7 @@ class Sound:
                 with contextlib.suppress(av.FFmpegError):
                     frames += context.decode(None)
                 context.flush_buffers()
-                found.append(_joined(frames, self._zero, high))
+                found.append(_joined(frames, track.unit, self._zero, high))
         return found
 
 
@@ -176,32 +176,34 @@ def _read_wave(path: Path, windows: Sequence[Window]) -> list[_Piece]:
     return pieces
 
 
-def _joined(frames: Sequence["AudioFrame"], zero: float, end: float) -> _Piece:
-    """Frames laid out by their time stamps; holes become silence."""
+def _joined(frames: Sequence["AudioFrame"], unit: float, zero: float, end: float) -> _Piece:
+    """Frames laid out by their time stamps (in `unit` seconds; the clip begins at `zero`); holes become silence."""
     if not frames:
         return _Piece(np.zeros(0, dtype=np.float32), 1, 0.0)
-    rate = frames[0].sample_rate
-    begin = next((frame.time - zero for frame in frames if frame.time is not None), 0.0)
-    parts: list[np.ndarray] = []
+    rate, channels = frames[0].sample_rate, len(frames[0].layout.channels)
+    begin = next((frame.pts * unit - zero for frame in frames if frame.pts is not None), 0.0)
+    joined: list[np.ndarray] = []
+    unbroken: list[np.ndarray] = []
     length = 0
     for frame in frames:
-        if frame.sample_rate != rate:
-            raise MediaError(f"damaged: the sample rate changes inside the clip ({rate} to {frame.sample_rate} Hz)")
-        if frame.time is not None:
-            hole = round((min(frame.time - zero, end) - begin) * rate) - length
+        if frame.sample_rate != rate or len(frame.layout.channels) != channels:
+            raise MediaError("damaged: the sample rate or the number of channels changes inside the clip")
+        if frame.pts is not None:
+            hole = round((min(frame.pts * unit - zero, end) - begin) * rate) - length
             if hole > HOLE * rate:
-                parts.append(np.zeros(hole, dtype=np.float32))
-                length += hole
-        parts.append(_mono(frame))
-        length += len(parts[-1])
-    return _Piece(np.concatenate(parts), rate, begin)
+                joined += [_mono(unbroken), np.zeros(hole, dtype=np.float32)]
+                unbroken, length = [], length + hole
+        values = frame.to_ndarray()
+        unbroken.append(values if frame.format.is_planar else values.reshape(-1, channels).T)
+        length += unbroken[-1].shape[1]
+    return _Piece(np.concatenate([*joined, _mono(unbroken)]), rate, begin)
 
 
-def _mono(frame: "AudioFrame") -> np.ndarray:
-    """One frame as float32 [n] in [-1, 1], the mean of its channels."""
-    values = frame.to_ndarray()
-    if not frame.format.is_planar:
-        values = values.reshape(-1, len(frame.layout.channels)).T
+def _mono(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Parts [C, n_i] one after another, as float32 [n] in [-1, 1]: the mean of the channels."""
+    if not parts:
+        return np.zeros(0, dtype=np.float32)
+    values = np.concatenate(parts, axis=1)
     if values.dtype == np.uint8:
         values = (values.astype(np.float32) - 128) / 128
     elif values.dtype.kind == "i":
