@@ -44,12 +44,12 @@ class Params(Settings):
         return TrainingSettings.read(layered(TrainingSettings, layers, "training"), f"datasets.{dataset}.training")
 
     def method(self, dataset: str, name: str) -> "ResolvedMethod":
-        """One method's settings on one dataset: its base's, its own, then the dataset's overrides."""
+        """One method's settings on one dataset: along its base chain, each method's own and then the dataset's overrides of it."""
         chain = self._chain(name)
         kind = chain[0]
         entry = METHODS[kind]
         overrides = self.dataset(dataset).methods
-        layers = [self.methods.get(link, {}) for link in chain] + [overrides[link] for link in chain if link in overrides]
+        layers = [layer for link in chain for layer in (self.methods.get(link, {}), overrides.get(link, {}))]
         plain = [{key: value for key, value in layer.items() if key != "base"} for layer in layers]
         read = entry.settings.read(layered(entry.settings, plain, f"methods.{name}"), f"methods.{name}")
         return ResolvedMethod(name, kind, entry, read)
