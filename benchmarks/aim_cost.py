@@ -4,8 +4,9 @@
     python benchmarks/aim_cost.py --batch 64 --device cuda
     python benchmarks/aim_cost.py --width 8 --layers 1 1 1 1 --audio 1 40 51 --visual 1 5 32 40 --classes 51 --batch 64
 
-Prints, for joint training and AIM's variants, the median seconds a step, the ratio to joint, and the peak memory; then where AIM's time goes.
-Variants run in turn within each round, so that a machine's other work weighs on all of them alike.
+Prints, for joint training and AIM's variants, the median seconds a step, the operations a step and the peak memory, each with its ratio to joint;
+then where AIM's time goes.
+On the CPU seconds are processor seconds, which a machine's other work hardly touches (use --threads 1 on a busy one); on a GPU they are wall time.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import time
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+CYCLE = 4  # pdm.every
 VARIANTS = {
     "joint": None,
     "aim": {},
@@ -88,14 +90,30 @@ def synchronise(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def cycle_seconds(method, step, device: str) -> float:
-    """Mean seconds a step over one cycle."""
-    synchronise(device)
-    start = time.perf_counter()
-    for _ in range(4):
+def now(args: argparse.Namespace) -> float:
+    """Seconds: of the processor on the CPU (a thread's share), of the wall on a GPU."""
+    if args.device == "cpu":
+        return time.process_time() / args.threads
+    synchronise(args.device)
+    return time.perf_counter()
+
+
+def cycle_seconds(step, args: argparse.Namespace) -> float:
+    """Mean seconds a step over one cycle of the PDM's pace."""
+    start = now(args)
+    for _ in range(CYCLE):
         step()
-    synchronise(device)
-    return (time.perf_counter() - start) / 4
+    return (now(args) - start) / CYCLE
+
+
+def operations(step) -> float:
+    """Floating-point operations a step of convolutions and matrix products, mean over one cycle: what a machine's state cannot change."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        for _ in range(CYCLE):
+            step()
+    return counter.get_total_flops() / CYCLE
 
 
 def peak(name: str, args: argparse.Namespace) -> float:
@@ -124,11 +142,9 @@ def profile(args: argparse.Namespace) -> dict[str, float]:
         original = getattr(owner, attribute)
 
         def wrapper(*inputs, **keywords):
-            synchronise(args.device)
-            start = time.perf_counter()
+            start = now(args)
             result = original(*inputs, **keywords)
-            synchronise(args.device)
-            spent[label] = spent.get(label, 0.0) + time.perf_counter() - start
+            spent[label] = spent.get(label, 0.0) + now(args) - start
             return result
 
         setattr(owner, attribute, wrapper)
@@ -137,15 +153,12 @@ def profile(args: argparse.Namespace) -> dict[str, float]:
     timed(Modulator, "weak_score", "auxiliary blocks, forward (theta_b included)")
     timed(type(method.model), "forward", "originals and riding prototypes, forward")
     timed(stepping, "train_decoupling", "the PDM's own training (Eq. 8), every 4th step")
-    for _ in range(3):  # with the first step, one cycle of the PDM's pace; two cycles are timed
-        step()
     spent.clear()
-    start = time.perf_counter()
-    for _ in range(8):
+    start = now(args)
+    for _ in range(CYCLE):
         step()
-    synchronise(args.device)
-    spent["a whole step"] = time.perf_counter() - start
-    return {label: seconds / 8 for label, seconds in spent.items()}
+    spent["a whole step"] = now(args) - start
+    return {label: seconds / CYCLE for label, seconds in spent.items()}
 
 
 def main() -> None:
@@ -158,21 +171,24 @@ def main() -> None:
     for name in VARIANTS:  # a process each: the peak of a process only grows
         out = subprocess.run([sys.executable, __file__, *sys.argv[1:], "--only", name], check=True, capture_output=True, text=True).stdout
         memory[name] = float(out.split()[-1])
-    steps = {name: build(name, args) for name in VARIANTS}
-    for method, step in steps.values():
-        cycle_seconds(method, step, args.device)
+    steps = {name: build(name, args)[1] for name in VARIANTS}
+    counted = {name: operations(step) for name, step in steps.items()}  # also warms up
     seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
     for _ in range(args.rounds):
-        for name, (method, step) in steps.items():
-            seconds[name].append(cycle_seconds(method, step, args.device))
+        for name, step in steps.items():
+            seconds[name].append(cycle_seconds(step, args))
     ratios = {name: [a / b for a, b in zip(found, seconds["joint"], strict=True)] for name, found in seconds.items()}
     print(f"width {args.width}, batch {args.batch}, {args.classes} classes, audio {args.audio}, visual {args.visual}, {args.device}, {args.threads} threads")
     print(f"K/B = {args.classes / args.batch:.2f} of every AIM ratio is the riding prototypes\n")
-    print(f"{'':24}{'s/step':>9}{'ratio':>8}{'less K/B':>10}{'GiB':>7}{'ratio':>8}")
+    print(f"{'':24}{'s/step':>9}{'ratio':>8}{'less K/B':>10}{'GFLOP':>8}{'ratio':>8}{'less K/B':>10}{'GiB':>7}{'ratio':>8}")
     for name, found in seconds.items():
         ratio = statistics.median(ratios[name])
-        less = ratio if name == "joint" else ratio - args.classes / args.batch
-        print(f"{name:24}{statistics.median(found):9.3f}{ratio:8.2f}{less:10.2f}{memory[name]:7.2f}{memory[name] / memory['joint']:8.2f}")
+        riding = 0.0 if name == "joint" else args.classes / args.batch
+        work = counted[name] / counted["joint"]
+        print(
+            f"{name:24}{statistics.median(found):9.3f}{ratio:8.2f}{ratio - riding:10.2f}{counted[name] / 1e9:8.0f}{work:8.2f}{work - riding:10.2f}"
+            f"{memory[name]:7.2f}{memory[name] / memory['joint']:8.2f}"
+        )
     print("\nwhere a step of `aim` goes (seconds)")
     for label, value in profile(args).items():
         print(f"  {label:50}{value:9.3f}")

@@ -70,7 +70,7 @@ class AIMSettings(MethodSettings):
     }  # fmt: skip
 
     start_epoch: int = Field(5, ge=0, description="E: epochs of joint training before modulation")
-    lambda_mod: float = Field(1.0, ge=0, description="weight of L_mod beside the task loss")
+    lambda_mod: float = Field(6.0, ge=0, description="weight of L_mod beside the task loss")
     task_loss: bool = Field(True, description="keep the cross entropy during modulation; false is Algorithm 1 to the letter")
     pam: bool = Field(True, description="auxiliary blocks (parameter-adaptive modulation)")
     dam: bool = Field(True, description="alpha_d of Eq. 14 (depth-adaptive modulation); false: alpha_d = 1")
