@@ -59,8 +59,19 @@ def broken(raw: dict[str, Any], path: str, value: Any) -> str:
         ("datasets/cremad/kind", "cremat", "datasets.cremad"),
         ("datasets/cremad/split/fold", 5, "fold (5) must be below folds (5)"),
         ("datasets/cremad/methods/aim/start_epoch", 15, "start_epoch = 15 leaves no epoch for modulation: cremad trains 15"),
-        ("methods/aim-x", {"base": "aim-y"}, "unknown method 'aim-y'"),
+        ("methods/aim-x", {"base": "aim-y"}, "methods.aim-x.base = 'aim-y' is an unknown method"),
         ("methods/aim-x", {"base": "aim-x"}, "goes round in a circle"),
+        ("methods/aim-x", {"base": 3}, "methods.aim-x.base = 3 is an unknown method"),
+        ("methods/aim", None, "methods.aim = None: should be a section"),
+        ("methods/aim/tau", "x", "methods.aim.tau = 'x'"),
+        ("training/optimizer", "sgd", "training.optimizer = 'sgd': should be a section"),
+        ("training/augment/crop_scale", [0.9, 0.5], "crop_scale (0.9, 0.5) must be two shares"),
+        ("datasets/cremad/split/folde", 1, "unknown key datasets.cremad.split.folde; did you mean 'fold'?"),
+        ("datasets/cremad/source", "lokal", "params.yaml: datasets.cremad.source = 'lokal'"),
+        ("datasets/grid-words/columns/lable", "x", "unknown key datasets.grid-words.columns.lable; did you mean 'label'?"),
+        ("datasets/grid-words/table", 3, "params.yaml: datasets.grid-words.table = 3"),
+        ("study/warmups", ["aim", "nothing"], "unknown method 'nothing'"),
+        ("study/fits", ["joint", "aim"], "study.fits lists 'joint', which is trained from scratch"),
         ("methods/other", {}, "methods.other is not a registered method: name its `base`"),
         ("methods/aim_x", {"base": "aim"}, "methods.aim_x"),
         ("methods/aim-x", {"base": "aim", "preset": "litteral"}, "methods.aim-x.preset = 'litteral' is unknown; valid: literal"),
@@ -81,6 +92,17 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, said: s
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(UserError, match=said):
         settings.load(tmp_path / "params.yaml")
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes("# für Übungen\n".encode("latin-1"))
+    with pytest.raises(UserError, match="is not UTF-8 text"):
+        settings.load(tmp_path / "params.yaml")
+
+
+def test_a_method_without_a_warm_up_says_so(raw: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="joint has no warm-up and no prototypes"):
+        settings.parse(raw).warmup_of("cremad", "joint")
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,8 @@ class Params(Settings):
             base = self.methods[link].get("base")
             if base is None:
                 break
+            if not isinstance(base, str) or base not in {*self.methods, *METHODS}:
+                raise UserError(f"params.yaml: methods.{link}.base = {base!r} is an unknown method" + nearest(str(base), [*self.methods, *METHODS]))
             if base in chain:
                 raise UserError(f"params.yaml: methods.{name}.base goes round in a circle: {' -> '.join([base, *chain])}")
             chain.insert(0, base)
@@ -99,8 +101,9 @@ class ResolvedMethod:
 
     @property
     def aim(self) -> AIMSettings:
-        """The settings, known to be AIM's."""
-        assert isinstance(self.settings, AIMSettings)
+        """AIM's settings; any other method's are a UserError."""
+        if not isinstance(self.settings, AIMSettings):
+            raise UserError(f"{self.name} has no warm-up and no prototypes: it is trained from scratch")
         return self.settings
 
 
@@ -120,6 +123,8 @@ def load(path: str | Path = "params.yaml") -> Params:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path} not found: run in the project's root folder (where the Snakefile is)") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8") from None
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -147,6 +152,10 @@ def parse(raw: Any) -> Params:
                 raise UserError(f"params.yaml: datasets.{dataset}.methods.{override} is not in `methods`" + _hint(override, list(params.methods)))
     for dataset in params.study.datasets:
         params.dataset(dataset)
+    for key, owners in (("warmups", params.study.warmups), ("fits", params.study.fits)):
+        for name in owners:
+            if params.family(name) != "from-warmup":
+                raise UserError(f"params.yaml: study.{key} lists '{name}', which is trained from scratch and has none")
     for family, names in (("from-scratch", params.study.from_scratch), ("from-warmup", params.study.from_warmup)):
         for name in names:
             resolved = params.method(params.study.datasets[0], name)

@@ -22,26 +22,44 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            raise UserError(describe(cls, error, where)) from None
+            raise UserError(describe(cls, error, where, value)) from None
 
     def slice(self) -> dict[str, Any]:
         """Plain JSON-able dict of all values, defaults included."""
         return self.model_dump(mode="json")
 
 
-def describe(model: type[BaseModel], error: ValidationError, where: str) -> str:
-    """One line for the first problem of a validation error."""
+def describe(model: type[BaseModel], error: ValidationError, where: str, given: Any = None) -> str:
+    """One line for the first problem of a validation error; `given` is what was validated."""
     problem = error.errors()[0]
-    path = [str(part) for part in problem["loc"]]
-    key = ".".join([where, *path]).strip(".")
-    if problem["type"] == "extra_forbidden":
-        siblings = _valid_keys(model, problem["loc"][:-1])
-        return f"params.yaml: unknown key {key}" + nearest(path[-1], siblings)
+    kind, place = problem["type"], problem["loc"]
+    tags = _tags(place, given, kind == "missing")
+    key = ".".join([where, *(str(part) for i, part in enumerate(place) if i not in tags)]).strip(".")
+    if kind == "extra_forbidden":
+        return f"params.yaml: unknown key {key}" + nearest(str(place[-1]), _valid_keys(model, place[:-1], tags))
+    if place[-1:] == ("[key]",):
+        return f"params.yaml: {key}: a name is lower-case letters and digits, with single hyphens between"
     more = len(error.errors()) - 1
     value = repr(problem.get("input"))
     shown = value if len(value) <= 60 else value[:57] + "..."
-    what = "is missing" if problem["type"] == "missing" else f"= {shown}: {problem['msg']}"
+    wrong = "should be a section (key: value)" if kind in ("model_type", "model_attributes_type", "dict_type") else problem["msg"].removeprefix("Value error, ")
+    what = "is missing" if kind == "missing" else f"= {shown}: {wrong}"
     return f"params.yaml: {key} {what}" + (f" (and {more} more)" if more else "")
+
+
+def _tags(place: tuple[Any, ...], given: Any, missing: bool) -> set[int]:
+    """Positions in pydantic's path to a problem that params.yaml does not have: it also names the members of unions on the way."""
+    tags: set[int] = set()
+    fresh = True  # a section's kind is named at most once, before any of its keys: a table has a key `table`, too
+    for i, part in enumerate(place):
+        if fresh and isinstance(given, Mapping) and given.get("kind") == part:
+            tags.add(i)
+            fresh = False
+        elif part in (given if isinstance(given, Mapping) else range(len(given)) if isinstance(given, list | tuple) else ()):
+            given, fresh = given[part], True
+        elif given is not None and not (missing and i == len(place) - 1):
+            tags.add(i)
+    return tags
 
 
 def nearest(word: str, valid: list[str]) -> str:
@@ -52,14 +70,14 @@ def nearest(word: str, valid: list[str]) -> str:
     return f"; valid keys: {', '.join(sorted(valid))}" if valid else ""
 
 
-def _valid_keys(model: Any, path: tuple[Any, ...]) -> list[str]:
-    """The field names allowed at `path` below `model`, as far as they can be told."""
+def _valid_keys(model: Any, path: tuple[Any, ...], tags: set[int]) -> list[str]:
+    """The field names allowed at `path` below `model`, as far as they can be told; `tags` are positions in it that name a member of a union."""
     from typing import get_args
 
     candidates = [model]
-    for part in path:
+    for i, part in enumerate(path):
         models = [candidate for candidate in candidates if isinstance(candidate, type) and issubclass(candidate, BaseModel)]
-        below = [model.model_fields[part].annotation for model in models if part in model.model_fields]
+        below = [] if i in tags else [model.model_fields[part].annotation for model in models if part in model.model_fields]
         if below:
             candidates = _models_in(below, get_args)
         else:  # a union tag or a dict key names no field: stay, but prefer the tagged member

@@ -49,6 +49,13 @@ class AugmentSettings(Settings):
     spec_time: int = Field(0, ge=0, description="SpecAugment: longest masked stretch in time steps; 0 is off")
     spec_freq: int = Field(0, ge=0, description="SpecAugment: longest masked stretch in frequency bins; 0 is off")
 
+    @model_validator(mode="after")
+    def _scales_in_order(self) -> Self:
+        low, high = self.crop_scale
+        if not 0 < low <= high <= 1:
+            raise ValueError(f"crop_scale ({low:g}, {high:g}) must be two shares, the smaller first, above 0 and at most 1")
+        return self
+
 
 class TrainingSettings(Settings):
     """The one loop."""
