@@ -94,6 +94,11 @@ def test_seeds_set_summaries_and_figures(raw: dict[str, Any]) -> None:
         ("results/cremad.json", "is no result: a result is called results/DATASET_METHOD.json"),
         ("results/figures/cremad_ami", "unknown method 'ami' in results/figures/cremad_ami"),
         ("results/tables/cremat.html", "unknown dataset 'cremat' in results/tables/cremat.html"),
+        ("./results/cremad_aimm.json", "unknown method 'aimm' in ./results/cremad_aimm.json"),
+        ("models/cremad/aimm/0/val.safetensors", "unknown method 'aimm' in models/cremad/aimm/0/val.safetensors"),
+        ("models/cremat/aim/0/curves.json", "unknown dataset 'cremat' in models/cremat/aim/0/curves.json"),
+        ("data/cremat/features/audio.npy", "unknown dataset 'cremat' in data/cremat/features/audio.npy"),
+        ("data/cremat/index.json", "unknown dataset 'cremat' in data/cremat/index.json"),
     ],
 )
 def test_an_unknown_target_is_one_line_with_the_valid_names(root: Path, target: str, said: str) -> None:
@@ -106,4 +111,5 @@ def test_an_unknown_target_is_one_line_with_the_valid_names(root: Path, target: 
 def test_good_targets_and_other_words_pass(root: Path) -> None:
     params = settings.load(root / "params.yaml")
     words = ["results/cremad_aim-no-dam.json", "results/figures/grid-words_joint", "results/tables/cremad.md", "study", "models/cremad/aim/0/curves.json", "-n"]
+    words += ["models/cremad/warmup/0/aim.safetensors", "data/cremad/raw/manifest.json", "data/cremad/index.json", "logs/notes.json"]
     declarations.check_targets(params, words)

@@ -90,13 +90,14 @@ def study_methods(params: Params, stage: str = "summary") -> list[str | None]:
 
 
 def check_targets(params: Params, words: list[str]) -> None:
-    """Refuse a result of an unknown dataset or method among the words of a command line, before any job is planned.
+    """Refuse a file of an unknown dataset or method among the words of a command line, before any job is planned.
 
     Raises:
         UserError: one line with the valid names.
     """
     for word in words:
-        folder, _, name = word.rpartition("/")
+        folder, _, name = word.removeprefix("./").rpartition("/")
+        parts = folder.split("/")
         if folder == "results/tables":
             _known("dataset", name.partition(".")[0], list(params.datasets), word)
         elif folder == "results/figures" or (folder == "results" and name.endswith(".json")):
@@ -105,6 +106,12 @@ def check_targets(params: Params, words: list[str]) -> None:
                 raise UserError(f"{word} is no result: a result is called results/DATASET_METHOD.json, such as results/cremad_aim.json")
             _known("dataset", dataset, list(params.datasets), word)
             _known("method", method, list(params.methods), word)
+        elif parts[0] == "models" and len(parts) == 4:
+            _known("dataset", parts[1], list(params.datasets), word)
+            if parts[2] not in ("warmup", "prototypes"):
+                _known("method", parts[2], list(params.methods), word)
+        elif parts[0] == "data" and (parts[2:] in (["raw"], ["features"]) or (len(parts) == 2 and name in ("index.json", "manifest.json"))):
+            _known("dataset", parts[1], list(params.datasets), word)
 
 
 def _known(what: str, name: str, valid: list[str], word: str) -> None:
