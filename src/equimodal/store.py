@@ -96,7 +96,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path} is missing: build it first (snakemake --cores 4 -- {path})") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}): delete it and build it again") from None
+        raise UserError(f"{path} is not valid JSON ({error}): if a stage wrote it, delete it and build it again") from None
 
 
 def finite_or_none(value: float) -> float | None:

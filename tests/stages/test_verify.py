@@ -40,6 +40,11 @@ def test_a_generated_sample_is_right_until_it_is_touched(project: Path, capsys: 
     assert f"missing: AudioWAV/{gone}" in out and f"wrong size: AudioWAV/{cut}" in out and f"wrong checksum: VideoFlash/{changed}" in out
 
 
+def test_nothing_to_compare_with_is_no_success(project: Path) -> None:
+    with pytest.raises(UserError, match=r"nothing to compare with yet: build it first \(snakemake --cores 4 -- data/d/raw/manifest.json\)"):
+        verify.run(params_of(CREMAD, **SMALL), dataset="d")
+
+
 def test_a_copy_is_compared_with_a_manifest(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     raw.run(params_of(CREMAD, **SMALL), dataset="d")
     (project / "data/d/raw").rename(project / "copy")

@@ -128,7 +128,7 @@ class Result(Part):
             return cls.model_validate(read_json(path))
         except ValidationError as error:
             where = ".".join(str(part) for part in error.errors()[0]["loc"])
-            raise UserError(f"{path} is no result of this version ({where}: {error.errors()[0]['msg']}): delete it and build it again") from None
+            raise UserError(f"{path} is no result of this version ({where}: {error.errors()[0]['msg']}): if a stage wrote it, build it again") from None
 
     @property
     def name(self) -> str:

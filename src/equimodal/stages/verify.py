@@ -21,6 +21,8 @@ def run(params: Params, dataset: str) -> None:
     """
     kind = dataset_kind(params, dataset)
     expected = kind.expected(recorded(kind))
+    if not expected:
+        raise UserError(f"{dataset}: nothing to compare with yet: build it first (snakemake --cores 4 -- {(kind.produced / 'manifest.json').as_posix()})")
     paths = sorted(expected)
     jobs = [(path, str(Path(kind.root) / path), expected[path]) for path in paths]
     results = pool.run(_check, jobs, params.runtime.workers, lambda job: job[0], (__name__,))
