@@ -1,7 +1,7 @@
 """The multimodal framework: encoders with their blocks exposed, and a fusion head."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -54,7 +54,7 @@ class MultimodalModel(nn.Module):
     def forward(self, inputs: dict[str, Tensor]) -> Outputs:
         """Pass inputs {m: [B, ...]} through all blocks and the fusion head."""
         stages: dict[str, list[Stage]] = {}
-        for name, encoder in self.encoders.items():
+        for name, encoder in cast(dict[str, Encoder], self.encoders).items():
             x = inputs[name]
             maps = encoder.prepare(x)
             line: list[Stage] = []

@@ -73,7 +73,7 @@ class ResNet(Encoder):
         # A tuple is not registered as a submodule: the parameters keep torchvision's names.
         stem = nn.Sequential(self.conv1, self.bn1, self.relu, self.maxpool, self.get_submodule("layer1"))
         self._blocks = (stem, *(self.get_submodule(f"layer{stage}") for stage in (2, 3, 4)))
-        self.to(memory_format=self.memory_format)
+        self.to(memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs leave this overload out
 
     @property
     def blocks(self) -> tuple[nn.Module, ...]:
