@@ -95,10 +95,10 @@ def warm(model: MultimodalModel, steps: int = 40, lr: float = 0.05) -> None:
 
 
 def quick(**changes: Any) -> AIMSettings:
-    """Settings whose fits are short."""
+    """Settings whose fits are short, with the weight of L_mod at 1."""
     dap = {"steps": 60, "required_accuracy": 0.0, **changes.pop("dap", {})}
     pdm = {"steps": 8, "latent": 16, "every": 2, **changes.pop("pdm", {})}
-    return AIMSettings.read({"dap": dap, "pdm": pdm, **changes}, "aim")
+    return AIMSettings.read({"lambda_mod": 1.0, "dap": dap, "pdm": pdm, **changes}, "aim")
 
 
 def make(settings: AIMSettings, modalities: tuple[str, ...] = ("audio", "visual"), model: MultimodalModel | None = None, seed: int = 0) -> AIMMethod:

@@ -43,13 +43,6 @@ def test_aim_trains_from_the_warmup_and_exports_the_plain_model(started):
     assert set(log) == {"dap", "pdm", "cosine", "blocks"}
 
 
-def test_the_variants_share_warmup_and_fit(started):
-    for method in ("aim-no-pam", "aim-label"):
-        train.run(started, "tiny", method, 0)
-        assert len(curves(method)) == 3
-    assert not fit_path("tiny", "aim-label", 0).exists()
-
-
 def test_lambda_zero_with_alternate_is_the_joint_run_bit_for_bit(tiny):
     """Identity 6 of aim.md: from the same warm-up, the same seed and the same order of the data."""
     params = tiny_dataset.params(methods={"aim": {"lambda_mod": 0.0, "update": "alternate"}})
@@ -64,9 +57,9 @@ def test_lambda_zero_with_alternate_is_the_joint_run_bit_for_bit(tiny):
         assert all(ours[name] == value for name, value in joint.items())
 
 
-@pytest.mark.parametrize("update", ["joint", "alternate"])
-def test_a_stopped_run_goes_on_bit_identically(tiny, update, monkeypatch):
-    params = tiny_dataset.params(methods={"aim": {"update": update, "dap_steps": 2, "aux_fraction": 0.5}})
+def test_a_stopped_run_goes_on_bit_identically(tiny, monkeypatch):
+    """With what test_method.py resumes under a toy loop: constant prototypes, random parts of the batch."""
+    params = tiny_dataset.params(methods={"aim": {"update": "alternate", "dap_steps": 2, "aux_fraction": 0.5}})
     warmup.run(params, "tiny", "aim", 0)
     prototypes.run(params, "tiny", "aim", 0)
     train.run(params, "tiny", "aim", 0)
@@ -92,13 +85,3 @@ def test_a_stopped_run_goes_on_bit_identically(tiny, update, monkeypatch):
     for rule, tensors in whole.items():
         again = read_tensors(folder / f"{rule}.safetensors")[0]
         assert all(torch.equal(value, again[name]) for name, value in tensors.items())
-
-
-def test_three_modalities(tmp_path, monkeypatch):
-    tiny_dataset.write(tmp_path, third=True)
-    monkeypatch.chdir(tmp_path)
-    params = tiny_dataset.params(third=True)
-    warmup.run(params, "tiny", "aim", 0)
-    prototypes.run(params, "tiny", "aim", 0)
-    train.run(params, "tiny", "aim", 0)
-    assert "depth4/motion/s_aux" in curves("aim")[-1]

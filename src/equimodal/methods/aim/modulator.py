@@ -55,7 +55,7 @@ class Modulator(nn.Module):
                 {name: class_means[name] for name in self.modalities}, {m: self.encoder(m).affine_axis for m in self.modalities}, settings.dap
             )
         self.pdm = Decoupling({m: [self.block(m, d) for d in range(self.depths)] for m in self.modalities}, settings.pdm) if settings.pam else None
-        self.register_buffer("gap", torch.ones(self.depths, len(self.modalities)))
+        self.register_buffer("gap", torch.ones(self.depths))
         if self.constant:
             for (name, depth), prototypes in self.prototypes_in_evaluation().items():
                 self.register_buffer(f"target_{name}_{depth}", prototypes)
@@ -109,7 +109,7 @@ class Modulator(nn.Module):
         if self.classifiers is not None:
             return modulation.score(self.classifiers.log_probabilities(modality, depth, features), labels)
         assert prototypes is not None
-        tau = self.gap[depth, self.modalities.index(modality)] if self.settings.tau == "auto" else self.settings.tau  # type: ignore[index]
+        tau = self.gap[depth] if self.settings.tau == "auto" else self.settings.tau  # type: ignore[index]
         return modulation.score(modulation.log_probabilities(features, prototypes, tau, self.settings.normalize), labels)
 
     def prototypes_of(self, outputs: Outputs, modality: str, depth: int, batch: int) -> Tensor | None:
@@ -131,9 +131,13 @@ class Modulator(nn.Module):
         return {(m, d): self.features(m, stage.output, stage.pooled, self.dap.classes).clone() for (m, d), stage in stages.items()}
 
     def measure_gaps(self) -> None:
-        """Set the scales of `tau: auto`: the mean nearest-prototype gap of every depth and modality."""
-        for (modality, depth), prototypes in self.prototypes_in_evaluation().items():
-            self.get_buffer("gap")[depth, self.modalities.index(modality)] = modulation.nearest_gap(prototypes)
+        """Set the scales of `tau: auto`: the mean nearest-prototype gap of every depth.
+
+        One scale for all modalities of a depth: a scale of each one's own would make their s alike, and hide the imbalance that alpha measures.
+        """
+        found = self.prototypes_in_evaluation()
+        for depth in range(self.depths):
+            self.get_buffer("gap")[depth] = torch.stack([modulation.nearest_gap(found[m, depth]) for m in self.modalities]).mean()
 
     def refresh_targets(self, ema: float) -> None:
         """`update: alternate`: move the constant prototypes of every depth towards the present ones."""
