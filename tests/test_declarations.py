@@ -108,6 +108,13 @@ def test_an_unknown_target_is_one_line_with_the_valid_names(root: Path, target: 
     assert said in str(caught.value)
 
 
+def test_a_result_of_a_modality_that_the_dataset_lacks_is_refused(raw: dict[str, Any]) -> None:
+    changed = copy.deepcopy(raw)
+    changed["methods"]["flow"] = {"base": "unimodal", "modality": "flow"}
+    with pytest.raises(UserError, match=r"method 'flow' reads modality 'flow' .* grid-words has: audio, visual"):
+        declarations.check_targets(settings.parse(changed), ["results/grid-words_flow.json"])
+
+
 def test_good_targets_and_other_words_pass(root: Path) -> None:
     params = settings.load(root / "params.yaml")
     words = ["results/cremad_aim-no-dam.json", "results/figures/grid-words_joint", "results/tables/cremad.md", "study", "models/cremad/aim/0/curves.json", "-n"]

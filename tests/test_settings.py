@@ -70,6 +70,7 @@ def broken(raw: dict[str, Any], path: str, value: Any) -> str:
         ("datasets/cremad/source", "lokal", "params.yaml: datasets.cremad.source = 'lokal'"),
         ("datasets/grid-words/columns/lable", "x", "unknown key datasets.grid-words.columns.lable; did you mean 'label'?"),
         ("datasets/grid-words/table", 3, "params.yaml: datasets.grid-words.table = 3"),
+        ("methods/audio", {"base": "unimodal", "modality": "sound"}, "reads modality 'sound' (methods.audio.modality); cremad has: audio, visual"),
         ("study/warmups", ["aim", "nothing"], "unknown method 'nothing'"),
         ("study/fits", ["joint", "aim"], "study.fits lists 'joint', which is trained from scratch"),
         ("methods/other", {}, "methods.other is not a registered method: name its `base`"),

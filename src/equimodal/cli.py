@@ -149,7 +149,7 @@ def _call(stage: str, **axes: Any) -> None:
     if "dataset" in axes:
         params.dataset(axes["dataset"])
     if "method" in axes:
-        params.method(axes["dataset"], axes["method"])
+        params.check_pair(axes["dataset"], axes["method"])
     if axes.get("seeds", ...) is None:
         axes["seeds"] = list(params.study.seeds)
     # Both must be set before torch is imported: threads that wait busily slow down whatever else runs by a factor of 20.

@@ -106,6 +106,7 @@ def check_targets(params: Params, words: list[str]) -> None:
                 raise UserError(f"{word} is no result: a result is called results/DATASET_METHOD.json, such as results/cremad_aim.json")
             _known("dataset", dataset, list(params.datasets), word)
             _known("method", method, list(params.methods), word)
+            params.check_pair(dataset, method)
         elif parts[0] == "models" and len(parts) == 4:
             _known("dataset", parts[1], list(params.datasets), word)
             if parts[2] not in ("warmup", "prototypes"):

@@ -12,7 +12,7 @@ from equimodal.errors import UserError
 from equimodal.methods.registry import METHODS, Entry
 from equimodal.settings.base import Settings, layered, nearest
 from equimodal.settings.datasets import Dataset, Name
-from equimodal.settings.methods import AIMSettings, MethodSettings
+from equimodal.settings.methods import AIMSettings, MethodSettings, UnimodalSettings
 from equimodal.settings.training import ModelSettings, RuntimeSettings, StudySettings, TrackingSettings, TrainingSettings
 
 
@@ -53,6 +53,13 @@ class Params(Settings):
         plain = [{key: value for key, value in layer.items() if key != "base"} for layer in layers]
         read = entry.settings.read(layered(entry.settings, plain, f"methods.{name}"), f"methods.{name}")
         return ResolvedMethod(name, kind, entry, read)
+
+    def check_pair(self, dataset: str, method: str) -> None:
+        """Refuse a method of one modality on a dataset that has no such modality."""
+        settings = self.method(dataset, method).settings
+        names = list(self.dataset(dataset).modalities)
+        if isinstance(settings, UnimodalSettings) and settings.modality not in names:
+            raise UserError(f"method '{method}' reads modality '{settings.modality}' (methods.{method}.modality); {dataset} has: {', '.join(names)}")
 
     def warmup_of(self, dataset: str, method: str) -> str:
         """Whose warm-up a from-warmup method shares: the first of its base chain with the same start epoch."""
@@ -158,6 +165,8 @@ def parse(raw: Any) -> Params:
                 raise UserError(f"params.yaml: study.{key} lists '{name}', which is trained from scratch and has none")
     for family, names in (("from-scratch", params.study.from_scratch), ("from-warmup", params.study.from_warmup)):
         for name in names:
+            for dataset in params.study.datasets:
+                params.check_pair(dataset, name)
             resolved = params.method(params.study.datasets[0], name)
             if resolved.entry.family != family:
                 raise UserError(f"params.yaml: study.{family} lists '{name}', which belongs in study.{resolved.entry.family}")
