@@ -115,6 +115,13 @@ def test_a_result_of_a_modality_that_the_dataset_lacks_is_refused(raw: dict[str,
         declarations.check_targets(settings.parse(changed), ["results/grid-words_flow.json"])
 
 
+def test_aim_with_one_modality_is_refused(raw: dict[str, Any]) -> None:
+    changed = copy.deepcopy(raw)
+    del changed["datasets"]["grid-digit"]["modalities"]["audio"]
+    with pytest.raises(UserError, match="method 'aim-no-pam' balances modalities and needs two or more; grid-digit has: visual"):
+        declarations.check_targets(settings.parse(changed), ["results/grid-digit_aim-no-pam.json"])
+
+
 def test_good_targets_and_other_words_pass(root: Path) -> None:
     params = settings.load(root / "params.yaml")
     words = ["results/cremad_aim-no-dam.json", "results/figures/grid-words_joint", "results/tables/cremad.md", "study", "models/cremad/aim/0/curves.json", "-n"]

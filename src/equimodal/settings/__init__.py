@@ -55,11 +55,13 @@ class Params(Settings):
         return ResolvedMethod(name, kind, entry, read)
 
     def check_pair(self, dataset: str, method: str) -> None:
-        """Refuse a method of one modality on a dataset that has no such modality."""
+        """Refuse a method of one modality on a dataset that has no such modality, and AIM where there is nothing to balance."""
         settings = self.method(dataset, method).settings
         names = list(self.dataset(dataset).modalities)
         if isinstance(settings, UnimodalSettings) and settings.modality not in names:
             raise UserError(f"method '{method}' reads modality '{settings.modality}' (methods.{method}.modality); {dataset} has: {', '.join(names)}")
+        if isinstance(settings, AIMSettings) and len(names) < 2:
+            raise UserError(f"method '{method}' balances modalities and needs two or more; {dataset} has: {', '.join(names)}")
 
     def warmup_of(self, dataset: str, method: str) -> str:
         """Whose warm-up a from-warmup method shares: the first of its base chain with the same start epoch."""
