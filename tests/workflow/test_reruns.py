@@ -75,9 +75,9 @@ def test_a_file_of_aim_reruns_the_aim_family(built: Project) -> None:
 
 
 def test_a_base_s_setting_reruns_its_variants(built: Project) -> None:
-    built.edit("params.yaml", "    lambda_mod: 1.0\n", "    lambda_mod: 3.0\n")
+    built.edit("params.yaml", "    lambda_mod: 6.0 ", "    lambda_mod: 3.0 ")
     planned, ran = reruns(built)
-    built.edit("params.yaml", "    lambda_mod: 3.0\n", "    lambda_mod: 1.0\n")
+    built.edit("params.yaml", "    lambda_mod: 3.0 ", "    lambda_mod: 6.0 ")
     assert {job.split()[2] for job in planned if job != "table cremad"} == {job.split()[2] for job in ran} == {"aim", "aim-no-pam"}
     assert not [job for job in planned if job.startswith(("warmup", "prototypes"))], "neither depends on lambda_mod"
 

@@ -108,7 +108,7 @@ def test_no_dam_and_no_pam():
 
 
 def test_auxiliary_only_drops_the_originals_terms():
-    both, aux = modulator(), modulator(original_weight=0.0)
+    both, aux = modulator(lambda_mod=1.0), modulator(lambda_mod=1.0, original_weight=0.0)
     logs = logged(both)
     assert logged(aux)["depth4/audio/rho"] == pytest.approx(logs["depth4/audio/rho"])
     difference = float(terms(both).loss.detach() - terms(aux).loss.detach())
