@@ -4,6 +4,7 @@ A stage writes JSON lines to `python -m equimodal.tracking`; it never imports ml
 fails because of one. Whatever is lost on the way, `equimodal track` publishes again from the stage's files.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -21,6 +22,7 @@ from equimodal.tracking.info import RunInfo, shown
 
 __all__ = ["RunInfo", "Tracker", "publish"]
 
+PIPE_BYTES = 1 << 20  # Linux's limit without privileges; a short AIM run says more than the usual 64 KiB before its child has imported mlflow
 BACKLOG_BYTES = 16_000_000  # kept for a child that is still importing mlflow or waits for the database
 
 
@@ -35,6 +37,8 @@ class Tracker:
         self._uri = shown(uri)
         self._remote = not uri.startswith("sqlite:")  # a local file is slow only while mlflow is imported, which is no reason to worry
         self._child = child
+        if child is not None and child.stdin is not None:
+            _widen(child.stdin.fileno())
         self._unsent = bytearray()
         self._heard = b""
         self._ready = False
@@ -192,6 +196,14 @@ def publish(params: Params, dataset: str, method: str, timeout: float = 0.0) -> 
     owners = {params.warmup_of(dataset, method), params.fit_of(dataset, method)} if params.family(method) == "from-warmup" else set()
     tracker._send({"type": "publish", "dataset": dataset, "methods": [*sorted(owners - {method}), method]})
     tracker.close(timeout)
+
+
+def _widen(pipe: int) -> None:
+    """Let the pipe hold a whole run where the system allows it, so that a stage may end before its child has read anything."""
+    with contextlib.suppress(ImportError, AttributeError, OSError):
+        import fcntl
+
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _now() -> int:
