@@ -58,7 +58,7 @@ def test_a_unimodal_model_has_one_encoder_and_its_own_classifier(tiny: Path) -> 
 
 
 def test_a_modality_that_the_dataset_lacks_is_one_line(tiny: Path) -> None:
-    with pytest.raises(UserError, match=r"no modality 'motion'; it has: audio, visual"):
+    with pytest.raises(UserError, match=r"reads modality 'motion'.* has: audio, visual"):
         made("visual", methods={"visual": {"modality": "motion"}})
 
 
