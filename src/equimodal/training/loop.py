@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from equimodal.errors import UserError
 from equimodal.methods.base import Batch, Method
 from equimodal.settings.training import RuntimeSettings, TrainingSettings
-from equimodal.store import read_tensors, write_tensors
+from equimodal.store import finite_or_none, read_tensors, write_tensors
 from equimodal.training import state
 from equimodal.training.data import DataModule
 from equimodal.training.measure import measures, predict
@@ -110,7 +110,7 @@ class Loop:
             for split, which in (("val", "validation"), ("test", "test")):
                 self._check_finite(which, metrics[f"{split}/loss"], epoch)
             self.progress.epoch += 1
-            self.progress.history.append({"epoch": epoch, "metrics": {name: value if math.isfinite(value) else None for name, value in metrics.items()}})
+            self.progress.history.append({"epoch": epoch, "metrics": {name: finite_or_none(value) for name, value in metrics.items()}})
             self._select(epoch, metrics)
             self.save(self.folder / "state.safetensors")
             if self.on_epoch is not None and self.fabric.is_global_zero:
