@@ -11,10 +11,12 @@ import yaml
 from pydantic import BaseModel
 
 from equimodal import settings
+from equimodal.datasets.cremad import CremadSettings
 from equimodal.errors import UserError
 from equimodal.settings.methods import AIMSettings
 from equimodal.settings.schema import params_schema
 from equimodal.settings.training import ModelSettings, RuntimeSettings, TrackingSettings, TrainingSettings
+from small_datasets import CREMAD, params_of
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +154,14 @@ def test_the_schema_is_the_models_and_accepts_params(root: Path, raw: dict[str, 
     for section, key in (("training", "epoch"), ("runtime", "thread")):
         assert list(validator.iter_errors({**raw, section: {**raw[section], key: 1}}))
     assert list(validator.iter_errors({**raw, "methods": {"aim": {"tua": 1}}}))
+
+
+def test_a_protocol_fills_in_what_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    published = {"two-folds": {"split": {"folds": 2, "fold": 1}, "training": {"epochs": 7, "batch_size": 8}}}
+    monkeypatch.setattr(CremadSettings, "protocols", published)
+    named = {**CREMAD, "protocol": "two-folds", "split": {"rule": "actor", "fold": 0}}
+    resolved = params_of({**named, "training": {"batch_size": 16}})
+    assert (resolved.dataset("d").split.folds, resolved.dataset("d").split.fold) == (2, 0)
+    assert (resolved.training_of("d").epochs, resolved.training_of("d").batch_size) == (7, 16)
+    with pytest.raises(UserError, match=r"datasets.d.*protocol 'two-fold' is unknown; valid: custom, two-folds"):
+        params_of({**named, "protocol": "two-fold"})

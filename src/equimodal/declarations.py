@@ -16,7 +16,7 @@ from equimodal.store import canonical_json
 # What of `runtime` changes float results; devices, because each takes batch statistics over its own part of a batch.
 RUNTIME = ("devices", "precision", "threads", "channels_last")
 # Keys of a dataset that later stages are set by, not the raw files.
-NOT_RAW = ("split", "missing", "max_rejected", "modalities", "model", "training", "methods")
+NOT_RAW = ("protocol", "split", "missing", "max_rejected", "modalities", "model", "training", "methods")
 STAGES = ("raw", "index", "features", "manifest", "warmup", "prototypes", "train", "evaluate", "summary", "figures")
 
 
@@ -28,7 +28,8 @@ def settings(params: Params, stage: str, dataset: str, method: str | None = None
         return {**raw, "columns": data.get("columns")}
     if stage == "index":
         kinds = {name: feature["kind"] for name, feature in data["modalities"].items()}
-        return {**raw, "columns": data.get("columns"), "split": data["split"], "missing": data["missing"], "modalities": kinds}
+        named = {} if data["protocol"] == "custom" else {"protocol": data["protocol"]}
+        return {**raw, "columns": data.get("columns"), "split": data["split"], "missing": data["missing"], "modalities": kinds, **named}
     if stage == "features":
         return {"modalities": {modality: data["modalities"][modality]} if modality else data["modalities"]}
     if stage == "manifest":

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 from equimodal.datasets import cremad_sample, face, voice
+from equimodal.datasets.cremad import CremadSample
 from equimodal.datasets.cremad_public import possible_files
-from equimodal.settings.datasets import CremadSample
 
 SMALL = CremadSample(actors=3, clips_per_actor=12, seconds=0.5, size=(32, 40))
 

@@ -9,14 +9,15 @@ import yaml
 
 from equimodal.datasets.base import DatasetKind
 from equimodal.datasets.registry import KINDS, dataset_kind, module_of
-from equimodal.settings.datasets import Dataset
+from equimodal.settings.datasets import DatasetSettings
 from small_datasets import CREMAD, TABLE, params_of
 
 
-def test_settings_and_registry_name_the_same_kinds(root: Path) -> None:
-    models = get_args(get_args(Dataset)[0])
-    assert sorted(get_args(model.model_fields["kind"].annotation)[0] for model in models) == sorted(KINDS)
-    for kind in KINDS:
+def test_every_kind_has_its_code_and_its_settings(root: Path) -> None:
+    for kind, entry in KINDS.items():
+        settings = entry.load_settings()
+        assert issubclass(settings, DatasetSettings) and get_args(settings.model_fields["kind"].annotation) == (kind,)
+        assert issubclass(entry.load(), DatasetKind)
         assert (root / "src" / (module_of(kind).replace(".", "/") + ".py")).is_file()
 
 

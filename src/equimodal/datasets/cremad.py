@@ -4,20 +4,54 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from equimodal.datasets import cremad_sample
+from pydantic import Field, model_validator
+
 from equimodal.datasets.base import DatasetKind, FileFact, Listing, Sample, shown, size_of
 from equimodal.datasets.cremad_public import CLIPS, HOME, MIRROR, ORIGIN_BYTES, load_facts, ogm_lists
 from equimodal.errors import UserError
 from equimodal.features import pool, progress
-from equimodal.settings.datasets import CremadSample, CremadSettings
+from equimodal.settings.base import Settings
+from equimodal.settings.datasets import DatasetSettings
 from equimodal.store import file_sha256
+
+if TYPE_CHECKING:
+    from equimodal.datasets.cremad_sample import Clip
 
 # Label order of the OGM-GE lists (methods.md 23.1), kept for every split rule so that confusion matrices can be laid side by side.
 CLASSES = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
 FOLDERS = {"AudioWAV": ".wav", "VideoFlash": ".flv"}
 _STEM = re.compile(r"(\d{4})_([A-Z]{3})_(NEU|HAP|SAD|FEA|DIS|ANG)_(XX|LO|MD|HI|X)")
+
+
+class CremadSample(Settings):
+    """The generated stand-in for CREMA-D: its names, its codecs, its imbalance."""
+
+    actors: int = Field(20, ge=2, le=8999)
+    clips_per_actor: int = Field(36, ge=6, le=72, description="clips of each actor, spread over the six emotions (each at most in 12 sentences)")
+    seconds: float = Field(1.2, ge=0.4, le=20, description="length of the longest clips; the shortest have 0.85 of it")
+    size: tuple[int, int] = Field((64, 80), description="height, width of the video in px, even numbers")
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _size_can_be_encoded(self) -> Self:
+        if min(self.size) < 16 or any(side % 2 for side in self.size):
+            raise ValueError(f"size {self.size} must be two even numbers of at least 16 px")
+        return self
+
+
+class CremadSettings(DatasetSettings):
+    """CREMA-D: 7,442 clips, 91 actors, six emotions."""
+
+    kind: Literal["cremad"]
+    source: Literal["sample", "local", "download"] = "sample"
+    raw: str = Field("data/cremad/copy", description="local: folder with AudioWAV/ and VideoFlash/; download: where they are fetched to")
+    url: str | None = Field(None, description="download: another home of the repository (a mirror); null is the public one")
+    manifest: str | None = Field(
+        None, description="CSV with path, sha256, bytes of every file, for verify and download; null: read from the repository's LFS pointers"
+    )
+    sample: CremadSample = CremadSample()
 
 
 class Cremad(DatasetKind):
@@ -43,6 +77,8 @@ class Cremad(DatasetKind):
 
     def _generate(self, scratch: Path) -> dict[str, FileFact]:
         """The stand-in, with sizes and checksums."""
+        from equimodal.datasets import cremad_sample
+
         tasks = [(clip, self.settings.sample, scratch) for clip in cremad_sample.clips(self.settings.sample)]
         facts: dict[str, FileFact] = {}
         results = pool.run(_write_clip, tasks, self.workers, lambda task: task[0].stem, (__name__, "av", "soundfile"))
@@ -107,7 +143,9 @@ class Cremad(DatasetKind):
         return load_facts(self.settings.manifest, Path(self.root), self.key("manifest"))
 
 
-def _write_clip(task: tuple[cremad_sample.Clip, CremadSample, Path]) -> dict[str, FileFact]:
+def _write_clip(task: "tuple[Clip, CremadSample, Path]") -> dict[str, FileFact]:
     """Generate one clip: its files' sizes and checksums."""
+    from equimodal.datasets import cremad_sample
+
     clip, settings, folder = task
     return {name: FileFact((folder / name).stat().st_size, file_sha256(folder / name)) for name in cremad_sample.write(clip, settings, folder)}

@@ -6,11 +6,14 @@ Every clip draws from generators of its own, seeded by (seed, clip or actor), so
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from equimodal.datasets import encode, face, voice
-from equimodal.settings.datasets import CremadSample
+
+if TYPE_CHECKING:
+    from equimodal.datasets.cremad import CremadSample
 
 SENTENCES = ("IEO", "TIE", "IOM", "IWW", "TAI", "MTI", "IWL", "ITH", "DFA", "ITS", "TSI", "WSI")
 EMOTIONS = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
@@ -43,7 +46,7 @@ class Clip:
         return f"{self.actor}_{self.sentence}_{self.emotion}_{self.level}"
 
 
-def clips(settings: CremadSample) -> list[Clip]:
+def clips(settings: "CremadSample") -> list[Clip]:
     """The clips of a sample: for each actor the emotions in turn, each time with another sentence."""
     listed = []
     for number in range(settings.actors):
@@ -55,7 +58,7 @@ def clips(settings: CremadSample) -> list[Clip]:
     return listed
 
 
-def write(clip: Clip, settings: CremadSample, folder: Path) -> list[str]:
+def write(clip: Clip, settings: "CremadSample", folder: Path) -> list[str]:
     """Generate one clip below `folder`; returns the two files' relative paths."""
     wav, flv = f"AudioWAV/{clip.stem}.wav", f"VideoFlash/{clip.stem}.flv"
     seconds = settings.seconds * float(_generator(settings.seed, clip.stem, "length").uniform(0.85, 1.0))
@@ -66,7 +69,7 @@ def write(clip: Clip, settings: CremadSample, folder: Path) -> list[str]:
     return [wav, flv]
 
 
-def clip_sound(clip: Clip, settings: CremadSample, seconds: float) -> np.ndarray:
+def clip_sound(clip: Clip, settings: "CremadSample", seconds: float) -> np.ndarray:
     """The clip's sound before encoding, float [samples] at voice.RATE."""
     generator = _generator(settings.seed, clip.stem, "sound")
     noisy = generator.random() < NOISY_SOUND
@@ -76,7 +79,7 @@ def clip_sound(clip: Clip, settings: CremadSample, seconds: float) -> np.ndarray
     return voice.speak(actor, clip.emotion, strength, seconds, snr, generator)
 
 
-def clip_frames(clip: Clip, settings: CremadSample, seconds: float) -> np.ndarray:
+def clip_frames(clip: Clip, settings: "CremadSample", seconds: float) -> np.ndarray:
     """The clip's pictures before encoding, uint8 [T, H, W, 3]."""
     generator = _generator(settings.seed, clip.stem, "picture")
     fate = generator.random()

@@ -7,13 +7,37 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+from pydantic import Field
 
 from equimodal.datasets.base import DatasetKind, FileFact, Listing, Sample, shown, size_of
 from equimodal.errors import UserError
-from equimodal.settings.datasets import TableSettings
+from equimodal.settings.base import Settings
+from equimodal.settings.datasets import DatasetSettings
 
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test", "testing": "test"}
+
+
+class TableColumns(Settings):
+    """Which column of the CSV holds what."""
+
+    path: str = "path"
+    label: str = "label"
+    split: str | None = Field(None, description="column with train/val/test; null: split.rule decides")
+    group: str | None = Field(None, description="column with the speaker, video, ... that must not be on two sides of a split")
+    start: str | None = Field(None, description="column with the start in seconds")
+    end: str | None = Field(None, description="column with the end in seconds")
+
+
+class TableSettings(DatasetSettings):
+    """Your own data: a CSV with one row a sample."""
+
+    kind: Literal["table"]
+    source: Literal["local"] = "local"
+    root: str = Field(description="folder that the CSV's paths are relative to")
+    table: str = Field(description="the CSV file, relative to root")
+    columns: TableColumns = TableColumns()
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ def result(manifest: dict[str, Any], seeds: list[int], evaluations: list[dict[st
         dataset=manifest["dataset"],
         source=manifest["source"],
         note=SAMPLE_NOTE if manifest["source"] == "sample" else None,
+        protocol=manifest.get("protocol", "custom"),
         split=manifest["split"],
         method=Method(name=settings["method"]["name"], kind=settings["method"]["kind"], settings=method),
         settings=settings,

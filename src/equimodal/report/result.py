@@ -109,6 +109,7 @@ class Result(Part):
     dataset: str
     source: str = Field(description="sample (generated), local or download")
     note: str | None = Field(description="what a reader must know before quoting a number")
+    protocol: str = Field("custom", description="the published protocol that data and training follow; custom where params.yaml says all itself")
     split: dict[str, Any] = Field(description="the rule that made training, validation and test")
     method: Method
     settings: dict[str, Any] = Field(description="resolved settings of model, training, method and runtime")

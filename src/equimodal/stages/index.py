@@ -48,6 +48,8 @@ def run(params: Params, dataset: str) -> None:
         "samples": samples,
         "rejected": rejected,
     }
+    if kind.settings.protocol != "custom":
+        content["protocol"] = kind.settings.protocol
     write_json(index_path(dataset), content)
 
 

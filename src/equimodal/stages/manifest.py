@@ -52,6 +52,8 @@ def run(params: Params, dataset: str) -> None:
         "rejected": rejected,
         "zero_filled": {modality: len(ids - gone) for modality, ids in zero_filled.items()},
     }
+    if "protocol" in index:
+        content["protocol"] = index["protocol"]
     write_json(manifest_path(dataset), {**content, "digest": digest(content)})
 
 

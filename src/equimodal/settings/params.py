@@ -1,0 +1,187 @@
+"""params.yaml as typed, resolved settings. Cheap to import: no torch, no media libraries."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Union
+
+import yaml
+from pydantic import Field
+
+from equimodal.datasets.registry import KINDS
+from equimodal.errors import UserError
+from equimodal.methods.registry import METHODS, Entry
+from equimodal.settings.base import Settings, layered, nearest
+from equimodal.settings.datasets import DatasetSettings, Name
+from equimodal.settings.methods import AIMSettings, MethodSettings, UnimodalSettings
+from equimodal.settings.training import ModelSettings, RuntimeSettings, StudySettings, TrackingSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    Dataset = DatasetSettings
+else:
+    Dataset = Annotated[Union[tuple(entry.load_settings() for entry in KINDS.values())], Field(discriminator="kind")]  # noqa: UP007  # a list, not names
+
+
+class Params(Settings):
+    """The whole of params.yaml."""
+
+    study: StudySettings
+    runtime: RuntimeSettings = RuntimeSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    datasets: dict[Name, Dataset]
+    methods: dict[Name, dict[str, Any]] = Field(description="name -> settings; a variant names its `base` and what differs")
+
+    def dataset(self, name: str) -> Dataset:
+        """Settings of one dataset; an unknown name is a UserError that lists the valid ones."""
+        if name not in self.datasets:
+            raise UserError(f"unknown dataset '{name}'; params.yaml has: {', '.join(sorted(self.datasets))}" + _hint(name, list(self.datasets)))
+        return self.datasets[name]
+
+    def model_of(self, dataset: str) -> ModelSettings:
+        """Section `model` with the dataset's overrides."""
+        layers = [self.model.slice(), self.dataset(dataset).model]
+        return ModelSettings.read(layered(ModelSettings, layers, "model"), f"datasets.{dataset}.model")
+
+    def training_of(self, dataset: str) -> TrainingSettings:
+        """Section `training` with the dataset's overrides."""
+        layers = [self.training.slice(), self.dataset(dataset).training]
+        return TrainingSettings.read(layered(TrainingSettings, layers, "training"), f"datasets.{dataset}.training")
+
+    def method(self, dataset: str, name: str) -> "ResolvedMethod":
+        """One method's settings on one dataset: along its base chain, each method's own and then the dataset's overrides of it."""
+        chain = self._chain(name)
+        kind = chain[0]
+        entry = METHODS[kind]
+        overrides = self.dataset(dataset).methods
+        layers = [layer for link in chain for layer in (self.methods.get(link, {}), overrides.get(link, {}))]
+        plain = [{key: value for key, value in layer.items() if key != "base"} for layer in layers]
+        read = entry.settings.read(layered(entry.settings, plain, f"methods.{name}"), f"methods.{name}")
+        return ResolvedMethod(name, kind, entry, read)
+
+    def check_pair(self, dataset: str, method: str) -> None:
+        """Refuse a method of one modality on a dataset that has no such modality, and AIM where there is nothing to balance."""
+        settings = self.method(dataset, method).settings
+        names = list(self.dataset(dataset).modalities)
+        if isinstance(settings, UnimodalSettings) and settings.modality not in names:
+            raise UserError(f"method '{method}' reads modality '{settings.modality}' (methods.{method}.modality); {dataset} has: {', '.join(names)}")
+        if isinstance(settings, AIMSettings) and len(names) < 2:
+            raise UserError(f"method '{method}' balances modalities and needs two or more; {dataset} has: {', '.join(names)}")
+
+    def warmup_of(self, dataset: str, method: str) -> str:
+        """Whose warm-up a from-warmup method shares: the first of its base chain with the same start epoch."""
+        return self._owner(dataset, method, lambda settings: {"start_epoch": settings.start_epoch})
+
+    def fit_of(self, dataset: str, method: str) -> str:
+        """Whose prototypes a from-warmup method shares: the first of its base chain whose `fit` covers its own."""
+        return self._owner(dataset, method, lambda settings: settings.fit)
+
+    def _owner(self, dataset: str, method: str, what: Callable[[AIMSettings], dict[str, Any]]) -> str:
+        wanted = what(self.method(dataset, method).aim).items()
+        links = ((link, what(self.method(dataset, link).aim)) for link in self._chain(method))
+        return next(link for link, found in links if all(found.get(name) == value for name, value in wanted))
+
+    def family(self, name: str) -> str:
+        """How a method is trained on every dataset: `from-scratch`, or `from-warmup`."""
+        return METHODS[self._chain(name)[0]].family
+
+    def _chain(self, name: str) -> list[str]:
+        """From the registered method to `name`, following `base`."""
+        chain = [name]
+        while (link := chain[0]) in self.methods:
+            base = self.methods[link].get("base")
+            if base is None:
+                break
+            if not isinstance(base, str) or base not in {*self.methods, *METHODS}:
+                raise UserError(f"params.yaml: methods.{link}.base = {base!r} is an unknown method" + nearest(str(base), [*self.methods, *METHODS]))
+            if base in chain:
+                raise UserError(f"params.yaml: methods.{name}.base goes round in a circle: {' -> '.join([base, *chain])}")
+            chain.insert(0, base)
+        if chain[0] in METHODS:
+            return chain
+        if chain[0] in self.methods:
+            raise UserError(f"params.yaml: methods.{chain[0]} is not a registered method: name its `base` ({', '.join(METHODS)})")
+        raise UserError(f"unknown method '{chain[0]}'; params.yaml has: {', '.join(sorted(self.methods))}" + _hint(chain[0], list(self.methods)))
+
+
+@dataclass(frozen=True)
+class ResolvedMethod:
+    """A method as one dataset uses it. `kind` is the registered method that the variant `name` is based on."""
+
+    name: str
+    kind: str
+    entry: Entry
+    settings: MethodSettings
+
+    @property
+    def aim(self) -> AIMSettings:
+        """AIM's settings; any other method's are a UserError."""
+        if not isinstance(self.settings, AIMSettings):
+            raise UserError(f"{self.name} has no warm-up and no prototypes: it is trained from scratch")
+        return self.settings
+
+
+def _hint(word: str, valid: list[str]) -> str:
+    hint = nearest(word, valid)
+    return hint if "did you mean" in hint else ""
+
+
+def load(path: str | Path = "params.yaml") -> Params:
+    """Read and check params.yaml, the study's names included.
+
+    Raises:
+        UserError: missing file, YAML error, unknown key (with the nearest valid one), wrong type, unknown name.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} not found: run in the project's root folder (where the Snakefile is)") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8") from None
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
+    return parse(raw)
+
+
+def parse(raw: Any) -> Params:
+    """Check a params.yaml that is already a dict (as an engine read it)."""
+    if not isinstance(raw, dict):
+        raise UserError("params.yaml is empty or not a mapping of sections")
+    params = Params.read(raw, "")
+    for dataset in params.datasets:
+        params.model_of(dataset)
+        training = params.training_of(dataset)
+        for name in params.methods:
+            resolved = params.method(dataset, name)
+            if isinstance(resolved.settings, AIMSettings) and resolved.settings.start_epoch >= training.epochs:
+                raise UserError(
+                    f"params.yaml: methods.{name}.start_epoch = {resolved.settings.start_epoch} leaves no epoch for modulation:"
+                    f" {dataset} trains {training.epochs} (training.epochs); lower start_epoch or raise epochs"
+                )
+        for override in params.datasets[dataset].methods:
+            if override not in params.methods:
+                raise UserError(f"params.yaml: datasets.{dataset}.methods.{override} is not in `methods`" + _hint(override, list(params.methods)))
+    for dataset in params.study.datasets:
+        params.dataset(dataset)
+    for key, owners in (("warmups", params.study.warmups), ("fits", params.study.fits)):
+        for name in owners:
+            if params.family(name) != "from-warmup":
+                raise UserError(f"params.yaml: study.{key} lists '{name}', which is trained from scratch and has none")
+    for family, names in (("from-scratch", params.study.from_scratch), ("from-warmup", params.study.from_warmup)):
+        for name in names:
+            for dataset in params.study.datasets:
+                params.check_pair(dataset, name)
+            resolved = params.method(params.study.datasets[0], name)
+            if resolved.entry.family != family:
+                raise UserError(f"params.yaml: study.{family} lists '{name}', which belongs in study.{resolved.entry.family}")
+            for key, owner in (("warmups", params.warmup_of), ("fits", params.fit_of)):
+                if family == "from-warmup":
+                    for dataset in params.study.datasets:
+                        needed = owner(dataset, name)
+                        if needed not in getattr(params.study, key):
+                            raise UserError(f"params.yaml: study.from-warmup lists '{name}', which needs '{needed}' in study.{key}")
+    return params
