@@ -94,6 +94,32 @@ def test_ogm_follows_the_lists_and_refuses_other_files() -> None:
         assign(listing(lists={**lists, "train": lists["train"] - {"09-5"}}), settings, "d")
 
 
+def test_lists_decide_for_the_clips_that_are_there() -> None:
+    settings = SplitSettings(rule="lists", validation=0.25, validation_by="stratified")
+    ids = {sample.id for sample in listing().samples}
+    test = frozenset(name for name in ids if name.startswith("09"))
+    given = listing(lists={"train": frozenset(ids - test) | {"gone"}, "test": test | {"gone too"}})
+    parts = by_split(assign(given, settings, "d"))
+    assert parts["test"] == test and parts["train"] | parts["val"] == ids - test
+    labels = {sample.id: sample.label for sample in given.samples}
+    assert sorted(labels[name] for name in parts["val"]) == sorted("xyz" * round(0.25 * 18))
+    assert assign(given, settings, "d") != assign(given, settings.model_copy(update={"seed": 1}), "d")
+    held = frozenset(name for name in ids if name.startswith("08"))
+    own = by_split(assign(listing(lists={"train": frozenset(ids - test - held), "val": held, "test": test}), settings, "d"))
+    assert own["val"] == held and own["test"] == test
+
+
+def test_lists_that_contradict_the_clips_or_each_other_are_refused() -> None:
+    settings = SplitSettings(rule="lists", validation_by="stratified")
+    ids = frozenset(sample.id for sample in listing().samples)
+    with pytest.raises(UserError, match=r"rule = lists, but this dataset has no published lists"):
+        assign(listing(), settings, "d")
+    with pytest.raises(UserError, match=r"1 clips are in both train and test \(00-0\)"):
+        assign(listing(lists={"train": ids, "test": frozenset({"00-0"})}), settings, "d")
+    with pytest.raises(UserError, match=r"1 clips are on no list \(00-0\)"):
+        assign(listing(lists={"train": ids - {"00-0"}, "test": frozenset()}), settings, "d")
+
+
 def test_a_class_absent_from_a_split_is_named_with_the_split() -> None:
     full = ["train", "val", "test"]
     assert counts(["a", "b"], [0, 0, 0, 1, 1, 1], full * 2, "d") == {part: {"a": 1, "b": 1} for part in full}

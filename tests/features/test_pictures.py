@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from equimodal.features.contract import Segment
 from equimodal.features.media import MediaError, Track
@@ -57,3 +58,10 @@ def test_shrinking_averages_areas() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (32, 48), dtype=np.uint8)
     expected = picture.reshape(16, 2, 24, 2).mean(axis=(1, 3))
     assert np.abs(shrinker(settings(channels=1))(picture) - expected).max() <= 1
+
+
+def test_the_frames_that_a_model_picks_are_a_setting_only_where_it_is_given() -> None:
+    assert "pick" not in settings(n=3).slice()  # features made before there was the choice keep their settings
+    assert settings(n=10, pick=3).slice()["pick"] == 3
+    with pytest.raises(ValidationError, match=r"pick \(4\) must not exceed the 3 frames stored"):
+        settings(n=3, pick=4)

@@ -136,3 +136,33 @@ def test_missing_data_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"manifest.json is missing: build it"):
         load_data("tiny", None, CPU, "device")
+
+
+def picked(data: DataModule) -> DataModule:
+    """The same data, of whose two frames the model sees one."""
+    for name in ("visual", "motion"):
+        if name in data.transforms:
+            entry = data.manifest["modalities"][name]
+            data.transforms[name] = type(data.transforms[name])({**entry, "settings": {**entry["settings"], "pick": 1}}, CPU)
+    return data
+
+
+def test_picking_frames_costs_one_draw_and_only_where_it_is_asked_for(tiny: Path) -> None:
+    tiny_dataset.write(tiny, third=True)
+    data = picked(load_data("tiny", ["visual", "motion"], CPU, "device"))
+    draw = generator(0, "augment", 0)
+    x, _ = next(data.training_batches(60, generator(0, "order", 0), draw, PLAIN))
+    assert data.shapes["visual"][1] == data.shapes["motion"][1] == x["visual"].shape[2] == x["motion"].shape[2] == 1
+    expected = generator(0, "augment", 0)
+    torch.rand(60, generator=expected)
+    which = (torch.rand(60, 1, generator=expected) * 2).long()[:, 0]
+    assert torch.equal(draw.get_state(), expected.get_state())
+    whole, _ = next(load_data("tiny", ["visual", "motion"], CPU, "device").training_batches(60, generator(0, "order", 0), generator(0, "augment", 0), PLAIN))
+    for name in x:
+        assert torch.equal(x[name][:, :, 0], whole[name][torch.arange(60), :, which])
+    plain, audio = generator(0, "augment", 0), generator(0, "augment", 0)
+    next(load_data("tiny", ["visual"], CPU, "device").training_batches(60, generator(0, "order", 0), plain, PLAIN))
+    next(picked(load_data("tiny", ["audio"], CPU, "device")).training_batches(60, generator(0, "order", 0), audio, PLAIN))
+    expected = generator(0, "augment", 0)
+    torch.rand(60, generator=expected)
+    assert torch.equal(plain.get_state(), expected.get_state()) and torch.equal(audio.get_state(), expected.get_state())

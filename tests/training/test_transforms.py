@@ -165,3 +165,41 @@ def test_specaugment_masks_one_stretch_up_to_its_length() -> None:
 def test_specaugment_puts_the_mean_into_what_is_not_standardised() -> None:
     out = spectrogram(standardize=False).augment(torch.full((50, 1, 6, 10), 5.0), flips(50), draw(), AugmentSettings(spec_freq=3))
     assert set(out.unique().tolist()) == {5.0, -4.0}
+
+
+def picking(frames: int, pick: int | None, kind: str = "frames", channels: int = 1) -> InputTransform:
+    settings = {"size": [8, 12]} if pick is None else {"size": [8, 12], "pick": pick}
+    entry = {"kind": kind, "settings": settings, "shape": [channels, frames, 8, 12], "mean": [0.0] * channels, "std": [255.0] * channels}
+    return InputTransform(entry, CPU)
+
+
+def numbered(frames: int, batch: int, channels: int = 1) -> Tensor:
+    """Every frame's value is its number."""
+    return torch.arange(frames, dtype=torch.uint8).view(1, 1, frames, 1, 1).expand(batch, channels, frames, 8, 12).contiguous()
+
+
+def seen(x: Tensor) -> Tensor:
+    return x[:, 0, :, 0, 0].mul(255).round().long()
+
+
+@pytest.mark.parametrize(("frames", "pick", "middles"), [(10, 3, [1, 4, 8]), (9, 3, [1, 4, 7]), (4, 4, [0, 1, 2, 3]), (5, 1, [2])])
+def test_picked_frames_are_the_middle_ones_in_evaluation_and_any_in_training(frames: int, pick: int, middles: list[int]) -> None:
+    t = picking(frames, pick)
+    assert t.shape == (1, pick, 8, 12)
+    assert seen(t.evaluate(numbered(frames, 2))).tolist() == [middles, middles]
+    picks = torch.rand(500, pick + 1, generator=draw())
+    picks[0], picks[1] = 0.0, 1.0 - 2.0**-24  # the ends of the draw
+    out = seen(t.augment(numbered(frames, 500), flips(500), draw(), NO_CROP, picks))
+    edges = [place * frames // pick for place in range(pick + 1)]
+    for part in range(pick):
+        assert set(out[:, part].tolist()) == set(range(edges[part], edges[part + 1]))  # each frame of the part, and no other
+    assert out[0].tolist() == edges[:-1] and out[1].tolist() == [edge - 1 for edge in edges[1:]]
+
+
+def test_frames_and_flow_of_a_sample_are_picked_together() -> None:
+    picks = torch.rand(50, 3, generator=draw())
+    frames, flow = picking(10, 3), picking(10, 3, "flow", 2)
+    settings = AugmentSettings(crop=False, flip=False)
+    left, right = (t.augment(numbered(10, 50, t.shape[0]), flips(50), draw(), settings, picks) for t in (frames, flow))
+    assert torch.equal(seen(left), seen(right)) and len(seen(left).unique(dim=0)) > 10
+    assert left.shape == (50, 1, 3, 8, 12) and right.shape == (50, 2, 3, 8, 12)

@@ -41,7 +41,7 @@ class Listing:
 
     classes: tuple[str, ...]
     samples: list[Sample]
-    lists: Mapping[str, frozenset[str]] | None = field(default=None)  # rule ogm: "train", "test" -> ids
+    lists: Mapping[str, frozenset[str]] | None = field(default=None)  # rules ogm and lists: "train", "test", and "val" if published -> ids
 
 
 class DatasetKind(ABC):

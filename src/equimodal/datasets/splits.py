@@ -16,7 +16,7 @@ def assign(listing: Listing, settings: SplitSettings, dataset: str) -> dict[str,
     """Sample id -> "train", "val" or "test".
 
     Args:
-        listing: the samples; for rule `column` with their own split, for rule `ogm` with the two lists.
+        listing: the samples; for rule `column` with their own split, for the rules `ogm` and `lists` with the published lists.
         settings: rule, folds, fold, validation, validation_by, seed.
         dataset: name, for messages.
 
@@ -25,7 +25,7 @@ def assign(listing: Listing, settings: SplitSettings, dataset: str) -> dict[str,
     """
     samples = sorted(listing.samples, key=lambda sample: sample.id)
     where = f"datasets.{dataset}.split"
-    rule = {"actor": _actor, "ogm": _ogm, "column": _column, "stratified": _stratified}[settings.rule]
+    rule = {"actor": _actor, "ogm": _ogm, "column": _column, "stratified": _stratified, "lists": _lists}[settings.rule]
     split = rule(samples, listing, settings, where)
     if "val" not in split.values():
         _carve_validation([sample for sample in samples if split[sample.id] == "train"], split, settings, where)
@@ -86,6 +86,22 @@ def _ogm(samples: list[Sample], listing: Listing, settings: SplitSettings, where
                 " the published split needs the full CREMA-D; complete the copy (equimodal verify), or use rule: actor"
             )
     return {sample.id: "test" if sample.id in listing.lists["test"] else "train" for sample in samples}
+
+
+def _lists(samples: list[Sample], listing: Listing, settings: SplitSettings, where: str) -> dict[str, str]:
+    """The published lists decide for the clips that are there; ones that are listed and absent are the dataset's to report."""
+    if listing.lists is None:
+        raise UserError(f"{where}.rule = lists, but this dataset has no published lists: use rule actor, column or stratified")
+    split: dict[str, str] = {}
+    for part, names in listing.lists.items():
+        twice = sorted(names & split.keys())
+        if twice:
+            raise UserError(f"{where}.rule = lists: {len(twice)} clips are in both {split[twice[0]]} and {part} ({shown(twice)}): mend the lists")
+        split.update(dict.fromkeys(names, part))
+    unlisted = [sample.id for sample in samples if sample.id not in split]
+    if unlisted:
+        raise UserError(f"{where}.rule = lists: {len(unlisted)} clips are on no list ({shown(unlisted)}): add them to one, or take them out of the folder")
+    return {sample.id: split[sample.id] for sample in samples}
 
 
 def _column(samples: list[Sample], listing: Listing, settings: SplitSettings, where: str) -> dict[str, str]:

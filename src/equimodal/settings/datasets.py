@@ -13,8 +13,10 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 class SplitSettings(Settings):
     """How samples are divided into train, val and test."""
 
-    rule: Literal["actor", "ogm", "column", "stratified"] = Field(
-        "actor", description="actor: disjoint groups by folds; ogm: the 6,698/744 list; column: the table's own split column; stratified: by class"
+    rule: Literal["actor", "ogm", "column", "stratified", "lists"] = Field(
+        "actor",
+        description="actor: disjoint groups by folds; ogm: the 6,698/744 list; column: the table's own split column; stratified: by class;"
+        " lists: the dataset's published train and test lists",
     )
     folds: int = Field(5, ge=2, description="rule actor: folds of groups; rule stratified: 1/folds is the test part")
     fold: int = Field(0, ge=0, description="the fold that is tested")

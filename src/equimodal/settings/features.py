@@ -64,6 +64,12 @@ class PictureSettings(Settings):
 
     n: int | None = Field(3, ge=1, description="frames (flow: pairs) a sample, evenly spaced; null when `fps` is given")
     fps: float | None = Field(None, gt=0, description="instead of n: frames a second; `n_max` bounds them")
+    pick: int | None = Field(
+        None,
+        ge=1,
+        exclude_if=lambda value: value is None,  # files made before there was a choice still have the same settings
+        description="of the stored frames the model sees so many: in training a random one of each of `pick` equal parts, else the middle one; null: all",
+    )
     n_max: int = Field(16, ge=1, description="frames kept at most when `fps` is given; shorter samples repeat their last frame")
     before: float = Field(0.0, ge=0, description="seconds added before a sample's start")
     after: float = Field(0.0, ge=0, description="seconds added after a sample's end")
@@ -75,6 +81,8 @@ class PictureSettings(Settings):
     def _one_rule(self) -> Self:
         if (self.n is None) == (self.fps is None):
             raise ValueError("give either n or fps (the other null)")
+        if self.pick is not None and self.pick > self.count:
+            raise ValueError(f"pick ({self.pick}) must not exceed the {self.count} frames stored (n, or n_max with fps)")
         if self.crop is not None and (self.crop[0] >= self.crop[2] or self.crop[1] >= self.crop[3]):
             raise ValueError("crop is left, top, right, bottom with left < right and top < bottom")
         if min(self.size) < 8:

@@ -95,11 +95,14 @@ class DataModule:
         """
         members = self._members["train"]
         order = members[torch.randperm(len(members), generator=shuffle)]
+        most = max((transform.pick or 0 for transform in self.transforms.values()), default=0)
         for chunk in order.split(batch_size)[: self.steps(batch_size)][share]:
             flips = torch.rand(len(chunk), generator=draw, device=draw.device) < 0.5  # one draw a sample for all pictures and flow
+            # One draw a sample for frames and flow, which stay together; none where all frames are taken.
+            picks = torch.rand(len(chunk), most, generator=draw, device=draw.device) if most else None
             inputs = {}
             for name in self.modalities:
-                inputs[name] = self.transforms[name].augment(self._arrays[name].rows(self._rows[chunk]), flips, draw, augment)
+                inputs[name] = self.transforms[name].augment(self._arrays[name].rows(self._rows[chunk]), flips, draw, augment, picks)
             yield inputs, self.labels[chunk].to(self.device)
 
     def class_means(self, size: int = 256) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ class InputTransform:
 
     Spectrograms [B, 1, F, T] are standardised by the training split's mean and std where their settings say so. Pictures (frames, flow)
     [B, C, T, H + margin, W + margin] uint8 are cropped to [H, W], scaled to [0, 1] and normalised: RGB by ImageNet's statistics,
-    grey and flow by the training split's.
+    grey and flow by the training split's. Where the settings `pick` some of the T frames, the model sees those only.
 
     Args:
         entry: the modality's entry in data/D/manifest.json.
@@ -28,11 +28,12 @@ class InputTransform:
         self.kind: str = entry["kind"]
         self.settings: dict[str, Any] = entry["settings"]
         self.pictures = self.kind in ("frames", "flow")
+        self.pick: int | None = self.settings.get("pick")
         stored = tuple(entry["shape"])
         mean, std = entry["mean"], entry["std"]
         if self.pictures:
             self.size = tuple(self.settings["size"])
-            self.shape: tuple[int, ...] = (*stored[:2], *self.size)
+            self.shape: tuple[int, ...] = (stored[0], self.pick or stored[1], *self.size)
             if self.kind == "frames" and stored[0] == 3:
                 mean, std = IMAGENET_MEAN, IMAGENET_STD
             else:
@@ -48,19 +49,25 @@ class InputTransform:
         self.std = torch.tensor(std, dtype=torch.float32, device=device).clamp_min(1e-6).view(-1, *axes)
 
     def evaluate(self, x: Tensor) -> Tensor:
-        """Deterministic: the central crop, normalised."""
-        return self._normalise(self._central_crop(x) if self.pictures else x)
+        """Deterministic: the middle frame of each part (`pick`), the central crop, normalised."""
+        if not self.pictures:
+            return self._normalise(x)
+        return self._normalise(self._central_crop(x if self.pick is None else x[:, :, self._middles(x)]))
 
-    def augment(self, x: Tensor, flips: Tensor, draw: torch.Generator, settings: AugmentSettings) -> Tensor:
-        """Random crop and flip of pictures, masked stretches of spectrograms.
+    def augment(self, x: Tensor, flips: Tensor, draw: torch.Generator, settings: AugmentSettings, picks: Tensor | None = None) -> Tensor:
+        """Random frames, crop and flip of pictures, masked stretches of spectrograms.
 
         Args:
             x: stored batch [B, ...].
             flips: [B] bool, which samples are mirrored; shared by all picture modalities of a batch.
             draw: generator on the device.
+            picks: [B, at least `pick`] in [0, 1), where in its part each picked frame lies; shared as `flips` are. Needed where settings pick.
         """
         if not self.pictures:
             return self._mask(self._normalise(x), draw, settings)
+        if self.pick is not None:
+            assert picks is not None
+            x = self._picked(x, picks[:, : self.pick])
         x = self._resized_crop(x.float(), draw, settings) if settings.crop else self._central_crop(x).float()
         return self._normalise(self._mirror(x, flips) if settings.flip else x)
 
@@ -69,6 +76,23 @@ class InputTransform:
         if self.pictures:
             x = x / 255
         return (x - self.mean) / self.std
+
+    def _edges(self, x: Tensor) -> Tensor:
+        """First frame of each part, and the number of frames: [pick + 1]. Parts differ by one frame where T is no multiple of `pick`."""
+        assert self.pick is not None
+        return torch.arange(self.pick + 1, device=x.device) * x.shape[2] // self.pick
+
+    def _middles(self, x: Tensor) -> Tensor:
+        edges = self._edges(x)
+        return (edges[:-1] + edges[1:]) // 2
+
+    def _picked(self, x: Tensor, picks: Tensor) -> Tensor:
+        """[B, C, T, H, W] -> [B, C, pick, H, W]: of each part the frame that its draw falls on."""
+        edges = self._edges(x)
+        sizes = edges[1:] - edges[:-1]
+        # The product may round up to the size itself.
+        frames = edges[:-1] + torch.minimum((picks * sizes).long(), sizes - 1)
+        return x[torch.arange(len(x), device=x.device)[:, None], :, frames].transpose(1, 2)
 
     def _central_crop(self, x: Tensor) -> Tensor:
         top, left = ((have - want) // 2 for have, want in zip(x.shape[-2:], self.size, strict=True))
