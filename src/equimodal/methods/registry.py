@@ -32,5 +32,6 @@ METHODS: dict[str, Entry] = {
     "joint": Entry("joint:Joint", settings.JointSettings),
     "joint-uni": Entry("joint_uni:JointUni", settings.JointUniSettings),
     "unimodal": Entry("unimodal:Unimodal", settings.UnimodalSettings),
+    "ogm": Entry("ogm:OGM", settings.OGMSettings),
     "aim": Entry("aim.method:AIMMethod", settings.AIMSettings, family="from-warmup"),
 }

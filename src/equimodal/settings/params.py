@@ -61,12 +61,12 @@ class Params(Settings):
         return ResolvedMethod(name, kind, entry, read)
 
     def check_pair(self, dataset: str, method: str) -> None:
-        """Refuse a method of one modality on a dataset that has no such modality, and AIM where there is nothing to balance."""
+        """Refuse a method of one modality on a dataset that has no such modality, and one that balances where there is nothing to balance."""
         settings = self.method(dataset, method).settings
         names = list(self.dataset(dataset).modalities)
         if isinstance(settings, UnimodalSettings) and settings.modality not in names:
             raise UserError(f"method '{method}' reads modality '{settings.modality}' (methods.{method}.modality); {dataset} has: {', '.join(names)}")
-        if isinstance(settings, AIMSettings) and len(names) < 2:
+        if len(names) < settings.least_modalities:
             raise UserError(f"method '{method}' balances modalities and needs two or more; {dataset} has: {', '.join(names)}")
 
     def warmup_of(self, dataset: str, method: str) -> str:
