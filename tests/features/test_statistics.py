@@ -30,3 +30,18 @@ def test_a_large_offset_costs_no_precision(tmp_path: Path) -> None:
 def test_a_channel_without_spread_divides_safely(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.full((4, 1, 3), 7, dtype=np.uint8))
     assert statistics.channel_statistics(tmp_path / "a.npy", np.arange(4)) == ([7.0], [1.0])
+
+
+def test_steps_count_only_as_far_as_they_are_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = np.array([3, 0, 5, 1, 2])
+    sequences = [np.random.default_rng(row).normal(row, 2, size=(length, 4)) for row, length in enumerate(lengths)]
+    stacked = np.zeros((5, 5, 4))
+    for row, values in enumerate(sequences):
+        stacked[row, : len(values)] = values
+    np.save(tmp_path / "a.npy", stacked)
+    chosen = np.array([0, 2, 4])
+    steps = np.concatenate([sequences[row] for row in chosen])
+    for piece in (1, 8 << 20):  # a row at a time, and all at once
+        monkeypatch.setattr(statistics, "PIECE", piece)
+        mean, std = statistics.step_statistics(tmp_path / "a.npy", chosen, lengths)
+        assert mean == pytest.approx(steps.mean(0).tolist()) and std == pytest.approx(steps.std(0).tolist())

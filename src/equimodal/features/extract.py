@@ -9,16 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from equimodal.features import flow, frames, pool, progress, spectrogram
-from equimodal.features.contract import Kind, Segment
+from equimodal.features import flow, frames, pool, progress, sequence, spectrogram, vector
+from equimodal.features.arrays import locate
+from equimodal.features.contract import Kind, Place, Row, Segment
 from equimodal.features.media import MediaError, MissingTrackError
-from equimodal.settings.features import Feature
+from equimodal.settings.features import ArraySettings, Feature
 
 # A new kind of feature is a module that fits `Kind`, a settings model in settings.features, and a line here.
 KINDS: dict[str, Kind] = {
     "spectrogram": spectrogram,
     "frames": frames,
     "flow": flow,
+    "sequence": sequence,
+    "vector": vector,
 }
 
 # At most so many rows, and bytes of rows, are in a worker's memory at once; a clip with more samples is read in several goes.
@@ -49,22 +52,37 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Fact:
+    """What was done to a row made of an array: steps stored (a vector's numbers), steps cut, numbers set to zero."""
+
+    row: int
+    length: int
+    cut: int
+    nonfinite: int
+
+
+@dataclass(frozen=True)
 class Extraction:
-    """What became of the samples: failures by row, and how many clips were decoded."""
+    """What became of the samples: failures by row, how many clips were decoded, and of arrays the facts by row."""
 
     failures: list[Failure]
     clips: int
+    facts: list[Fact]
 
 
-def plan(samples: Sequence[dict[str, Any]], modality: str, root: Path, row_bytes: int) -> tuple[list[Job], list[Failure]]:
-    """Group an index's samples by clip, so that each is decoded once. A sample without a path for this modality is a failure."""
+def plan(samples: Sequence[dict[str, Any]], modality: str, root: Path, row_bytes: int, arrays: bool = False) -> tuple[list[Job], list[Failure]]:
+    """Group an index's samples by clip, so that each is decoded once. A sample without a path for this modality is a failure.
+
+    Args:
+        arrays: paths name places in files of arrays (`features.arrays`), not clips.
+    """
     failures = [Failure(row, sample["id"], f"no {modality} file", True) for row, sample in enumerate(samples) if not sample["paths"].get(modality)]
-    with_path = [
-        (sample["paths"][modality], Segment(row, sample["id"], sample["start"], sample["end"]))
-        for row, sample in enumerate(samples)
-        if sample["paths"].get(modality)
-    ]
-    with_path.sort(key=lambda item: (item[0], item[1].start or 0.0, item[1].row))
+    with_path = []
+    for row, sample in enumerate(samples):
+        if path := sample["paths"].get(modality):
+            file, place = locate(path) if arrays else (path, Place())
+            with_path.append((file, Segment(row, sample["id"], sample["start"], sample["end"], place)))
+    with_path.sort(key=lambda item: (item[0], item[1].place.row or 0, item[1].start or 0.0, item[1].row))
     step = max(1, min(ROWS, BYTES // row_bytes))
     jobs = []
     for path, group in groupby(with_path, key=lambda item: item[0]):
@@ -83,17 +101,19 @@ def fill(array: np.memmap, samples: Sequence[dict[str, Any]], modality: str, roo
         OSError: the disk is full.
     """
     row_bytes = array.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
-    jobs, failures = plan(samples, modality, root, row_bytes)
+    jobs, failures = plan(samples, modality, root, row_bytes, isinstance(settings, ArraySettings))
+    facts: list[Fact] = []
     work = Work(settings, Path(array.filename or ""), int(array.offset), array.shape[1:], row_bytes)
     results = pool.run(work, jobs, workers, lambda job: str(job.path), (__name__, *kind_of(settings).LIBRARIES))
-    for failed in progress.shown(results, len(jobs), f"{modality} features"):
+    for failed, found in progress.shown(results, len(jobs), f"{modality} features"):
         failures += failed
-    return Extraction(sorted(failures, key=lambda failure: failure.row), len({job.path for job in jobs}))
+        facts += found
+    return Extraction(sorted(failures, key=lambda failure: failure.row), len({job.path for job in jobs}), sorted(facts, key=lambda fact: fact.row))
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a worker does with a job: decode, compute, write the rows, return the failures.
+    """What a worker does with a job: decode, compute, write the rows, return the failures and the facts.
 
     Rows are written with pwrite, not through a memory map: mapped pages would count as memory of every process, and a full disk would
     kill it (SIGBUS) instead of raising.
@@ -105,24 +125,29 @@ class Work:
     shape: tuple[int, ...]
     row_bytes: int
 
-    def __call__(self, job: Job) -> list[Failure]:
+    def __call__(self, job: Job) -> tuple[list[Failure], list[Fact]]:
         """Raises OSError when the disk is full."""
         failures: list[Failure] = []
+        facts: list[Fact] = []
         handle = os.open(self.array, os.O_WRONLY)
         try:
             for segment, row in self._rows(job):
                 if isinstance(row, MediaError):
                     failures.append(Failure(segment.row, segment.id, str(row), isinstance(row, MissingTrackError)))
                     continue
-                assert row.shape == self.shape, f"{job.path}: row of shape {row.shape}, promised {self.shape}"
+                if isinstance(row, Row):
+                    facts.append(Fact(segment.row, len(row.values), row.cut, row.nonfinite))
+                    row = row.values
+                whole = row.shape == self.shape or (row.shape[1:] == self.shape[1:] and len(row) < self.shape[0])  # a shorter one: zeros follow
+                assert whole, f"{job.path}: row of shape {row.shape}, promised {self.shape}"
                 os.pwrite(handle, np.ascontiguousarray(row).data, self.offset + segment.row * self.row_bytes)
         finally:
             os.close(handle)
-        return failures
+        return failures, facts
 
-    def _rows(self, job: Job) -> Iterator[tuple[Segment, np.ndarray | MediaError]]:
+    def _rows(self, job: Job) -> Iterator[tuple[Segment, np.ndarray | Row | MediaError]]:
         try:
-            rows = kind_of(self.settings).extract(job.path, job.segments, self.settings)
+            rows: Sequence[np.ndarray | Row | MediaError] = kind_of(self.settings).extract(job.path, job.segments, self.settings)
         except MediaError as error:
             rows = [error] * len(job.segments)
         return zip(job.segments, rows, strict=True)

@@ -1,5 +1,6 @@
-"""Mean and standard deviation per channel over chosen rows of an array on disk, read in pieces."""
+"""Mean and standard deviation per channel, or per number of a step, over chosen rows of an array on disk, read in pieces."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,30 @@ def channel_statistics(path: Path, rows: np.ndarray) -> tuple[list[float], list[
         path: a .npy array [N, C, ...] in C order.
         rows: indices into it, ascending, at least one.
     """
+    return _merged(_moments((piece if mask.all() else piece[mask]).reshape(int(mask.sum()), piece.shape[1], -1)) for _, mask, piece in _pieces(path, rows))
+
+
+def step_statistics(path: Path, rows: np.ndarray, lengths: np.ndarray) -> tuple[list[float], list[float]]:
+    """The same for each number of a step, over the real steps of sequences.
+
+    Args:
+        path: a .npy array [N, L, W] in C order, padded behind.
+        rows: indices into it, ascending, at least one, with at least one step among them.
+        lengths: real steps of each of the N rows.
+    """
+
+    def moments() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        for begin, mask, piece in _pieces(path, rows):
+            real = np.arange(piece.shape[1]) < lengths[begin : begin + len(mask), None]
+            steps = piece[real & mask[:, None]]
+            if len(steps):
+                yield _moments(steps[:, :, None])
+
+    return _merged(moments())
+
+
+def _pieces(path: Path, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """(first row, which of the rows are chosen, the rows) of every piece that holds a chosen one."""
     array = np.load(path, mmap_mode="r")
     shape, dtype, offset = array.shape, array.dtype, array.offset
     del array  # read instead of mapped: mapped pages count as the process's memory
@@ -25,19 +50,23 @@ def channel_statistics(path: Path, rows: np.ndarray) -> tuple[list[float], list[
     step = max(1, PIECE // (row * dtype.itemsize))
     chosen = np.zeros(shape[0], dtype=bool)
     chosen[rows] = True
-    count, mean, squares = 0, np.zeros(shape[1]), np.zeros(shape[1])
     with open(path, "rb") as file:
         for begin in range(0, shape[0], step):
             mask = chosen[begin : begin + step]
             if not mask.any():
                 continue
             file.seek(offset + begin * row * dtype.itemsize)
-            piece = np.fromfile(file, dtype=dtype, count=len(mask) * row).reshape(len(mask), shape[1], -1)
-            size, centre, spread = _moments(piece if mask.all() else piece[mask])
-            away = centre - mean
-            squares += spread + away**2 * (count * size / (count + size))
-            mean += away * (size / (count + size))
-            count += size
+            yield begin, mask, np.fromfile(file, dtype=dtype, count=len(mask) * row).reshape(len(mask), *shape[1:])
+
+
+def _merged(parts: Iterator[tuple[int, np.ndarray, np.ndarray]]) -> tuple[list[float], list[float]]:
+    """Mean and deviation of the whole from the moments of its parts."""
+    count, mean, squares = 0, np.zeros(1), np.zeros(1)
+    for size, centre, spread in parts:
+        away = centre - mean
+        squares = squares + (spread + away**2 * (count * size / (count + size)))
+        mean = mean + away * (size / (count + size))
+        count += size
     deviation = np.sqrt(squares / count)
     return mean.tolist(), np.where(deviation > 0, deviation, 1.0).tolist()
 

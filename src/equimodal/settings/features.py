@@ -1,4 +1,4 @@
-"""Settings of what is read from raw media: one model a kind of feature."""
+"""Settings of what is read from raw media or from arrays: one model a kind of feature."""
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -117,4 +117,29 @@ class FlowSettings(PictureSettings):
         return self
 
 
-Feature = Annotated[SpectrogramSettings | FramesSettings | FlowSettings, Field(discriminator="kind")]
+class ArraySettings(Settings):
+    """An array that was computed elsewhere: a .npy file, an array of a .npz file, a column of a .parquet file."""
+
+    column: str | None = Field(None, description="table: the CSV's column with a path a row, as text/001.npy, or text.npy#12 for row 12 of a stacked file")
+    file: str | None = Field(None, description="table: instead of column, one file for all samples, a row a sample in the table's order, relative to root")
+    key: str | None = Field(None, description="array of a .npz file (null: its only one), column of a .parquet file")
+    width: int = Field(ge=1, description="numbers a vector, or a step of a sequence")
+    nonfinite: Literal["reject", "zero"] = Field("reject", description="a sample with NaN or infinite numbers: leave it out, or set them to zero (counted)")
+    standardize: bool = Field(True, description="standardise each number by the training split's mean and std on the way to the model")
+
+
+class SequenceSettings(ArraySettings):
+    """Sequences [steps, width]: longer ones are cut, shorter ones padded with zeros, and the model is told their lengths."""
+
+    kind: Literal["sequence"]
+    length: int = Field(ge=1, description="steps stored a sample; the start of a longer sequence is kept (counted)")
+    lengths: str | None = Field(None, description="table, with file: .npy of the true steps a row of a padded file; null: every step is real")
+
+
+class VectorSettings(ArraySettings):
+    """Vectors [width]."""
+
+    kind: Literal["vector"]
+
+
+Feature = Annotated[SpectrogramSettings | FramesSettings | FlowSettings | SequenceSettings | VectorSettings, Field(discriminator="kind")]

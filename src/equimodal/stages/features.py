@@ -1,4 +1,4 @@
-"""Stage features: the media of one modality to one array, with what was rejected and why."""
+"""Stage features: the media (or arrays) of one modality to one array, with what was rejected and why."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from equimodal.errors import UserError
-from equimodal.features.extract import Failure, fill, kind_of
-from equimodal.features.statistics import channel_statistics
+from equimodal.features.extract import Extraction, Failure, fill, kind_of
+from equimodal.features.statistics import channel_statistics, step_statistics
 from equimodal.layout import feature_paths, index_path
 from equimodal.settings import Params
 from equimodal.store import array_writer, file_sha256, read_json, write_json
@@ -31,7 +31,9 @@ def run(params: Params, dataset: str, modality: str) -> None:
     info_path.unlink(missing_ok=True)
     with array_writer(array_path, (len(samples), *shape), dtype) as array:
         done = fill(array, samples, modality, Path(index["root"]), settings, params.runtime.workers)
-        mean, std = channel_statistics(Path(array.filename or ""), _training_rows(samples, done.failures, dataset, modality))
+        rows, filled = _training_rows(samples, done.failures, dataset, modality), Path(array.filename or "")
+        lengths = _lengths(done, len(samples)) if settings.kind == "sequence" else None
+        mean, std = channel_statistics(filled, rows) if lengths is None else step_statistics(filled, rows, np.array(lengths))
     write_json(
         info_path,
         {
@@ -40,7 +42,8 @@ def run(params: Params, dataset: str, modality: str) -> None:
             "settings": settings.slice(),
             "shape": list(shape),
             "dtype": dtype,
-            "notes": kind.notes(settings),
+            "notes": {**kind.notes(settings), **_counts(done)},
+            **({} if lengths is None else {"lengths": lengths}),
             "rows": len(samples),
             "clips": done.clips,
             "rejected": [{"row": failure.row, "id": failure.id, "reason": failure.reason} for failure in done.failures if not failure.missing],
@@ -49,6 +52,24 @@ def run(params: Params, dataset: str, modality: str) -> None:
             "stats": {"mean": mean, "std": std},
         },
     )
+
+
+def _lengths(done: Extraction, rows: int) -> list[int]:
+    """Steps of every row; 0 where there is no data."""
+    lengths = dict.fromkeys(range(rows), 0) | {fact.row: fact.length for fact in done.facts}
+    return list(lengths.values())
+
+
+def _counts(done: Extraction) -> dict[str, int]:
+    """What was done to arrays; {} for media."""
+    if not done.facts:
+        return {}
+    return {
+        "cut_samples": sum(fact.cut > 0 for fact in done.facts),
+        "cut_steps": sum(fact.cut for fact in done.facts),
+        "nonfinite_samples": sum(fact.nonfinite > 0 for fact in done.facts),
+        "nonfinite_values": sum(fact.nonfinite for fact in done.facts),
+    }
 
 
 def _training_rows(samples: list[dict[str, Any]], failures: list[Failure], dataset: str, modality: str) -> np.ndarray:

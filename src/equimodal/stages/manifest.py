@@ -64,6 +64,7 @@ def entry(dataset: str, feature: dict[str, Any]) -> dict[str, Any]:
         "shape": feature["shape"],
         "dtype": feature["dtype"],
         "notes": feature["notes"],
+        **({"lengths": feature["lengths"]} if "lengths" in feature else {}),
         "path": str(feature_paths(dataset, feature["modality"])[0]),
         "sha256": feature["sha256"],
         "mean": feature["stats"]["mean"],

@@ -1,0 +1,52 @@
+"""Sequences that were computed elsewhere (words, frames' descriptors): [steps, width] as [length, width], cut or padded with zeros."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from equimodal.features.arrays import opened
+from equimodal.features.cleaning import cleaned
+from equimodal.features.contract import Row, Segment
+from equimodal.features.media import MediaError, MissingTrackError
+from equimodal.settings.features import SequenceSettings
+
+LIBRARIES: tuple[str, ...] = ()
+
+
+def shape(settings: SequenceSettings) -> tuple[int, int]:
+    """(length, width), told from the settings alone."""
+    return settings.length, settings.width
+
+
+def dtype(settings: SequenceSettings) -> str:
+    """Always float32."""
+    return "float32"
+
+
+def notes(settings: SequenceSettings) -> dict[str, Any]:
+    """Nothing: values are as they were computed."""
+    return {}
+
+
+def extract(path: Path, segments: Sequence[Segment], settings: SequenceSettings) -> list[np.ndarray | Row | MediaError]:
+    """Rows [n, width] float32, n at most `length`, of a file that is opened once.
+
+    Raises:
+        MediaError: the file cannot be opened.
+    """
+    file = opened(path, settings.key)
+    rows: list[np.ndarray | Row | MediaError] = []
+    for segment in segments:
+        try:
+            values = file.read(segment.place)
+            if values.ndim != 2 or values.shape[1] != settings.width:
+                hint = f" (set width: {values.shape[1]})" if values.ndim == 2 else " (set kind: vector)" if values.ndim == 1 else ""
+                raise MediaError(f"has shape {list(values.shape)}, a sequence [steps, {settings.width}] was expected{hint}")
+            if len(values) == 0:
+                raise MissingTrackError("a sequence of no steps")
+            rows.append(cleaned(values[: settings.length], settings.nonfinite, cut=max(0, len(values) - settings.length)))
+        except MediaError as error:
+            rows.append(error)
+    return rows
