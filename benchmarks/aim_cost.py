@@ -54,6 +54,7 @@ def build(name: str, args: argparse.Namespace):
     from equimodal.methods.joint import Joint
     from equimodal.metrics.cost import StepLoop
     from equimodal.models.framework import build_model
+    from equimodal.objectives import Classification
     from equimodal.settings.methods import AIMSettings, JointSettings
     from equimodal.settings.training import ModelSettings, TrainingSettings
 
@@ -65,7 +66,7 @@ def build(name: str, args: argparse.Namespace):
     settings = ModelSettings(width=args.width, layers=tuple(args.layers), **stem)
     model = build_model(shapes, args.classes, settings).to(device)
     means = {m: torch.randn(args.classes, *shape, device=device) for m, shape in shapes.items()}
-    task = Task(args.classes, 1, 1, 0, means)
+    task = Task(Classification(args.classes), 1, 1, 0, means)
     changes = VARIANTS[name]
     method = Joint(model, JointSettings(), task) if changes is None else AIMMethod(model, AIMSettings(**changes), task)
     method.to(device).train()

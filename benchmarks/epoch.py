@@ -28,6 +28,7 @@ from torch import Tensor
 from equimodal.methods.base import Task
 from equimodal.methods.joint import Joint
 from equimodal.models.framework import build_model
+from equimodal.objectives import Classification
 from equimodal.settings.methods import JointSettings
 from equimodal.settings.training import ModelSettings, RuntimeSettings, TrainingSettings
 from equimodal.training.data import DataModule
@@ -106,7 +107,7 @@ def seconds(data: DataModule, folder: Path, epochs: int = 3) -> float:
     model = build_model(data.shapes, CLASSES, ModelSettings(width=8, layers=(1, 1, 1, 1), stem_pool=False))
     training, runtime = TrainingSettings(epochs=epochs, batch_size=64), RuntimeSettings(device="cpu", threads=1)
     times: list[float] = []
-    method = Joint(model, JointSettings(), Task(CLASSES, epochs, data.steps(64), 0))
+    method = Joint(model, JointSettings(), Task(Classification(CLASSES), epochs, data.steps(64), 0))
     Loop(method, data, training, runtime, 0, folder / "checkpoint", "key", "benchmark", lambda epoch, metrics: times.append(time.process_time())).run()
     return (times[-1] - times[0]) / (epochs - 1)
 

@@ -13,6 +13,7 @@ from equimodal.models.encoder import Encoder
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.fusion import Concat
 from equimodal.models.resnet import ResNet
+from equimodal.objectives import Classification
 from equimodal.settings.methods import AIMSettings
 
 CLASSES = 3
@@ -104,7 +105,7 @@ def quick(**changes: Any) -> AIMSettings:
 def make(settings: AIMSettings, modalities: tuple[str, ...] = ("audio", "visual"), model: MultimodalModel | None = None, seed: int = 0) -> AIMMethod:
     """The method on a toy framework."""
     model = build(modalities) if model is None else model
-    return AIMMethod(model, settings, Task(CLASSES, 4, 5, seed, class_means(modalities)))
+    return AIMMethod(model, settings, Task(Classification(CLASSES), 4, 5, seed, class_means(modalities)))
 
 
 class Loop(SimpleNamespace):

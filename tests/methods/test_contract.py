@@ -80,7 +80,7 @@ def test_a_method_keeps_the_contract(root: tuple[Path, Params], name: str) -> No
         model.load_state_dict(tensors)
         assert all(value.isfinite().all() for value in tensors.values()) and meta["epoch"] == curves["selected"][rule]
         for split in ("val", "test"):
-            found = measures(predict(model, setup.data, split, 32), split)  # type: ignore[arg-type]
+            found = measures(predict(model, setup.data, split, 32), setup.data.objective, split)  # type: ignore[arg-type]
             saved = curves["epochs"][meta["epoch"]]["metrics"]
             assert {key: saved[key] for key in found} == found  # loading gives the very model that was measured
 

@@ -8,6 +8,7 @@ from equimodal.methods.base import Task
 from equimodal.methods.joint import Joint
 from equimodal.metrics import cost
 from equimodal.models.framework import build_model
+from equimodal.objectives import Classification
 from equimodal.settings.methods import JointSettings
 from equimodal.settings.training import ModelSettings, TrainingSettings
 
@@ -48,10 +49,10 @@ def test_inference_counts_convolutions_and_the_head(model):
 
 def test_training_is_about_three_times_inference_and_joint_is_joint(model):
     inference = cost.inference_flops(model, SHAPES, CPU)
-    plain = cost.plain_training_flops(model, SHAPES, 5, CPU)
+    plain = cost.plain_training_flops(model, SHAPES, Classification(5), CPU)
     assert 2.5 * inference < plain < 3 * inference  # nothing flows back into the inputs
     training = TrainingSettings(batch_size=4)
-    method = Joint(model, JointSettings(), Task(5, 1, 1, 0))
+    method = Joint(model, JointSettings(), Task(Classification(5), 1, 1, 0))
     assert cost.method_training_flops(method, SHAPES, training, CPU) == plain
 
 
@@ -69,6 +70,6 @@ def test_mean_over_a_cycle_of_unequal_steps(model):
             self.steps += 1
             return step
 
-    plain = cost.plain_training_flops(model, SHAPES, 5, CPU)
-    method = Every(model, JointSettings(), Task(5, 1, 1, 0))
+    plain = cost.plain_training_flops(model, SHAPES, Classification(5), CPU)
+    method = Every(model, JointSettings(), Task(Classification(5), 1, 1, 0))
     assert cost.method_training_flops(method, SHAPES, TrainingSettings(batch_size=4), CPU) == pytest.approx(1.25 * plain)

@@ -7,11 +7,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from equimodal.metrics.observe import ClassStatistics, Features, Hits, TrueClassProbability, observe
+from equimodal.metrics.observe import ClassStatistics, Decisions, Features, TrueClassProbability, observe
 from equimodal.models.framework import build_model
+from equimodal.objectives import Classification
 from equimodal.settings.training import ModelSettings
 
 CLASSES = 3
+OBJECTIVE = Classification(CLASSES)
 
 
 class Data:
@@ -40,31 +42,31 @@ def whole(model):
         return model(Data().inputs)
 
 
-def test_hits_by_readout(model, whole):
-    hits = Hits(model)
-    observe(model, Data(), "test", 7, [hits])
-    assert torch.equal(hits.fused, whole.logits.argmax(1))
-    assert torch.equal(hits.labels, Data().labels)
+def test_decisions_by_readout(model, whole):
+    decisions = Decisions(model, OBJECTIVE)
+    observe(model, Data(), "test", 7, [decisions])
+    assert torch.equal(decisions.fused, whole.logits.argmax(1))
+    assert torch.equal(decisions.labels, Data().labels)
     weight, bias = model.fusion.linear.weight, model.fusion.linear.bias
     width = whole.features["audio"].shape[1]
-    assert torch.equal(hits.readouts["split"]["audio"], (whole.features["audio"] @ weight[:, :width].T + bias / 2).argmax(1))
-    assert torch.equal(hits.readouts["zero-feature"]["visual"], (whole.features["visual"] @ weight[:, width:].T + bias).argmax(1))
+    assert torch.equal(decisions.readouts["split"]["audio"], (whole.features["audio"] @ weight[:, :width].T + bias / 2).argmax(1))
+    assert torch.equal(decisions.readouts["zero-feature"]["visual"], (whole.features["visual"] @ weight[:, width:].T + bias).argmax(1))
 
 
 def test_film_has_only_its_zero_feature_readout():
     torch.manual_seed(0)
     film = build_model({"audio": (1, 8, 10), "visual": (3, 2, 8, 8)}, CLASSES, ModelSettings(width=4, layers=(1, 1, 1, 1), fusion="film"))
-    hits = Hits(film)
-    observe(film, Data(), "test", 7, [hits])
-    assert list(hits.readouts) == ["zero-feature"]
+    decisions = Decisions(film, OBJECTIVE)
+    observe(film, Data(), "test", 7, [decisions])
+    assert list(decisions.readouts) == ["zero-feature"]
 
 
 def test_class_statistics_and_s_whatever_the_batches(model, whole):
     """Eq. 9 by NumPy on the whole split."""
-    statistics, features = ClassStatistics(CLASSES), Features()
+    statistics, features = ClassStatistics(OBJECTIVE), Features()
     observe(model, Data(), "train", 7, [statistics, features])
     prototypes, spreads = statistics.prototypes, statistics.spreads
-    scores = TrueClassProbability(prototypes, spreads)
+    scores = TrueClassProbability(prototypes, spreads, OBJECTIVE)
     observe(model, Data(), "test", 6, [scores])
     labels = Data().labels.numpy()
     for name, line in whole.stages.items():
@@ -98,9 +100,9 @@ def test_s_follows_discriminability_and_not_the_size_of_features():
         labels = torch.arange(300) % CLASSES
         pooled = scale * (apart * torch.eye(CLASSES, 8)[labels] + torch.randn(300, 8, generator=generator))
         outputs = SimpleNamespace(stages={"audio": [SimpleNamespace(pooled=pooled)]})
-        statistics = ClassStatistics(CLASSES)
+        statistics = ClassStatistics(OBJECTIVE)
         statistics(outputs, labels)
-        scores = TrueClassProbability(statistics.prototypes, statistics.spreads)
+        scores = TrueClassProbability(statistics.prototypes, statistics.spreads, OBJECTIVE)
         scores(outputs, labels)
         return scores.s["audio"][0]
 
@@ -110,6 +112,6 @@ def test_s_follows_discriminability_and_not_the_size_of_features():
 
 def test_channel_that_never_changes_is_left_out():
     outputs = SimpleNamespace(stages={"audio": [SimpleNamespace(pooled=torch.tensor([[1.0, 5.0], [3.0, 5.0], [2.0, 5.0], [6.0, 5.0]]))]})
-    statistics = ClassStatistics(2)
+    statistics = ClassStatistics(Classification(2))
     statistics(outputs, torch.tensor([0, 0, 1, 1]))
     assert statistics.spreads["audio"][0].tolist() == pytest.approx([((1 + 1 + 4 + 4) / 4) ** 0.5, 1.0])

@@ -48,7 +48,7 @@ def test_measures_are_those_of_the_training_loop_and_of_scikit_learn(weights):
         assert chosen["epoch"] == EPOCHS[rule]
         for split in ("val", "test"):
             predictions = predict(model, setup.data, split, 32)
-            logged = measures(predictions, split)
+            logged = measures(predictions, setup.data.objective, split)
             assert chosen[split]["accuracy"] == logged[f"{split}/accuracy"]
             assert chosen[split]["macro_f1"] == logged[f"{split}/macro_f1"]
             assert chosen[split]["modalities"]["split"] == {name: logged[f"{split}/{name}/accuracy"] for name in ("audio", "visual")}

@@ -167,7 +167,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, values: dict[str, list[tuple[float
     """Let the epochs' (accuracy, loss) of a split be these."""
     left = {split: list(pairs) for split, pairs in values.items()}
 
-    def measures(predictions: str, prefix: str) -> dict[str, float]:
+    def measures(predictions: str, objective: object, prefix: str) -> dict[str, float]:
         accuracy, loss = left[prefix].pop(0)
         return {f"{prefix}/accuracy": accuracy, f"{prefix}/loss": loss}
 

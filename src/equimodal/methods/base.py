@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from equimodal.models.framework import MultimodalModel, Outputs
+from equimodal.objectives import Objective
 from equimodal.settings.methods import MethodSettings
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Batch(NamedTuple):
-    """One training batch: model inputs {m: [B, ...]} (floats, augmented), labels [B] (int64)."""
+    """One training batch: model inputs {m: [B, ...]} (floats, augmented), labels [B] (int64 classes, or the float values of a regression)."""
 
     inputs: dict[str, Tensor]
     labels: Tensor
@@ -24,20 +24,25 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """What a method may know before training: classes K, epochs, steps an epoch, the run's seed, and the mean evaluation input of every class.
+    """What a method may know before training: the objective, epochs, steps an epoch, the run's seed, and the mean evaluation input of every class.
 
     `class_means` is {m: [K, ...]}, or None for methods that do not ask for it (`needs_class_means`).
     """
 
-    classes: int
+    objective: Objective
     epochs: int
     steps: int
     seed: int
     class_means: dict[str, Tensor] | None = None
 
+    @property
+    def classes(self) -> int:
+        """K: classes, or grid values of a regression."""
+        return self.objective.classes
+
 
 class Step(NamedTuple):
-    """What a method computes on a batch: the loss to minimise, the fused logits [B, K] of the samples, and scalars to log (detached)."""
+    """What a method computes on a batch: the loss to minimise, the fused logits [B, outputs] of the samples, and scalars to log (detached)."""
 
     loss: Tensor
     logits: Tensor
@@ -92,13 +97,13 @@ class Method(nn.Module):
         """Before an epoch's first batch (epochs count from 0)."""
 
     def forward(self, batch: Batch) -> Step:
-        """Loss of a batch. Default: cross entropy on the fused logits."""
+        """Loss of a batch. Default: the objective's loss (cross entropy) on the fused logits."""
         outputs = self.model(batch.inputs)
         return Step(self.loss(batch, outputs), outputs.logits, {})
 
     def loss(self, batch: Batch, outputs: Outputs) -> Tensor:
         """Loss from a plain forward pass."""
-        return functional.cross_entropy(outputs.logits, batch.labels)
+        return self.task.objective.loss(outputs.logits, batch.labels)
 
     def training_step(self, batch: Batch, loop: "Loop") -> Step:
         """One batch. Override to take several backward passes or optimizer steps; call the module through `loop.module`."""

@@ -1,7 +1,6 @@
 """Joint training with unimodal losses: the strong and simple baseline that most papers leave out (methods.md 4.3)."""
 
 from torch import Tensor
-from torch.nn import functional
 
 from equimodal.methods.base import Batch, Method
 from equimodal.models.framework import Outputs
@@ -18,5 +17,5 @@ class JointUni(Method):
         if weight == 0:
             return loss  # bit for bit joint training
         for logits in self.model.readout(outputs.features).values():
-            loss = loss + weight * functional.cross_entropy(logits, batch.labels)
+            loss = loss + weight * self.task.objective.loss(logits, batch.labels)
         return loss

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from equimodal.methods.base import Batch, Method
 from equimodal.models.framework import MultimodalModel
+from equimodal.objectives import Objective
 from equimodal.settings.training import TrainingSettings
 
 PLAIN_BATCH = 2  # batch normalisation wants two
@@ -34,12 +34,12 @@ def inference_flops(model: MultimodalModel, shapes: dict[str, tuple[int, ...]], 
     return int(counter.get_total_flops())
 
 
-def plain_training_flops(model: MultimodalModel, shapes: dict[str, tuple[int, ...]], classes: int, device: torch.device) -> float:
+def plain_training_flops(model: MultimodalModel, shapes: dict[str, tuple[int, ...]], objective: Objective, device: torch.device) -> float:
     """Forward and backward of joint training, a sample."""
     model.train()
-    inputs, labels = _inputs(shapes, PLAIN_BATCH, device), _labels(PLAIN_BATCH, classes, device)
+    inputs, labels = _inputs(shapes, PLAIN_BATCH, device), _labels(PLAIN_BATCH, objective, device)
     with FlopCounterMode(display=False) as counter:
-        functional.cross_entropy(model(inputs).logits, labels).backward()
+        objective.loss(model(inputs).logits, labels).backward()
     model.zero_grad(set_to_none=True)
     return counter.get_total_flops() / PLAIN_BATCH
 
@@ -50,7 +50,7 @@ def method_training_flops(method: Method, shapes: dict[str, tuple[int, ...]], tr
     The method is used up: its own optimizers step.
     """
     loop = StepLoop(method, training, device)
-    batch = Batch(_inputs(shapes, training.batch_size, device), _labels(training.batch_size, method.task.classes, device))
+    batch = Batch(_inputs(shapes, training.batch_size, device), _labels(training.batch_size, method.task.objective, device))
     cycle = method.cycle()
     method.train()
     method.prepare(loop)  # type: ignore[arg-type]
@@ -89,5 +89,5 @@ def _inputs(shapes: dict[str, tuple[int, ...]], batch: int, device: torch.device
     return {name: torch.linspace(-1, 1, batch, device=device).view(-1, *[1] * len(shape)).expand(batch, *shape).contiguous() for name, shape in shapes.items()}
 
 
-def _labels(batch: int, classes: int, device: torch.device) -> Tensor:
-    return torch.arange(batch, device=device) % classes
+def _labels(batch: int, objective: Objective, device: torch.device) -> Tensor:
+    return objective.prototype_labels(device)[torch.arange(batch, device=device) % objective.classes]

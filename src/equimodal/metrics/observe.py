@@ -8,6 +8,7 @@ from torch import Tensor
 
 from equimodal.metrics.depth import levels
 from equimodal.models.framework import MultimodalModel, Outputs
+from equimodal.objectives import Objective, by_target
 from equimodal.training.data import DataModule, Split
 
 
@@ -28,42 +29,43 @@ def observe(model: MultimodalModel, data: DataModule, split: Split, batch_size: 
             observer(outputs, labels)
 
 
-class Hits:
-    """Predicted classes: fused, and by each readout and modality.
+class Decisions:
+    """Predicted classes, or a regression's values: fused, and by each readout and modality.
 
     Readouts: the fusion head's own (`split` weights for concat and sum) and `zero-feature`, the fused logits with every other modality's
     feature zeroed, which every head has.
     """
 
-    def __init__(self, model: MultimodalModel) -> None:
+    def __init__(self, model: MultimodalModel, objective: Objective) -> None:
         self._model = model
+        self._objective = objective
         self._fused: list[Tensor] = []
         self._labels: list[Tensor] = []
         self._readouts: dict[str, dict[str, list[Tensor]]] = {}
 
     def __call__(self, outputs: Outputs, labels: Tensor) -> None:
-        self._fused.append(outputs.logits.argmax(1).cpu())
+        self._fused.append(self._objective.decide(outputs.logits).cpu())
         self._labels.append(labels.cpu())
         fusion = self._model.fusion
         estimates = {"zero-feature": fusion.zero_feature(outputs.features)}
         estimates[fusion.readout_name] = self._model.readout(outputs.features)
         for readout, by_modality in estimates.items():
             for modality, logits in by_modality.items():
-                self._readouts.setdefault(readout, {}).setdefault(modality, []).append(logits.argmax(1).cpu())
+                self._readouts.setdefault(readout, {}).setdefault(modality, []).append(self._objective.decide(logits).cpu())
 
     @property
     def fused(self) -> Tensor:
-        """Predicted classes [n]."""
+        """Predictions [n]."""
         return torch.cat(self._fused)
 
     @property
     def labels(self) -> Tensor:
-        """True classes [n]."""
+        """Labels [n]."""
         return torch.cat(self._labels)
 
     @property
     def readouts(self) -> dict[str, dict[str, Tensor]]:
-        """Readout -> modality -> predicted classes [n]."""
+        """Readout -> modality -> predictions [n]."""
         return {readout: {name: torch.cat(parts) for name, parts in found.items()} for readout, found in self._readouts.items()}
 
 
@@ -84,29 +86,32 @@ class Features:
 
 
 class ClassStatistics:
-    """Mean pooled output of every class at every depth, and how far samples lie around it: prototypes for any model, trained with them or not."""
+    """Mean pooled output of every class (grid value of a regression) at every depth, and how far samples lie around it.
 
-    def __init__(self, classes: int) -> None:
-        self._classes = classes
+    They are prototypes for any model, trained with them or not.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
         self._sums: dict[str, list[Tensor]] = {}
         self._squares: dict[str, list[Tensor]] = {}
-        self._counts = torch.zeros(classes, dtype=torch.float64)
+        self._counts = torch.zeros(objective.classes, dtype=torch.float64)
 
     def __call__(self, outputs: Outputs, labels: Tensor) -> None:
         labels = labels.cpu()
-        self._counts += torch.bincount(labels, minlength=self._classes)
+        self._counts += self._objective.counts(labels)
         for name, indices in levels(outputs).items():
             line = [outputs.stages[name][index].pooled.double().cpu() for index in indices]
-            sums = self._sums.setdefault(name, [x.new_zeros(self._classes, x.shape[1]) for x in line])
+            sums = self._sums.setdefault(name, [x.new_zeros(self._objective.classes, x.shape[1]) for x in line])
             squares = self._squares.setdefault(name, [x.new_zeros(x.shape[1]) for x in line])
             for x, total, square in zip(line, sums, squares, strict=True):
-                total.index_add_(0, labels, x)
+                self._objective.add_members(total, labels, x)
                 square += x.square().sum(0)
 
     @property
     def prototypes(self) -> dict[str, list[Tensor]]:
         """Modality -> depth -> [K, C_d], float64."""
-        return {name: [total / self._counts.clamp_min(1)[:, None] for total in sums] for name, sums in self._sums.items()}
+        return {name: [self._objective.means(total, self._counts) for total in sums] for name, sums in self._sums.items()}
 
     @property
     def spreads(self) -> dict[str, list[Tensor]]:
@@ -125,9 +130,11 @@ class TrueClassProbability:
     Args:
         prototypes: modality -> depth -> [K, C_d].
         spreads: modality -> depth -> [C_d], what each channel is divided by.
+        objective: says which prototypes a sample belongs to.
     """
 
-    def __init__(self, prototypes: dict[str, list[Tensor]], spreads: dict[str, list[Tensor]]) -> None:
+    def __init__(self, prototypes: dict[str, list[Tensor]], spreads: dict[str, list[Tensor]], objective: Objective) -> None:
+        self._objective = objective
         self._prototypes = prototypes
         self._spreads = spreads
         self._sums = {name: [0.0] * len(line) for name, line in prototypes.items()}
@@ -135,14 +142,15 @@ class TrueClassProbability:
 
     def __call__(self, outputs: Outputs, labels: Tensor) -> None:
         self._seen += len(labels)
+        targets = self._objective.memberships(labels.cpu())
         for name, indices in levels(outputs).items():
             for depth, index in enumerate(indices):
                 spread = self._spreads[name][depth]
                 pooled = outputs.stages[name][index].pooled.double().cpu() / spread
                 distances = torch.cdist(pooled, self._prototypes[name][depth] / spread, compute_mode="donot_use_mm_for_euclid_dist")
-                self._sums[name][depth] += float(torch.softmax(-distances, dim=1).gather(1, labels.cpu()[:, None]).sum())
+                self._sums[name][depth] += float(by_target(torch.softmax(-distances, dim=1), targets).sum())
 
     @property
     def s(self) -> dict[str, list[float]]:
-        """Modality -> depth -> mean probability of the true class."""
+        """Modality -> depth -> mean probability of the true class (of the grid values around the label, by membership)."""
         return {name: [total / self._seen for total in sums] for name, sums in self._sums.items()}

@@ -22,7 +22,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a forward pass gives: fused logits [B, K], features {m: [B, d_m]}, and the D stages of every modality."""
+    """What a forward pass gives: fused logits [B, outputs], features {m: [B, d_m]}, and the D stages of every modality."""
 
     logits: Tensor
     features: dict[str, Tensor]
@@ -71,12 +71,15 @@ class MultimodalModel(nn.Module):
         return self.fusion.readout(features)
 
 
-def build_model(shapes: dict[str, tuple[int, ...]], classes: int, settings: ModelSettings, channels_last: bool = True) -> MultimodalModel:
+def build_model(
+    shapes: dict[str, tuple[int, ...]], outputs: int, settings: ModelSettings, channels_last: bool = True, averaged: bool = False
+) -> MultimodalModel:
     """A model for inputs of the given shapes, initialised from the global torch generator.
 
     Args:
         shapes: modality -> shape of one model input: (C, F, T) of a spectrogram, (C, T, H, W) of pictures.
-        classes: K.
+        outputs: width of the head's output: K classes, or one number.
+        averaged: the modalities' readouts average to the fused output (regression) instead of adding up to it.
     """
     from equimodal.models.fusion import FUSIONS
 
@@ -92,7 +95,8 @@ def build_model(shapes: dict[str, tuple[int, ...]], classes: int, settings: Mode
             stem_pool=settings.stem_pool,
             channels_last=channels_last,
         )
-    fusion = FUSIONS[settings.fusion]({name: encoder.dims[-1] for name, encoder in encoders.items()}, classes)
+    fusion = FUSIONS[settings.fusion]({name: encoder.dims[-1] for name, encoder in encoders.items()}, outputs)
+    fusion.averaged = averaged
     model = MultimodalModel(encoders, fusion)
     if settings.init == "ogm":
         initialise(model)

@@ -11,10 +11,16 @@ class Fusion(nn.Module):
 
     Args:
         dims: modality -> feature width d_m, in the model's order.
-        classes: K.
+        classes: width of the output: K, or 1 for a regression.
+
+    Attributes:
+        averaged: for the heads that add up the modalities' parts (concat, sum): a readout is M times the modality's part, so that the mean
+            of the readouts is the fused output. A regression needs that: its parts are shares of a number, and each modality's readout is to be
+            that number itself.
     """
 
     readout_name = "zero-feature"
+    averaged = False
 
     def __init__(self, dims: dict[str, int], classes: int) -> None:
         super().__init__()
@@ -28,6 +34,10 @@ class Fusion(nn.Module):
     def readout(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits [B, K] of each modality alone, by the estimator `readout_name`: split weights, or the others' features zeroed."""
         return self.zero_feature(features)
+
+    def _alone(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Readouts from the parts that the fused output is the sum of."""
+        return {name: len(parts) * part for name, part in parts.items()} if self.averaged else parts
 
     def zero_feature(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Fused logits when all features but one are zero."""
@@ -49,7 +59,7 @@ class Concat(Fusion):
     def readout(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         weights = dict(zip(self.dims, self.linear.weight.split(list(self.dims.values()), dim=1), strict=True))
         bias = self.linear.bias / len(self.dims)
-        return {name: nn.functional.linear(features[name], weights[name], bias) for name in self.dims}
+        return self._alone({name: nn.functional.linear(features[name], weights[name], bias) for name in self.dims})
 
 
 class Sum(Fusion):
@@ -62,9 +72,12 @@ class Sum(Fusion):
         self.linears = nn.ModuleDict({name: nn.Linear(width, classes) for name, width in dims.items()})
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
-        return torch.stack(list(self.readout(features).values())).sum(0)
+        return torch.stack(list(self._parts(features).values())).sum(0)
 
     def readout(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self._alone(self._parts(features))
+
+    def _parts(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: self.linears[name](features[name]) for name in self.dims}
 
 

@@ -12,9 +12,11 @@ from equimodal.methods.base import Method, Task
 from equimodal.metrics import cost
 from equimodal.metrics.classification import accuracy, confusion, macro_f1, recall
 from equimodal.metrics.depth import imbalance, unimodal_gap
-from equimodal.metrics.observe import ClassStatistics, Features, Hits, TrueClassProbability, observe
-from equimodal.metrics.probe import fit_probe
+from equimodal.metrics.observe import ClassStatistics, Decisions, Features, TrueClassProbability, observe
+from equimodal.metrics.probe import fit_linear_probe, fit_probe
+from equimodal.metrics.regression import errors
 from equimodal.models.framework import MultimodalModel
+from equimodal.objectives import Objective, Regression
 from equimodal.report.rules import RULES
 from equimodal.settings import Params
 from equimodal.store import canonical_json, read_json, read_tensors, write_json
@@ -77,9 +79,9 @@ def by_split(setup: Setup, model: MultimodalModel) -> dict[str, Any]:
     size = setup.params.training_of(setup.dataset).eval_batch_size
     measured = {}
     for split in ("val", "test"):
-        hits = Hits(model)
-        observe(model, setup.data, split, size, [hits])  # type: ignore[arg-type]
-        measured[split] = measures(hits, len(setup.data.classes))
+        decisions = Decisions(model, setup.data.objective)
+        observe(model, setup.data, split, size, [decisions])  # type: ignore[arg-type]
+        measured[split] = measures(decisions, setup.data.objective)
     return measured
 
 
@@ -90,46 +92,60 @@ def with_training_split(setup: Setup, model: MultimodalModel) -> tuple[dict[str,
     are, distances at shallow depths are so small that s is 1/K; divided by the gap between class means, s no longer says how wide that gap is.
     """
     size = setup.params.training_of(setup.dataset).eval_batch_size
-    classes = len(setup.data.classes)
-    statistics, train = ClassStatistics(classes), Features()
+    objective = setup.data.objective
+    statistics, train = ClassStatistics(objective), Features()
     observe(model, setup.data, "train", size, [statistics, train])
-    scores = TrueClassProbability(statistics.prototypes, statistics.spreads)
-    hits, features = {"val": Hits(model), "test": Hits(model)}, {"val": Features(), "test": Features()}
-    observe(model, setup.data, "val", size, [hits["val"], features["val"]])
-    observe(model, setup.data, "test", size, [hits["test"], features["test"], scores])
-    probe = {}
+    scores = TrueClassProbability(statistics.prototypes, statistics.spreads, objective)
+    decisions = {split: Decisions(model, objective) for split in ("val", "test")}
+    features = {"val": Features(), "test": Features()}
+    observe(model, setup.data, "val", size, [decisions["val"], features["val"]])
+    observe(model, setup.data, "test", size, [decisions["test"], features["test"], scores])
+    labels = decisions["test"].labels
+    probed = {}
     for name, feature in features["test"].features.items():
-        fitted = fit_probe((train.features[name], setup.data.split_labels("train")), (features["val"].features[name], hits["val"].labels), classes)
-        probe[name] = share(fitted.predict(feature), hits["test"].labels)
-    measured = {split: measures(found, classes) for split, found in hits.items()}
+        known = (train.features[name], setup.data.split_labels("train")), (features["val"].features[name], decisions["val"].labels)
+        probed[name] = fit_linear_probe(*known).predict(feature) if isinstance(objective, Regression) else fit_probe(*known, objective.classes).predict(feature)
+    probe = {name: share(found, labels, objective) for name, found in probed.items()}
+    measured = {split: measures(found, objective) for split, found in decisions.items()}
     readouts = {**measured["test"]["modalities"], "probe": probe}
     gap = {readout: unimodal_gap(by_modality) for readout, by_modality in readouts.items()}
+    if isinstance(objective, Regression):
+        measured["test"]["errors"]["modalities"]["probe"] = {name: errors(found, labels, objective.settings.threshold) for name, found in probed.items()}
     return measured, {"probe": probe, "s": scores.s, "alpha": imbalance(scores.s), "gap": gap}
 
 
-def measures(hits: Hits, classes: int) -> dict[str, Any]:
-    """Accuracy, macro-F1, recall by class, confusion matrix [K, K] (rows: truth), and accuracies by readout and modality."""
-    matrix = confusion(hits.fused, hits.labels, classes)
-    return {
+def measures(decisions: Decisions, objective: Objective) -> dict[str, Any]:
+    """Accuracy, macro-F1, recall by class, confusion matrix [K, K] (rows: truth), and accuracies by readout and modality.
+
+    A regression is read as classes by the nearest grid value, and adds `errors`: its measures (metrics.regression), fused and by readout and modality.
+    """
+    labels = decisions.labels
+    matrix = confusion(objective.class_ids(decisions.fused), objective.class_ids(labels), objective.classes)
+    measured = {
         "accuracy": accuracy(matrix),
         "macro_f1": macro_f1(matrix),
         "recall": recall(matrix),
         "confusion": matrix.tolist(),
-        "modalities": {readout: {name: share(found, hits.labels) for name, found in by.items()} for readout, by in hits.readouts.items()},
+        "modalities": {readout: {name: share(found, labels, objective) for name, found in by.items()} for readout, by in decisions.readouts.items()},
     }
+    if isinstance(objective, Regression):
+        limit = objective.settings.threshold
+        by_readout = {readout: {name: errors(found, labels, limit) for name, found in by.items()} for readout, by in decisions.readouts.items()}
+        measured["errors"] = {**errors(decisions.fused, labels, limit), "modalities": by_readout}
+    return measured
 
 
-def share(predicted: Tensor, labels: Tensor) -> float:
-    """Accuracy of predicted classes."""
-    return int((predicted == labels).sum()) / len(labels)
+def share(predicted: Tensor, labels: Tensor, objective: Objective) -> float:
+    """Accuracy of predictions, as classes."""
+    return int((objective.class_ids(predicted) == objective.class_ids(labels)).sum()) / len(labels)
 
 
 def flops(setup: Setup, model: MultimodalModel) -> dict[str, float]:
     """Operations a sample: inference, joint training (forward and backward), and the method's own training step."""
-    shapes, device, classes = setup.data.shapes, setup.data.device, len(setup.data.classes)
+    shapes, device = setup.data.shapes, setup.data.device
     return {
         "inference": cost.inference_flops(model, shapes, device),
-        "training_joint": cost.plain_training_flops(model, shapes, classes, device),
+        "training_joint": cost.plain_training_flops(model, shapes, setup.data.objective, device),
         "training": cost.method_training_flops(fresh_method(setup), shapes, setup.params.training_of(setup.dataset), device),
     }
 
@@ -137,7 +153,7 @@ def flops(setup: Setup, model: MultimodalModel) -> dict[str, float]:
 def fresh_method(setup: Setup) -> Method:
     """The method around an untrained model, without a pass over the data for the class means: values do not change what a step costs."""
     training = setup.params.training_of(setup.dataset)
-    classes = len(setup.data.classes)
-    means = {name: torch.zeros(classes, *shape, device=setup.data.device) for name, shape in setup.data.shapes.items()}
-    task = Task(classes, training.epochs, setup.data.steps(training.batch_size), setup.seed, means if setup.kind.needs_class_means else None)
+    objective = setup.data.objective
+    means = {name: torch.zeros(objective.classes, *shape, device=setup.data.device) for name, shape in setup.data.shapes.items()}
+    task = Task(objective, training.epochs, setup.data.steps(training.batch_size), setup.seed, means if setup.kind.needs_class_means else None)
     return setup.kind(setup.model(), setup.resolved.settings, task).to(setup.data.device)

@@ -41,7 +41,8 @@ class Setup:
     def model(self, structure: dict[str, Any] | None = None) -> MultimodalModel:
         """The model, initialised from the run's seed: the same start for every method of the same modalities."""
         torch.manual_seed(derive(self.seed, "init"))
-        fresh = build_model(self.data.shapes, len(self.data.classes), self.params.model_of(self.dataset), self.params.runtime.channels_last)
+        objective, settings = self.data.objective, self.params.model_of(self.dataset)
+        fresh = build_model(self.data.shapes, objective.outputs, settings, self.params.runtime.channels_last, averaged=objective.task == "regression")
         adapted = self.kind.adapt(fresh, self.resolved.settings, structure or {})
         return adapted.to(self.data.device)
 
@@ -49,7 +50,7 @@ class Setup:
         """The method around a fresh model."""
         training = self.params.training_of(self.dataset)
         means = self.data.class_means() if self.kind.needs_class_means else None
-        task = Task(len(self.data.classes), training.epochs, self.data.steps(training.batch_size), self.seed, means)
+        task = Task(self.data.objective, training.epochs, self.data.steps(training.batch_size), self.seed, means)
         return self.kind(self.model(), self.resolved.settings, task).to(self.data.device)
 
     def slices(self, stage: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from equimodal.errors import UserError
 from equimodal.layout import manifest_path
+from equimodal.objectives import objective_of
 from equimodal.settings.training import AugmentSettings
 from equimodal.store import open_array, read_json
 from equimodal.training.transforms import InputTransform
@@ -47,7 +48,8 @@ class DataModule:
         self.device = device
         self.classes: list[str] = manifest["classes"]
         self.modalities = modalities
-        self.labels = torch.tensor(manifest["labels"], dtype=torch.int64)
+        self.objective = objective_of(manifest)
+        self.labels = torch.tensor(manifest["labels"], dtype=self.objective.label_type)
         rows = torch.tensor(manifest["rows"], dtype=torch.int64)
         splits = np.array(manifest["splits"])
         self._members = {split: torch.from_numpy(np.flatnonzero(splits == split)) for split in ("train", "val", "test")}
@@ -106,13 +108,16 @@ class DataModule:
             yield inputs, self.labels[chunk].to(self.device)
 
     def class_means(self, size: int = 256) -> dict[str, Tensor]:
-        """Mean evaluation input of every class over the training split: {m: [K, ...]} (Xbar of aim.md Eq. 4), summed in float64."""
+        """Mean evaluation input of every class (grid value of a regression, weighted by membership) over the training split: {m: [K, ...]}.
+
+        Xbar of aim.md Eq. 4, summed in float64.
+        """
         sums = {name: torch.zeros(len(self.classes), *shape, dtype=torch.float64, device=self.device) for name, shape in self.shapes.items()}
         for inputs, labels in self.evaluation_batches("train", size):
             for name, x in inputs.items():
-                sums[name].index_add_(0, labels, x.double())
-        counts = torch.bincount(self.split_labels("train"), minlength=len(self.classes)).to(self.device)
-        return {name: (total / counts.view(-1, *[1] * (total.dim() - 1))).float() for name, total in sums.items()}
+                self.objective.add_members(sums[name], labels, x.double())
+        counts = self.objective.counts(self.split_labels("train")).to(self.device)
+        return {name: self.objective.means(total, counts).float() for name, total in sums.items()}
 
 
 def load_data(dataset: str, modalities: list[str] | None, device: torch.device, resident: str) -> DataModule:

@@ -161,18 +161,19 @@ class Loop:
         self.method.begin_epoch(epoch, self)
         totals: dict[str, Tensor] = {}
         counts: dict[str, int] = {}
-        seen, hits = 0, torch.zeros((), dtype=torch.float64, device=self.device)
+        objective = self.method.task.objective
+        seen, tally = 0, torch.zeros((), dtype=torch.float64, device=self.device)
         for batch in self.batches(epoch):
             step = self.method.training_step(batch, self)
-            hits += (step.logits.detach().argmax(1) == batch.labels).sum()
+            tally += objective.tally(step.logits.detach(), batch.labels)
             seen += len(batch.labels)
             for name, value in {"train/loss": step.loss.detach(), **step.logs}.items():
                 totals[name] = totals.get(name, torch.zeros((), device=self.device)) + value
                 counts[name] = counts.get(name, 0) + 1
         logs = self._means(totals, counts)
         self._check_finite("training", logs["train/loss"], epoch)
-        correct, count = self._sum(torch.stack([hits, torch.full_like(hits, seen)])).tolist()
-        logs["train/accuracy"] = correct / count
+        total, count = self._sum(torch.stack([tally, torch.full_like(tally, seen)])).tolist()
+        logs[f"train/{objective.measure}"] = total / count
         logs["train/lr"] = rate
         logs |= self.method.end_epoch(epoch, self)
         self._share_buffers()
@@ -206,13 +207,13 @@ class Loop:
     def _evaluate(self) -> dict[str, float]:
         values: dict[str, float] = {}
         for split in ("val", "test"):
-            values |= measures(predict(self.method.model, self.data, split, self.training.eval_batch_size), split)  # type: ignore[arg-type]
+            values |= measures(predict(self.method.model, self.data, split, self.training.eval_batch_size), self.method.task.objective, split)  # type: ignore[arg-type]
         return values
 
     def _select(self, epoch: int, metrics: dict[str, float]) -> None:
-        """Keep the weights that each selection rule would choose: highest accuracy, then lowest loss, then the earlier epoch."""
+        """Keep the weights that each selection rule would choose: highest accuracy (lowest MAE), then lowest loss, then the earlier epoch."""
         for rule in ("val", "test"):
-            score = [metrics[f"{rule}/accuracy"], -metrics[f"{rule}/loss"]]
+            score = self.method.task.objective.rank(metrics, rule)
             if rule not in self.progress.best or score > self.progress.best[rule]:
                 self.progress.best[rule] = score
                 self.progress.selected[rule] = epoch

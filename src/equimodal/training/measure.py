@@ -4,16 +4,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from equimodal.metrics.classification import accuracy, confusion, macro_f1
 from equimodal.models.framework import MultimodalModel
+from equimodal.objectives import Objective
 from equimodal.training.data import DataModule, Split
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Logits [n, K] of a split, fused and by modality (the fusion head's readout), and its labels [n]; all on the CPU."""
+    """Logits [n, outputs] of a split, fused and by modality (the fusion head's readout), and its labels [n]; all on the CPU."""
 
     fused: Tensor
     unimodal: dict[str, Tensor]
@@ -38,15 +37,6 @@ def predict(model: MultimodalModel, data: DataModule, split: Split, batch_size: 
     return Predictions(torch.cat(fused), {name: torch.cat(parts) for name, parts in unimodal.items()}, torch.cat(labels))
 
 
-def measures(predictions: Predictions, prefix: str) -> dict[str, float]:
-    """Flat measures: {prefix}/loss, /accuracy, /macro_f1 and {prefix}/{modality}/accuracy."""
-    classes = predictions.fused.shape[1]
-    matrix = confusion(predictions.fused.argmax(1), predictions.labels, classes)
-    values = {
-        f"{prefix}/loss": float(functional.cross_entropy(predictions.fused, predictions.labels)),
-        f"{prefix}/accuracy": accuracy(matrix),
-        f"{prefix}/macro_f1": macro_f1(matrix),
-    }
-    for name, logits in predictions.unimodal.items():
-        values[f"{prefix}/{name}/accuracy"] = accuracy(confusion(logits.argmax(1), predictions.labels, classes))
-    return values
+def measures(predictions: Predictions, objective: Objective, prefix: str) -> dict[str, float]:
+    """Flat measures: {prefix}/loss, /accuracy, /macro_f1 and {prefix}/{modality}/accuracy; a regression adds /mae to each /accuracy."""
+    return objective.measures(predictions.fused, predictions.unimodal, predictions.labels, prefix)

@@ -10,6 +10,7 @@ from aim_toys import CLASSES, Loop, batches, build, make, quick, train, warm
 from equimodal.errors import UserError
 from equimodal.methods.base import Task
 from equimodal.methods.joint import Joint
+from equimodal.objectives import Classification
 from equimodal.settings.methods import AIMSettings
 
 TWO, THREE = ("audio", "visual"), ("audio", "visual", "third")
@@ -146,7 +147,7 @@ def test_resuming_is_bit_identical(warmed, changes):
 def test_lambda_zero_alternate_is_joint_training_bit_for_bit(warmed):
     """Identity 6 of aim.md."""
     method = fitted(warmed, lambda_mod=0.0, update="alternate")
-    joint = Joint(copy.deepcopy(warmed[TWO]), AIMSettings(), Task(CLASSES, 4, 5, 0))
+    joint = Joint(copy.deepcopy(warmed[TWO]), AIMSettings(), Task(Classification(CLASSES), 4, 5, 0))
     a, b = train(method, epochs=2), train(joint, epochs=2)
     assert [epoch["loss"] for epoch in a] == [epoch["loss"] for epoch in b]
     assert all(torch.equal(value, joint.model.state_dict()[name]) for name, value in method.model.state_dict().items())

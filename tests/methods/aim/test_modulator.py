@@ -12,6 +12,7 @@ from equimodal.methods.aim import modulation
 from equimodal.methods.aim.modulator import Modulator
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.fusion import Concat
+from equimodal.objectives import Classification
 
 MODALITIES = ("audio", "visual")
 INPUTS, LABELS = data(MODALITIES, 8)
@@ -19,7 +20,7 @@ INPUTS, LABELS = data(MODALITIES, 8)
 
 def modulator(model=None, **settings):
     model = build() if model is None else model
-    made = Modulator(model, quick(**settings), CLASSES, class_means(tuple(model.modalities)), 0)
+    made = Modulator(model, quick(**settings), Classification(CLASSES), class_means(tuple(model.modalities)), 0)
     generator = torch.Generator().manual_seed(0)
     if made.pdm is not None:
         for m in made.modalities:
@@ -131,7 +132,7 @@ def test_a_part_of_the_batch_is_drawn_from_seed_and_step_alone():
     state = torch.get_rng_state()
     terms(made, due=True)
     assert torch.equal(torch.get_rng_state(), state)
-    assert len(made._passes["audio", 0].labels) == 2
+    assert len(made._passes["audio", 0].targets) == 2
     assert set(made.part(0.25, 8, 3, torch.device("cpu")).tolist()) <= set(made.part(0.5, 8, 3, torch.device("cpu")).tolist())
     seen = torch.cat([made.part(0.5, 8, step, torch.device("cpu")) for step in range(200)])
     assert torch.bincount(seen, minlength=8).float().std() < 20  # every sample about 100 times
@@ -177,7 +178,7 @@ def test_encoders_of_unequal_depth_are_aligned_by_relative_depth():
     encoders = {"third": Tokens(depth=5), "other": Tokens(depth=2)}
     model = MultimodalModel(encoders, Concat({"third": 8, "other": 8}, CLASSES))
     means = class_means(("third",))["third"]
-    made = Modulator(model, quick(), CLASSES, {"third": means, "other": means}, 0)
+    made = Modulator(model, quick(), Classification(CLASSES), {"third": means, "other": means}, 0)
     assert made.levels == {"third": [2, 4], "other": [0, 1]}
 
 
@@ -196,7 +197,7 @@ def test_alternate_prototypes_are_smoothed_constants():
 
 def test_three_modalities_and_sqrt_m_minus_1():
     model = build(("audio", "visual", "third"))
-    made = Modulator(model, quick(pam=False), CLASSES, class_means(("audio", "visual", "third")), 0)
+    made = Modulator(model, quick(pam=False), Classification(CLASSES), class_means(("audio", "visual", "third")), 0)
     inputs, labels = data(("audio", "visual", "third"), 8)
     logs = made(inputs, labels, 0).logs
     assert made.depths == 3 and made.levels["audio"] == [1, 2, 3]

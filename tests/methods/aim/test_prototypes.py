@@ -8,6 +8,7 @@ import torch
 from aim_toys import CLASSES, build, class_means
 from equimodal.errors import UserError
 from equimodal.methods.aim.prototypes import Prototypes, fit_prototypes, require_accuracy
+from equimodal.objectives import Classification
 from equimodal.settings.methods import DAPSettings
 
 MODALITIES = ("audio", "visual")
@@ -15,7 +16,7 @@ MODALITIES = ("audio", "visual")
 
 def prototypes(**settings):
     settings = DAPSettings(**settings)
-    made = Prototypes(class_means(MODALITIES), {"audio": 1, "visual": 1}, settings)
+    made = Prototypes(class_means(MODALITIES), {"audio": 1, "visual": 1}, settings, Classification(CLASSES))
     made.reset(torch.Generator().manual_seed(0))
     return made
 

@@ -26,10 +26,10 @@ class BlockClassifiers(nn.Module):
         weight, bias = self._of(modality, depth)
         return functional.log_softmax(functional.linear(features.to(weight.dtype), weight.detach(), bias.detach()), dim=1)
 
-    def own_loss(self, modality: str, depth: int, features: Tensor, labels: Tensor) -> Tensor:
-        """Cross entropy that trains the classifier, the features constants."""
+    def own_loss(self, modality: str, depth: int, features: Tensor, targets: Tensor) -> Tensor:
+        """Cross entropy that trains the classifier, the features constants; targets as in `modulation.score`."""
         weight, bias = self._of(modality, depth)
-        return functional.cross_entropy(functional.linear(features.detach().to(weight.dtype), weight, bias), labels)
+        return functional.cross_entropy(functional.linear(features.detach().to(weight.dtype), weight, bias), targets)
 
     def _of(self, modality: str, depth: int) -> tuple[Tensor, Tensor]:
         return self.weights[modality][depth], self.biases[modality][depth]  # type: ignore[index]

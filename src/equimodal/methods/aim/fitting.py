@@ -77,7 +77,7 @@ def block_passes(modulator: Modulator, sample: Sample) -> dict[tuple[str, int], 
         for d in range(modulator.depths):
             stage = modulator.stage(outputs, m, d)
             prototypes = modulator.features(m, stage.output, stage.pooled, total)[batch:]
-            passes[m, d] = BlockPass(select(stage.input, total, slice(0, batch)), prototypes, labels)
+            passes[m, d] = BlockPass(select(stage.input, total, slice(0, batch)), prototypes, modulator.objective.memberships(labels))
     return passes
 
 
@@ -126,9 +126,9 @@ def _measure(modulator: Modulator, stream: Iterator[Sample]) -> dict[str, float]
         for _ in range(MEASURED_BATCHES):
             for (m, d), seen in block_passes(modulator, next(stream)).items():
                 block = modulator.block(m, d)
-                features = modulator.features(m, call_untouched(block, {}, seen.inputs), None, len(seen.labels))
+                features = modulator.features(m, call_untouched(block, {}, seen.inputs), None, len(seen.targets))
                 found = {
-                    "s": modulator.score(m, d, features, seen.prototypes, seen.labels).s,
+                    "s": modulator.score(m, d, features, seen.prototypes, seen.targets).s,
                     "s_aux": modulator.weak_score(m, d, seen, {}).s,
                     "s_good": modulator.good_score(m, d, seen)[0].s,
                 }

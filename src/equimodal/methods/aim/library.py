@@ -16,6 +16,7 @@ from equimodal.methods.aim.stepping import Stepper
 from equimodal.models.encoder import Encoder
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.fusion import Fusion
+from equimodal.objectives import Classification
 from equimodal.settings.base import deep_merge, describe
 from equimodal.settings.methods import AIMSettings
 
@@ -148,7 +149,7 @@ class AIM(nn.Module):
         for name, encoder in model.encoders.items():
             assert isinstance(encoder, BlockList)
             encoder.measure(means[name])
-        self.modulator = Modulator(model, self.settings, self.classes, means, self.seed).to(next(iter(means.values())).device)
+        self.modulator = Modulator(model, self.settings, Classification(self.classes), means, self.seed).to(next(iter(means.values())).device)
         self._stepper = Stepper(self.modulator, means)
 
     def _ready(self) -> Stepper:

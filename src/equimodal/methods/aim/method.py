@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from equimodal.methods.aim.modulator import Modulator
 from equimodal.methods.aim.passes import Logs
@@ -36,7 +35,7 @@ class AIMMethod(Method):
         super().__init__(model, settings, task)
         assert isinstance(settings, AIMSettings)
         self.aim = settings
-        self.modulator = Modulator(model, settings, task.classes, task.class_means, task.seed)
+        self.modulator = Modulator(model, settings, task.objective, task.class_means, task.seed)
         self.stepper = Stepper(self.modulator, task.class_means)
         self._fitted: dict[str, Tensor] = {}
         self._sums: dict[str, Tensor] = {}
@@ -76,7 +75,7 @@ class AIMMethod(Method):
 
     def forward(self, batch: Batch) -> Step:
         terms = self.stepper.terms(batch.inputs, batch.labels)
-        losses = [functional.cross_entropy(terms.logits, batch.labels)] if self.aim.task_loss else []
+        losses = [self.task.objective.loss(terms.logits, batch.labels)] if self.aim.task_loss else []
         if terms.loss is not None:
             losses.append(terms.loss)
         return Step(losses[0] if len(losses) == 1 else losses[0] + losses[1], terms.logits, terms.logs)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from equimodal.objectives import by_target
+
 EPSILON = 1e-12
 
 
@@ -41,12 +43,20 @@ class Score:
     high: Tensor
 
 
-def score(log_probability: Tensor, labels: Tensor) -> Score:
-    """Eq. 9 and 10 from log probabilities [B, K] and labels [B]."""
-    true = log_probability.gather(1, labels[:, None]).squeeze(1)
-    probability = true.detach().exp()
-    dtype = probability.dtype
-    return Score(-true.mean(), probability.mean(), (probability < 0.01).to(dtype).mean(), (probability > 0.99).to(dtype).mean())
+def score(log_probability: Tensor, targets: Tensor) -> Score:
+    """Eq. 9 and 10 from log probabilities [B, K] and targets: class ids [B], or memberships [B, K] (a regression's; docs/regression.md).
+
+    With memberships a_i the loss is the cross entropy of soft targets, and s the mean of sum_k a_ik p_ik, whose largest value is max_k a_ik:
+    saturation is judged against that.
+    """
+    true = by_target(log_probability, targets)
+    dtype = log_probability.dtype
+    if targets.dim() == 1:
+        probability = share = true.detach().exp()
+    else:
+        probability = by_target(log_probability.detach().exp(), targets)
+        share = probability / targets.to(dtype).amax(1)
+    return Score(-true.mean(), probability.mean(), (share < 0.01).to(dtype).mean(), (share > 0.99).to(dtype).mean())
 
 
 def block_weights(s: Tensor, s_auxiliary: Tensor | None = None) -> tuple[Tensor, Tensor]:

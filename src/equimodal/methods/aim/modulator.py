@@ -17,6 +17,7 @@ from equimodal.methods.aim.passes import BlockPass, Logs, Terms, block_logs
 from equimodal.methods.aim.prototypes import Prototypes
 from equimodal.models.encoder import Encoder, detach, select
 from equimodal.models.framework import MultimodalModel, Outputs, Stage
+from equimodal.objectives import Objective
 from equimodal.settings.methods import AIMSettings
 
 
@@ -25,18 +26,18 @@ class Modulator(nn.Module):
 
     Args:
         model: the framework; encoders of unequal depth are aligned by relative depth to the shortest.
-        classes: K.
-        class_means: {m: [K, ...]}, mean evaluation input of every class.
+        objective: of the task; it has K prototypes.
+        class_means: {m: [K, ...]}, mean evaluation input of every class (grid value of a regression).
         seed: of the random parts of batches (`aux_fraction`).
     """
 
-    def __init__(self, model: MultimodalModel, settings: AIMSettings, classes: int, class_means: dict[str, Tensor] | None, seed: int) -> None:
+    def __init__(self, model: MultimodalModel, settings: AIMSettings, objective: Objective, class_means: dict[str, Tensor] | None, seed: int) -> None:
         super().__init__()
         if settings.lambda_mod == 0 and not settings.task_loss and settings.update == "alternate":
             raise UserError("aim: lambda_mod = 0, task_loss: false and update: alternate leave nothing to train: set one of them otherwise")
         self._model = (model,)  # a tuple: not a submodule
         self.settings = settings
-        self.classes = classes
+        self.objective = objective
         self.seed = seed
         self.modalities = model.modalities
         counts = {name: len(self.encoder(name).blocks) for name in self.modalities}
@@ -47,12 +48,12 @@ class Modulator(nn.Module):
         if settings.scores == "label":
             if settings.pool == "none":
                 raise UserError("aim: scores: label classifies pooled outputs: set pool: mean")
-            self.classifiers = BlockClassifiers({name: [self.encoder(name).dims[i] for i in line] for name, line in self.levels.items()}, classes)
+            self.classifiers = BlockClassifiers({name: [self.encoder(name).dims[i] for i in line] for name, line in self.levels.items()}, objective.classes)
         else:
             if class_means is None:
                 raise UserError("aim: scores: prototypes needs the mean input of every class (class_means)")
             self.dap = Prototypes(
-                {name: class_means[name] for name in self.modalities}, {m: self.encoder(m).affine_axis for m in self.modalities}, settings.dap
+                {name: class_means[name] for name in self.modalities}, {m: self.encoder(m).affine_axis for m in self.modalities}, settings.dap, objective
             )
         self.pdm = Decoupling({m: [self.block(m, d) for d in range(self.depths)] for m in self.modalities}, settings.pdm) if settings.pam else None
         self.register_buffer("gap", torch.ones(self.depths))
@@ -104,13 +105,13 @@ class Modulator(nn.Module):
             raise UserError(f"aim: pool: none needs blocks that give one tensor; {modality} gives {len(leaves)}: set pool: mean")
         return leaves[0].reshape(batch, -1)
 
-    def score(self, modality: str, depth: int, features: Tensor, prototypes: Tensor | None, labels: Tensor) -> modulation.Score:
-        """Eq. 9 and 10 of one block's outputs."""
+    def score(self, modality: str, depth: int, features: Tensor, prototypes: Tensor | None, targets: Tensor) -> modulation.Score:
+        """Eq. 9 and 10 of one block's outputs; targets as in `modulation.score`."""
         if self.classifiers is not None:
-            return modulation.score(self.classifiers.log_probabilities(modality, depth, features), labels)
+            return modulation.score(self.classifiers.log_probabilities(modality, depth, features), targets)
         assert prototypes is not None
         tau = self.gap[depth] if self.settings.tau == "auto" else self.settings.tau  # type: ignore[index]
-        return modulation.score(modulation.log_probabilities(features, prototypes, tau, self.settings.normalize), labels)
+        return modulation.score(modulation.log_probabilities(features, prototypes, tau, self.settings.normalize), targets)
 
     def prototypes_of(self, outputs: Outputs, modality: str, depth: int, batch: int) -> Tensor | None:
         """P_d^m [K, C_d]: the rows behind the batch, or the epoch's constant ones."""
@@ -152,7 +153,7 @@ class Modulator(nn.Module):
             step: counts batches; it seeds the random part of the batch that auxiliaries see.
             due: keep what `decoupling_losses` needs.
         """
-        batch = len(labels)
+        batch, targets = len(labels), self.objective.memberships(labels)
         outputs: Outputs = self.model(self.ride(inputs) if self.rides else inputs)
         logs: Logs = {}
         losses: list[Tensor] = []
@@ -161,41 +162,41 @@ class Modulator(nn.Module):
             objective, logs = self.dap.objective(self.model, outputs.rows(slice(batch, None)))
             losses.append(objective)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.settings.lambda_mod > 0):
-            modulated = self.modulate(outputs, labels, step, logs, due)
+            modulated = self.modulate(outputs, targets, step, logs, due)
         if self.settings.lambda_mod > 0:
             losses.append(self.settings.lambda_mod * modulated)
             if self.classifiers is not None:
-                losses.append(self.classifier_loss(outputs, labels))
+                losses.append(self.classifier_loss(outputs, targets))
         if due and not self.settings.pdm.detach:  # Eq. 8 to the letter: it moves theta too, so it belongs to the step's own loss
             for loss, _, more in self.decoupling_losses():
                 losses.append(loss)
                 logs |= more
         return Terms(torch.stack(losses).sum() if losses else None, outputs.logits[:batch], {m: z[:batch] for m, z in outputs.features.items()}, logs)
 
-    def modulate(self, outputs: Outputs, labels: Tensor, step: int, logs: Logs, due: bool) -> Tensor:
-        """L_mod (Eq. 9 to 15) of a pass whose first rows are the samples; adds to `logs`."""
-        settings, batch = self.settings, len(labels)
+    def modulate(self, outputs: Outputs, targets: Tensor, step: int, logs: Logs, due: bool) -> Tensor:
+        """L_mod (Eq. 9 to 15) of a pass whose first rows are the samples; targets as in `modulation.score`; adds to `logs`."""
+        settings, batch = self.settings, len(targets)
         prototypes = {(m, d): self.prototypes_of(outputs, m, d, batch) for m in self.modalities for d in range(self.depths)}
         original: dict[tuple[str, int], modulation.Score] = {}
         for modality, depth in prototypes:
             stage = self.stage(outputs, modality, depth)
             features = self.features(modality, stage.output, stage.pooled, len(outputs.logits))[:batch]
-            original[modality, depth] = self.score(modality, depth, features, prototypes[modality, depth], labels)
+            original[modality, depth] = self.score(modality, depth, features, prototypes[modality, depth], targets)
         s = torch.stack([torch.stack([original[m, d].s for m in self.modalities]) for d in range(self.depths)])  # [D, M]
         auxiliary: dict[tuple[str, int], modulation.Score] = {}
         if self.pdm is not None and settings.lambda_mod > 0:
-            rows = self.part(settings.aux_fraction, batch, step, labels.device)
-            shown = self.part(settings.aux_fraction * settings.pdm.fraction, batch, step, labels.device)
+            rows = self.part(settings.aux_fraction, batch, step, targets.device)
+            shown = self.part(settings.aux_fraction * settings.pdm.fraction, batch, step, targets.device)
             weak_blocks = self.auxiliary_blocks(s)
             for block in prototypes if due else weak_blocks:
                 inputs = self.stage(outputs, *block).input
                 if block in weak_blocks:
                     maps = select(inputs, len(outputs.logits), rows)
-                    seen = BlockPass(detach(maps) if settings.detach_aux_inputs else maps, prototypes[block], labels[rows])
+                    seen = BlockPass(detach(maps) if settings.detach_aux_inputs else maps, prototypes[block], targets[rows])
                     with torch.set_grad_enabled(torch.is_grad_enabled() and settings.aux_weight > 0):
                         auxiliary[block] = self.weak_score(*block, seen, logs)
                 if due:
-                    self._passes[block] = self._kept(select(inputs, len(outputs.logits), shown), prototypes[block], labels[shown])
+                    self._passes[block] = self._kept(select(inputs, len(outputs.logits), shown), prototypes[block], targets[shown])
         total = []
         for depth in range(self.depths):
             helped = [m for m in self.modalities if (m, depth) in auxiliary]
@@ -213,11 +214,11 @@ class Modulator(nn.Module):
                 logs |= {f"{name}/s_aux": weak_block.s, f"{name}/rho_aux": rho_aux[i], f"{name}/L_aux": weak_block.loss.detach()}
         return torch.stack(total).sum()  # Eq. 15
 
-    def classifier_loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
+    def classifier_loss(self, outputs: Outputs, targets: Tensor) -> Tensor:
         """AIM-label: what trains the block classifiers, and nothing else."""
         assert self.classifiers is not None
         blocks = [(m, d) for m in self.modalities for d in range(self.depths)]
-        return torch.stack([self.classifiers.own_loss(m, d, self.stage(outputs, m, d).pooled[: len(labels)], labels) for m, d in blocks]).sum()
+        return torch.stack([self.classifiers.own_loss(m, d, self.stage(outputs, m, d).pooled[: len(targets)], targets) for m, d in blocks]).sum()
 
     def part(self, fraction: float, batch: int, step: int, device: torch.device) -> slice | Tensor:
         """The samples that auxiliary or good blocks see: all, or a random part drawn from (seed, step) alone; smaller parts lie in larger ones."""
@@ -227,11 +228,11 @@ class Modulator(nn.Module):
         count = max(2, round(fraction * batch))  # batch normalisation wants two
         return torch.randperm(batch, generator=generator)[:count].sort().values.to(device)
 
-    def _kept(self, maps: Any, prototypes: Tensor | None, labels: Tensor) -> BlockPass:
+    def _kept(self, maps: Any, prototypes: Tensor | None, targets: Tensor) -> BlockPass:
         """What Eq. 8 sees: constants unless `pdm.detach` is off."""
         if self.settings.pdm.detach:
-            return BlockPass(detach(maps), detach(prototypes), labels)
-        return BlockPass(maps, prototypes, labels)
+            return BlockPass(detach(maps), detach(prototypes), targets)
+        return BlockPass(maps, prototypes, targets)
 
     def auxiliary_blocks(self, s: Tensor) -> list[tuple[str, int]]:
         """Which blocks get auxiliaries given s [D, M]: all, or at each depth the dominant modality's (the abstract's reading)."""
@@ -246,7 +247,7 @@ class Modulator(nn.Module):
         theta, mean, spread = self.pdm.of(modality, depth).weak(block)
         logs |= {f"depth{depth + 1}/{modality}/w_mean": mean, f"depth{depth + 1}/{modality}/w_std": spread}
         output = call_untouched(block, theta, seen.inputs)
-        return self.score(modality, depth, self.features(modality, output, None, len(seen.labels)), seen.prototypes, seen.labels)
+        return self.score(modality, depth, self.features(modality, output, None, len(seen.targets)), seen.prototypes, seen.targets)
 
     def good_score(self, modality: str, depth: int, seen: BlockPass) -> tuple[modulation.Score, Tensor]:
         """Score of the block with theta_g, and L_re: the two terms of Eq. 8."""
@@ -254,7 +255,7 @@ class Modulator(nn.Module):
         block = self.block(modality, depth)
         theta, error = self.pdm.of(modality, depth).good(block, self.settings.pdm.relative, self.settings.pdm.detach)
         output = call_untouched(block, theta, seen.inputs)
-        return self.score(modality, depth, self.features(modality, output, None, len(seen.labels)), seen.prototypes, seen.labels), error
+        return self.score(modality, depth, self.features(modality, output, None, len(seen.targets)), seen.prototypes, seen.targets), error
 
     @property
     def waiting(self) -> bool:

@@ -22,11 +22,11 @@ class Terms:
 
 @dataclass(frozen=True)
 class BlockPass:
-    """What the PDM needs of a block's pass: I_d and labels of the samples it is shown, and the class prototypes there (None with labels)."""
+    """What the PDM needs of a block's pass: I_d and targets (`modulation.score`) of the samples it is shown, and the prototypes there (None with labels)."""
 
     inputs: Any
     prototypes: Tensor | None
-    labels: Tensor
+    targets: Tensor
 
 
 def block_logs(name: str, block: modulation.Score, rho: Tensor, prototypes: Tensor | None) -> Logs:

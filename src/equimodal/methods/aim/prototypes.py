@@ -4,11 +4,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from equimodal.errors import UserError
 from equimodal.methods.aim.evaluation import average_gradients, evaluation_mode
 from equimodal.models.framework import MultimodalModel, Outputs
+from equimodal.objectives import Objective
 from equimodal.settings.methods import DAPSettings
 
 
@@ -18,11 +18,13 @@ class Prototypes(nn.Module):
     Args:
         class_means: Xbar {m: [K, ...]}, mean evaluation input of every class, in the normalised input space of the model.
         axes: modality -> axis of an input that per-channel maps act on.
+        objective: gives each prototype the label it stands for: its class, or its value on a regression's grid.
     """
 
-    def __init__(self, class_means: dict[str, Tensor], axes: dict[str, int], settings: DAPSettings) -> None:
+    def __init__(self, class_means: dict[str, Tensor], axes: dict[str, int], settings: DAPSettings, objective: Objective) -> None:
         super().__init__()
         self.settings = settings
+        self.task = objective
         self.axes = dict(axes)
         self.inputs = nn.ParameterDict({name: nn.Parameter(mean.detach().clone()) for name, mean in class_means.items()})
         self.gain, self.shift = nn.ParameterDict(), nn.ParameterDict()
@@ -64,20 +66,19 @@ class Prototypes(nn.Module):
         return torch.stack([square.sum() for square in squares.values()]).sum() / (len(squares) * self.classes)
 
     def classification(self, model: MultimodalModel, outputs: Outputs) -> tuple[Tensor, dict[str, Tensor]]:
-        """L_cls of Eq. 3 from the K prototype samples' outputs, and accuracies {"dap/accuracy", "dap/{m}/accuracy"}.
+        """L_cls of Eq. 3, the task's own loss on the K prototype samples' outputs, and accuracies {"dap/accuracy", "dap/{m}/accuracy"}.
 
         With `cls: fused+unimodal` every modality's readout has to tell the prototypes apart too, else the dominant one does it alone.
         """
-        labels = torch.arange(self.classes, device=outputs.logits.device)
+        labels = self.task.prototype_labels(outputs.logits.device)
         unimodal = self.settings.cls == "fused+unimodal"
         with torch.set_grad_enabled(unimodal and torch.is_grad_enabled()):
             readouts = model.readout(outputs.features)
-        loss = functional.cross_entropy(outputs.logits, labels)
+        loss = self.task.loss(outputs.logits, labels)
         if unimodal:
-            loss = loss + torch.stack([functional.cross_entropy(logits, labels) for logits in readouts.values()]).sum()
-        accuracy = {"dap/accuracy": share_correct(outputs.logits, labels)}
-        accuracy |= {f"dap/{name}/accuracy": share_correct(logits, labels) for name, logits in readouts.items()}
-        return loss, accuracy
+            loss = loss + torch.stack([self.task.loss(logits, labels) for logits in readouts.values()]).sum()
+        places = {"dap": outputs.logits, **{f"dap/{name}": logits for name, logits in readouts.items()}}
+        return loss, {f"{place}/{name}": share for place, logits in places.items() for name, share in self.task.told_apart(logits).items()}
 
     def objective(self, model: MultimodalModel, outputs: Outputs) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 5, L_cls + L_r with their weights, and what to log of it. Terms of weight zero are left out."""
@@ -89,15 +90,10 @@ class Prototypes(nn.Module):
         return (torch.stack(terms).sum() if terms else torch.zeros_like(reconstruction)), logs
 
 
-def share_correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """Accuracy of logits [B, K], detached."""
-    return (logits.detach().argmax(1) == labels).float().mean()
-
-
 def fit_prototypes(model: MultimodalModel, prototypes: Prototypes, optimizer: torch.optim.Optimizer, steps: int) -> dict[str, Any]:
     """`steps` of Eq. 5 with the framework frozen and in evaluation mode (running statistics: K samples alone say little).
 
-    Returns a log of lists: step, L_cls, L_r, accuracy and {m}/accuracy, at about 20 steps and after the last.
+    Returns a log of lists: step, L_cls, L_r, accuracy and {m}/accuracy (a regression: and order), at about 20 steps and after the last.
     """
     log: dict[str, list[float]] = {}
     every = max(1, steps // 20)
@@ -118,12 +114,13 @@ def fit_prototypes(model: MultimodalModel, prototypes: Prototypes, optimizer: to
 
 
 def require_accuracy(log: dict[str, Any], settings: DAPSettings, epoch: int) -> None:
-    """Raise a UserError when the fused head gives too few of the fitted prototypes their own class."""
-    reached = log["accuracy"][-1]
+    """Raise a UserError when the fused head gives too few of the fitted prototypes their own class (a regression: their order on the grid)."""
+    name, what = ("order", "their order on the grid of values") if "order" in log else ("accuracy", "their own class")
+    reached = log[name][-1]
     if not reached >= settings.required_accuracy - 1e-6:
-        by_modality = ", ".join(f"{name.partition('/')[0]} {100 * values[-1]:.0f} %" for name, values in log.items() if name.endswith("/accuracy"))
+        by_modality = ", ".join(f"{each.partition('/')[0]} {100 * values[-1]:.0f} %" for each, values in log.items() if each.endswith(f"/{name}"))
         raise UserError(
-            f"aim: after {log['step'][-1]} steps the fused head gives {100 * reached:.0f} % of the prototypes their own class ({by_modality}),"
+            f"aim: after {log['step'][-1]} steps the fused head gives {100 * reached:.0f} % of the prototypes {what} ({by_modality}),"
             f" dap.required_accuracy asks for {100 * settings.required_accuracy:.0f} %, on the warm-up of start_epoch {epoch}:"
             " raise dap.steps or dap.cls_weight, lower dap.recon_weight, or start later (start_epoch)"
         )

@@ -35,7 +35,7 @@ class Stepper:
         own = self.modulator
         settings = own.settings.model_copy(update={"scores": "prototypes", "update": "joint", "pam": pdm})
         device = next(own.model.parameters()).device
-        fitted = Modulator(own.model, settings, own.classes, self.class_means, own.seed).to(device)
+        fitted = Modulator(own.model, settings, own.objective, self.class_means, own.seed).to(device)
         optimizers = make_optimizers(fitted)
         log = fit_modulator(fitted, optimizers, batches)
         state = dict(fitted.state_dict())
