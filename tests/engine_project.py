@@ -64,10 +64,10 @@ class Project:
     root: Path
     environment: dict[str, str] = field(default_factory=dict)
 
-    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run a command of the environment's bin folder in the copy; `check` fails the test with its output when it fails."""
         command = [str(Path(sys.executable).parent / words[0]), *words[1:]]
-        done = subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=timeout)
         if check and done.returncode:
             raise AssertionError(f"{' '.join(words)}: status {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
@@ -104,8 +104,8 @@ class Project:
         (self.root / path).write_text(text.replace(old, new))
 
 
-def copy_project(source: Path, target: Path, study: str | None = SMALL_STUDY) -> Project:
-    """The project's workflow and code with stub stages, as a git repository; `study` replaces that of params.yaml."""
+def copy_project(source: Path, target: Path, study: str | None = SMALL_STUDY, stubs: bool = True) -> Project:
+    """The project's workflow and code with stub stages (or its own), as a git repository; `study` replaces that of params.yaml."""
     from equimodal.declarations import STAGES
 
     target.mkdir(parents=True)
@@ -115,7 +115,7 @@ def copy_project(source: Path, target: Path, study: str | None = SMALL_STUDY) ->
     (target / ".dvc").mkdir()
     for name in ("Snakefile", "dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
         shutil.copy(source / name, target / name)
-    for stage in (*STAGES, "table"):
+    for stage in (*STAGES, "table") if stubs else ():
         (target / "src/equimodal/stages" / f"{stage}.py").write_text(STUB.format(stage=stage))
     params = (source / "params.yaml").read_text()
     if study is not None:

@@ -1,0 +1,37 @@
+"""params.yaml as it ships with everything small: each dataset's own sample, two epochs, one seed. What the tests over all datasets start from."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from equimodal.settings.base import deep_merge
+
+# What makes a kind's sample small; a new kind of dataset with a sample adds its line.
+SMALL: dict[str, dict[str, Any]] = {
+    "cremad": {"sample": {"actors": 4, "clips_per_actor": 12, "seconds": 0.5, "size": [32, 40]}, "split": {"folds": 4, "validation": 0.34}},
+}
+METHODS = ("joint", "aim")
+EPOCHS = 2
+
+
+def datasets(raw: dict[str, Any]) -> list[str]:
+    """Names of the datasets in params.yaml that generate a sample of their own."""
+    return [name for name, settings in raw["datasets"].items() if settings.get("source") == "sample"]
+
+
+def small_params(root: Path, names: list[str] | None = None) -> dict[str, Any]:
+    """The project's params.yaml, its study the sample datasets (or those named) x {joint, aim}, shrunk to seconds."""
+    raw = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    names = datasets(raw) if names is None else names
+    study = {"datasets": names, "from-scratch": ["joint"], "from-warmup": ["aim"], "warmups": ["aim"], "fits": ["aim"], "seeds": [0]}
+    short = {"model": {"width": 4}, "training": {"epochs": EPOCHS, "batch_size": 8}, "methods": {"aim": {"start_epoch": 1}}}
+    aim = {"dap": {"steps": 5, "required_accuracy": 0.0}, "pdm": {"latent": 16, "steps": 5}}
+    kept = {}
+    for name in names:
+        settings = raw["datasets"][name]
+        assert settings["kind"] in SMALL, f"say in tests/sample_study.py what makes the sample of {settings['kind']} small"
+        kept[name] = deep_merge(deep_merge(settings, short), SMALL[settings["kind"]])
+    methods = {"joint": {}, "aim": deep_merge(raw["methods"]["aim"], aim)}
+    runtime = {"device": "cpu", "workers": 1}
+    return {**raw, "study": study, "datasets": kept, "methods": methods, "tracking": {"enabled": False}, "runtime": deep_merge(raw["runtime"], runtime)}
