@@ -11,6 +11,7 @@ from equimodal.datasets.registry import module_of
 from equimodal.errors import UserError
 from equimodal.settings import Params
 from equimodal.settings.base import nearest
+from equimodal.settings.features import ArraySettings
 from equimodal.store import canonical_json
 
 # What of `runtime` changes float results; devices, because each takes batch statistics over its own part of a batch.
@@ -24,6 +25,7 @@ def settings(params: Params, stage: str, dataset: str, method: str | None = None
     """The resolved part of params.yaml that sets one stage; nothing else in params.yaml may change its outputs."""
     data = params.dataset(dataset).slice()
     raw = {key: value for key, value in data.items() if key not in NOT_RAW}
+    raw |= _array_files(params, dataset)
     if stage == "raw":
         return {**raw, "columns": data.get("columns")}
     if stage == "index":
@@ -37,6 +39,13 @@ def settings(params: Params, stage: str, dataset: str, method: str | None = None
     if stage == "table":
         return {"methods": study_methods(params)}
     return _of_models(params, stage, dataset, method)
+
+
+def _array_files(params: Params, dataset: str) -> dict[str, Any]:
+    """Where the modalities that are arrays lie, which the raw manifest and the index depend on; {} without such."""
+    arrays = {name: feature for name, feature in params.dataset(dataset).modalities.items() if isinstance(feature, ArraySettings)}
+    named = {name: feature.model_dump(mode="json", include={"column", "file", "key", "lengths"}, exclude_none=True) for name, feature in arrays.items()}
+    return {"arrays": named} if any(named.values()) else {}
 
 
 def _of_models(params: Params, stage: str, dataset: str, method: str | None) -> dict[str, Any]:

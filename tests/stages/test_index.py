@@ -120,13 +120,13 @@ def test_segments_keep_their_times_and_one_beyond_the_clip_is_rejected(project: 
 
 
 def test_a_clip_is_looked_into_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs: list[tuple[str, str]] = []
+    jobs: list[tuple[str, tuple[str, ...]]] = []
     run = index.pool.run
     monkeypatch.setattr(index.pool, "run", lambda work, given, *rest: (jobs.extend(given), run(work, given, *rest))[1])
     names = [row.partition(",")[0] for row in clips(project / "media", 6)]
     table(project / "media", [f"{name},{'xy'[part % 2]},{part / 100:g}" for name in names for part in range(8)], "path,label,s")
     found = build(params_of(TABLE, columns={"start": "s"}, split=BY_CLASS))
-    assert len(found["samples"]) == 48 and jobs == [("media", name) for name in names]
+    assert len(found["samples"]) == 48 and jobs == [("media", (name,)) for name in names]
 
 
 def test_a_class_that_is_lost_by_rejection_is_named(project: Path) -> None:

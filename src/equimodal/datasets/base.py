@@ -23,7 +23,9 @@ class Sample:
     """One sample before it has a split.
 
     `paths` maps each modality to its file, relative to the dataset's root; None where a file is known to be absent.
-    `start` and `end` are seconds within the clip, None for the whole of it. `split` is what the raw data says, if anything.
+    Features that were computed elsewhere are named as `features.arrays` reads them: a file, or a row of it (`text.npy#12`).
+    `start` and `end` are seconds within the clip, None for the whole of it. `split` is what the raw data says, if anything. `value` is the number
+    that a regression predicts; `label` is then the name of the nearest grid value.
     """
 
     id: str
@@ -33,15 +35,21 @@ class Sample:
     split: str | None = None
     start: float | None = None
     end: float | None = None
+    value: float | None = None
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The samples of a dataset, its class names in label order, and samples already known to be unusable (id -> reason)."""
+    """The samples of a dataset, its class names in label order, and what is not among them (id -> reason).
+
+    `rejected` are unusable; they count against `max_rejected`. `dropped` are left out because the settings say so.
+    """
 
     classes: tuple[str, ...]
     samples: list[Sample]
     lists: Mapping[str, frozenset[str]] | None = field(default=None)  # rules ogm and lists: "train", "test", and "val" if published -> ids
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    dropped: Mapping[str, str] = field(default_factory=dict)
 
 
 class DatasetKind(ABC):

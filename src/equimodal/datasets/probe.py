@@ -1,7 +1,10 @@
-"""A cheap look into a media container: which tracks it has, how long it is. Nothing is decoded."""
+"""A cheap look into a media container (which tracks it has, how long it is) or a file of arrays. Nothing is decoded."""
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from equimodal.features.arrays import open_arrays
+from equimodal.features.media import MediaError
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,20 @@ def probe(path: str) -> Tracks:
     if not audio and not video:
         return Tracks(error="no audio or video track inside")
     return Tracks(audio, video, seconds)
+
+
+def probe_arrays(path: Path, key: str | None) -> Tracks:
+    """Open a file of arrays and read its header; never raises for a broken file.
+
+    Args:
+        path: a .npy, .npz or .parquet file.
+        key: array or column in it.
+    """
+    try:
+        open_arrays(path, key)
+    except MediaError as error:
+        return Tracks(error=str(error))
+    return Tracks()
 
 
 def _first_line(error: Exception) -> str:

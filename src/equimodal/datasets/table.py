@@ -7,14 +7,17 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from equimodal.datasets import table_arrays
 from equimodal.datasets.base import DatasetKind, FileFact, Listing, Sample, shown, size_of
 from equimodal.errors import UserError
+from equimodal.features.arrays import locate
 from equimodal.settings.base import Settings
 from equimodal.settings.datasets import DatasetSettings
+from equimodal.settings.features import ArraySettings, SequenceSettings
 
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test", "testing": "test"}
 
@@ -22,8 +25,11 @@ SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "va
 class TableColumns(Settings):
     """Which column of the CSV holds what."""
 
-    path: str = "path"
+    path: str | None = Field("path", description="column with the media file; null where every modality is an array")
     label: str = "label"
+    id: str | None = Field(
+        None, description="column with a unique name a sample; null: made of the path, or the row's number", exclude_if=lambda name: name is None
+    )
     split: str | None = Field(None, description="column with train/val/test; null: split.rule decides")
     group: str | None = Field(None, description="column with the speaker, video, ... that must not be on two sides of a split")
     start: str | None = Field(None, description="column with the start in seconds")
@@ -38,26 +44,46 @@ class TableSettings(DatasetSettings):
     root: str = Field(description="folder that the CSV's paths are relative to")
     table: str = Field(description="the CSV file, relative to root")
     columns: TableColumns = TableColumns()
+    takes_arrays: ClassVar[bool] = True
+
+    @property
+    def media(self) -> list[str]:
+        """The modalities that are read from the row's media file."""
+        arrays = table_arrays.sources(self.modalities)
+        return [name for name in self.modalities if name not in arrays]
+
+    @model_validator(mode="after")
+    def _arrays_are_somewhere(self) -> Self:
+        for name, feature in table_arrays.sources(self.modalities).items():
+            if (feature.column is None) == (feature.file is None):
+                raise ValueError(f"modality {name} is a {feature.kind}: give column (a path a row) or file (one for all rows), not both")
+            if isinstance(feature, SequenceSettings) and feature.lengths is not None and feature.file is None:
+                raise ValueError(f"modality {name} has lengths, which go with file")
+        if self.media and self.columns.path is None:
+            raise ValueError(f"columns.path is null, but {', '.join(self.media)} must be read from media: name the column with the file")
+        return self
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table; `line` is its line in the file, for messages."""
+    """One row of the table; `line` is its line in the file, for messages. `arrays`: modality -> path, of those that have a column."""
 
     line: int
-    path: str
+    path: str | None
     label: str
+    id: str | None
     split: str | None
     group: str | None
     start: float | None
     end: float | None
+    arrays: Mapping[str, str | None]
 
 
 class Table(DatasetKind):
-    """Every modality is read from the same file, or from the row's part of it."""
+    """Media modalities are read from one file a row, or from the row's part of it; arrays from files of their own."""
 
     settings: TableSettings
-    optional: ClassVar[tuple[str, ...]] = ("split", "group", "start", "end")
+    optional: ClassVar[tuple[str, ...]] = ("id", "split", "group", "start", "end")
 
     @property
     def root(self) -> str:
@@ -74,31 +100,44 @@ class Table(DatasetKind):
         from equimodal.store import file_sha256
 
         rows = self.rows()
-        first = {row.path: row for row in reversed(rows)}
-        facts = {}
-        for path, row in first.items():
-            facts[path] = FileFact(size_of(Path(self.root) / path, f"mend {self.table}, line {row.line}, or {self.key('root')} = {self.root}"))
+        facts: dict[str, FileFact] = {}
+        advice = [f"mend {self.table}, line {row.line}, or {self.key('root')} = {self.root}" for row in rows]
+        for row, where in zip(rows, advice, strict=True):
+            if row.path is not None and row.path not in facts:
+                facts[row.path] = FileFact(size_of(Path(self.root) / row.path, where))
+        facts.update(table_arrays.facts(self.arrays, Path(self.root), [row.arrays for row in rows], advice))
+        self._stacked(rows)  # what disagrees is told here, before anything else is built
         facts[self.settings.table] = FileFact(self.table.stat().st_size, file_sha256(self.table))
         return facts
 
     def listing(self, files: Mapping[str, FileFact]) -> Listing:
         """One sample a row; class names in alphabetical order, or by value where all are whole numbers."""
         rows = self.rows()
-        unknown = [row for row in rows if row.path not in files]
-        if unknown:
-            raise UserError(f"{self.table}, line {unknown[0].line}: {unknown[0].path} is not in the raw manifest: the table has changed, run raw again")
+        for row in rows:
+            for path in (row.path, *row.arrays.values()):
+                if path is not None and (path if path == row.path else locate(path)[0]) not in files:
+                    raise UserError(f"{self.table}, line {row.line}: {path} is not in the raw manifest: the table has changed, run raw again")
         labels = {row.label for row in rows}
         if len(labels) < 2:
             raise UserError(f"{self.table} has one class only ('{labels.pop()}' in column '{self.settings.columns.label}'): check {self.key('columns.label')}")
         if self.settings.split.rule == "stratified" and self.settings.columns.group is not None:
             raise UserError(f"{self.key('split.rule')} = stratified would put a group of '{self.settings.columns.group}' on two sides: use rule actor")
-        names = _ids(rows)
-        samples = [
-            Sample(name, row.label, dict.fromkeys(self.settings.modalities, row.path), row.group, row.split, row.start, row.end)
-            for name, row in zip(names, rows, strict=True)
-        ]
+        stacked = self._stacked(rows)
+        samples = []
+        for number, (name, row) in enumerate(zip(_ids(rows), rows, strict=True)):
+            arrays = {**row.arrays, **{modality: paths[number] for modality, paths in stacked.items()}}
+            paths = {modality: arrays.get(modality, row.path) for modality in self.settings.modalities}
+            samples.append(Sample(name, row.label, paths, row.group, row.split, row.start, row.end))
         whole = all(label.lstrip("-").isdigit() for label in labels)
         return Listing(tuple(sorted(labels, key=(lambda label: (int(label), label)) if whole else None)), samples)
+
+    @property
+    def arrays(self) -> dict[str, ArraySettings]:
+        """The modalities that are arrays."""
+        return table_arrays.sources(self.settings.modalities)
+
+    def _stacked(self, rows: list[Row]) -> dict[str, list[str]]:
+        return table_arrays.stacked(self.arrays, Path(self.root), len(rows), self.table, self.key("modalities"))
 
     def rows(self) -> list[Row]:
         """Read and check the table.
@@ -121,21 +160,25 @@ class Table(DatasetKind):
             raise UserError(f"{self.table} is not a UTF-8 CSV file ({error}): save it as CSV, UTF-8, comma-separated") from None
         if not rows:
             raise UserError(f"{self.table} has no rows below its header: one row a sample is needed")
-        seen: dict[tuple[str, float | None, float | None], Row] = {}
+        seen: dict[tuple[str | float | None, ...], Row] = {}
         for row in rows:
-            other = seen.setdefault((row.path, row.start, row.end), row)
+            other = row if row.path is None else seen.setdefault((row.path, row.start, row.end), row)
             if other is not row:
                 differ = "" if row.label == other.label else f", with labels '{other.label}' and '{row.label}'"
                 raise UserError(f"{self.table}: lines {other.line} and {row.line} are the same sample ({row.path}{differ}): remove one, or add start and end")
+            twin = row if row.id is None else seen.setdefault((row.id,), row)
+            if twin is not row:
+                raise UserError(f"{self.table}: lines {twin.line} and {row.line} have the same {self.settings.columns.id} '{row.id}': ids must be unique")
         return rows
 
     def _check_columns(self, present: list[str]) -> None:
         """Every column that params.yaml names must be there, once."""
         columns = self.settings.columns
-        for role in ("path", "label", *self.optional):
-            name = getattr(columns, role)
+        named = {f"columns.{role}": getattr(columns, role) for role in (*self._needed, *self.optional)}
+        named.update({f"modalities.{modality}.column": feature.column for modality, feature in self.arrays.items()})
+        for role, name in named.items():
             if name is not None and name not in present:
-                raise UserError(f"{self.table} has no column '{name}' ({self.key('columns.' + role)}); it has: {', '.join(present) or 'none'}")
+                raise UserError(f"{self.table} has no column '{name}' ({self.key(role)}); it has: {', '.join(present) or 'none'}")
         if self.settings.split.rule == "column" and columns.split is None:
             raise UserError(f"{self.key('split.rule')} = column needs {self.key('columns.split')}; {self.table} has: {', '.join(present)}")
         twice = [name for name, number in Counter(present).items() if number > 1]
@@ -146,8 +189,12 @@ class Table(DatasetKind):
         """One checked row."""
         columns = self.settings.columns
         where = f"{self.table}, line {line}"
-        values = {role: ((raw.get(name) or "").strip() if (name := getattr(columns, role)) else "") for role in ("path", "label", *self.optional)}
-        for role in ("path", "label"):
+
+        def cell(column: str | None) -> str:
+            return ((raw.get(column) or "") if column else "").strip()
+
+        values = {role: cell(getattr(columns, role)) for role in (*self._needed, *self.optional)}
+        for role in (*self._needed, *(["id"] if columns.id else [])):
             if not values[role]:
                 raise UserError(f"{where}: column '{getattr(columns, role)}' is empty: every row needs a {role}")
         split = None
@@ -160,7 +207,14 @@ class Table(DatasetKind):
         start, end = (_seconds(values[role], where, getattr(columns, role)) for role in ("start", "end"))
         if end is not None and end <= (start or 0.0):
             raise UserError(f"{where}: end {end:g} s is not after start {start or 0.0:g} s: mend columns '{columns.start}' and '{columns.end}'")
-        return Row(line, self._path(values["path"], where), values["label"], split, values["group"] or None, start, end)
+        arrays = {name: self._path(path, where) if (path := cell(feature.column)) else None for name, feature in self.arrays.items() if feature.column}
+        media = self._path(values["path"], where) if "path" in values else None
+        return Row(line, media, values["label"], values["id"] or None, split, values["group"] or None, start, end, arrays)
+
+    @property
+    def _needed(self) -> tuple[str, ...]:
+        """Columns that every table of these settings has."""
+        return ("path", "label") if self.settings.media else ("label",)
 
     def _path(self, written: str, where: str) -> str:
         """A path relative to root, normalised; absolute ones are the user's own choice and stay."""
@@ -186,8 +240,15 @@ def _seconds(text: str, where: str, column: str | None) -> float | None:
 
 
 def _ids(rows: list[Row]) -> list[str]:
-    """Short unique names: the file's stem (as much of its path as needed), with the times where a clip holds several samples."""
-    paths = sorted({row.path for row in rows})
+    """Short unique names: the column's, or the file's stem (as much of its path as needed) with the times where a clip holds several samples.
+
+    Without media the number of the row, counted from 0 as in a file that holds all rows.
+    """
+    if rows[0].id is not None:
+        return [row.id or "" for row in rows]
+    if rows[0].path is None:
+        return [f"{number:0{len(str(len(rows) - 1))}d}" for number in range(len(rows))]
+    paths = sorted({row.path or "" for row in rows})
     for shorten in (lambda path: PurePath(path).stem, lambda path: PurePath(path).with_suffix("").as_posix(), lambda path: path):
         short = {path: shorten(path) for path in paths}
         if len(set(short.values())) == len(paths):
@@ -196,7 +257,7 @@ def _ids(rows: list[Row]) -> list[str]:
     starts = Counter((row.path, row.start) for row in rows)
     names = []
     for row in rows:
-        name = short[row.path]
+        name = short[row.path or ""]
         if uses[row.path] > 1:
             name += f"@{(row.start or 0.0):g}" + (f"-{row.end:g}" if starts[row.path, row.start] > 1 and row.end is not None else "")
         names.append(name)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from equimodal.settings.base import Settings, deep_merge
-from equimodal.settings.features import Feature
+from equimodal.settings.features import ArraySettings, Feature
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
@@ -36,10 +36,11 @@ class DatasetSettings(Settings):
     """What every dataset has, whatever its layout.
 
     `protocols` are the published protocols of a dataset: name -> values of its own keys (split, modalities, model, training, ...) that fill in
-    what params.yaml leaves out, key by key.
+    what params.yaml leaves out, key by key. `takes_arrays`: modalities may be arrays computed elsewhere (kinds sequence and vector), not media alone.
     """
 
     protocols: ClassVar[dict[str, dict[str, Any]]] = {}
+    takes_arrays: ClassVar[bool] = False
 
     kind: str
     source: str = "local"
@@ -66,4 +67,7 @@ class DatasetSettings(Settings):
     def _some_modality(self) -> Self:
         if not self.modalities:
             raise ValueError("at least one modality is needed")
+        arrays = [name for name, feature in self.modalities.items() if isinstance(feature, ArraySettings)]
+        if arrays and not self.takes_arrays:
+            raise ValueError(f"modality {arrays[0]} is a {self.modalities[arrays[0]].kind}, but kind {self.kind} reads media: use kind: table for arrays")
         return self

@@ -120,6 +120,7 @@ class FlowSettings(PictureSettings):
 class ArraySettings(Settings):
     """An array that was computed elsewhere: a .npy file, an array of a .npz file, a column of a .parquet file."""
 
+    kind: str
     column: str | None = Field(None, description="table: the CSV's column with a path a row, as text/001.npy, or text.npy#12 for row 12 of a stacked file")
     file: str | None = Field(None, description="table: instead of column, one file for all samples, a row a sample in the table's order, relative to root")
     key: str | None = Field(None, description="array of a .npz file (null: its only one), column of a .parquet file")

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from equimodal.datasets.base import FileFact, Sample
-from equimodal.datasets.probe import Tracks, probe
+from equimodal.datasets.probe import Tracks, probe, probe_arrays
 from equimodal.datasets.registry import dataset_kind
 from equimodal.datasets.splits import assign, counts
 from equimodal.errors import UserError
 from equimodal.features import pool, progress
+from equimodal.features.arrays import locate
 from equimodal.layout import index_path
 from equimodal.settings import Params
 from equimodal.settings.datasets import DatasetSettings
+from equimodal.settings.features import ArraySettings, Feature
 from equimodal.stages.raw import manifest_path
 from equimodal.store import read_json, write_json
 
@@ -28,14 +30,15 @@ def run(params: Params, dataset: str) -> None:
     files = read_files(dataset)
     listing = kind.listing(files)
     split = assign(listing, kind.settings.split, dataset)  # before anything is rejected: one broken clip must not move the others
-    tracks = look(kind.root, listing.samples, params.runtime.workers, dataset)
-    samples, rejected = [], []
+    tracks = look(kind.root, listing.samples, kind.settings, params.runtime.workers, dataset)
+    samples: list[dict[str, Any]] = []
+    rejected = [{"id": name, "path": None, "modality": None, "reason": reason} for name, reason in sorted(listing.rejected.items())]
     for sample in sorted(listing.samples, key=lambda sample: sample.id):
         reasons = unusable(sample, tracks, kind.settings)
         rejected += reasons
         if not reasons:
             samples.append(_entry(sample, listing.classes.index(sample.label), split[sample.id]))
-    check_rejected(rejected, len(listing.samples), kind.settings.max_rejected, dataset)
+    check_rejected(rejected, len(listing.samples) + len(listing.rejected), kind.settings.max_rejected, dataset)
     own_validation = any(sample.split == "val" for sample in listing.samples)
     table = counts(listing.classes, [entry["label"] for entry in samples], [entry["split"] for entry in samples], dataset, own_validation)
     content = {
@@ -58,32 +61,42 @@ def read_files(dataset: str) -> dict[str, FileFact]:
     return {path: FileFact(fact["bytes"], fact["sha256"]) for path, fact in read_json(manifest_path(dataset))["files"].items()}
 
 
-def look(root: str, samples: list[Sample], workers: int, dataset: str) -> dict[str, Tracks]:
-    """Relative path -> its tracks; each file is opened once, whatever the number of samples in it."""
-    paths = sorted({path for sample in samples for path in sample.paths.values() if path is not None})
-    results = pool.run(_look, [(root, path) for path in paths], workers, lambda job: job[1], (__name__, "av"))
-    return dict(progress.shown(results, len(paths), f"{dataset}: looking into files", "files"))
+def look(root: str, samples: list[Sample], settings: DatasetSettings, workers: int, dataset: str) -> dict[tuple[str, ...], Tracks]:
+    """`File of a sample` -> what is in it; each file is opened once, whatever the number of samples in it."""
+    files = {file_of(path, settings.modalities[name]) for sample in samples for name, path in sample.paths.items() if path is not None}
+    jobs = [(root, file) for file in sorted(files)]
+    results = pool.run(_look, jobs, workers, lambda job: job[1][0], (__name__, "av"))
+    return dict(progress.shown(results, len(jobs), f"{dataset}: looking into files", "files"))
 
 
-def _look(job: tuple[str, str]) -> tuple[str, Tracks]:
-    root, path = job
-    return path, probe(str(Path(root) / path))
+def file_of(path: str, feature: Feature) -> tuple[str, ...]:
+    """(path,) of a clip; (path, key) of a file of arrays, "" where there is no key."""
+    return (locate(path)[0], feature.key or "") if isinstance(feature, ArraySettings) else (path,)
 
 
-def unusable(sample: Sample, tracks: Mapping[str, Tracks], settings: DatasetSettings) -> list[dict[str, Any]]:
+def _look(job: tuple[str, tuple[str, ...]]) -> tuple[tuple[str, ...], Tracks]:
+    root, file = job
+    path = Path(root) / file[0]
+    return file, probe(str(path)) if len(file) == 1 else probe_arrays(path, file[1] or None)
+
+
+def unusable(sample: Sample, tracks: Mapping[tuple[str, ...], Tracks], settings: DatasetSettings) -> list[dict[str, Any]]:
     """Why a sample cannot be used, one entry a reason; empty if it can.
 
     With `missing: zero` a sample without sound or without picture is kept as long as another modality is there.
     """
     absent, broken = [], []
     for modality, path in sample.paths.items():
-        found = tracks[path] if path is not None else Tracks(error="no such file")
-        sound = settings.modalities[modality].kind == "spectrogram"
+        feature = settings.modalities[modality]
+        found = tracks[file_of(path, feature)] if path is not None else Tracks(error="no such file")
+        array, sound = isinstance(feature, ArraySettings), feature.kind == "spectrogram"
         entry = {"id": sample.id, "path": path, "modality": modality}
         if path is None:
-            absent.append({**entry, "reason": f"no {'sound' if sound else 'picture'} file"})
+            absent.append({**entry, "reason": f"no {modality if array else 'sound' if sound else 'picture'} file"})
         elif found.error is not None:
             broken.append({**entry, "reason": found.error})
+        elif array:
+            continue  # what a row holds is read once, in the stage features
         elif not (found.audio if sound else found.video):
             absent.append({**entry, "reason": f"no {'audio' if sound else 'video'} track"})
         elif sample.start is not None and found.seconds is not None and sample.start >= found.seconds:
@@ -99,7 +112,7 @@ def check_rejected(rejected: list[dict[str, Any]], total: int, limit: float, dat
     """Stop when more than a share `limit` of `total` samples is rejected; the reasons go to stderr."""
     ids = {entry["id"] for entry in rejected}
     for entry in rejected[:20]:
-        print(f"{dataset}: rejected {entry['id']}: {entry['path'] or entry['modality']}: {entry['reason']}", file=sys.stderr)
+        print(f"{dataset}: rejected {entry['id']}: {entry['path'] or entry['modality'] or 'no sample'}: {entry['reason']}", file=sys.stderr)
     if len(rejected) > 20:
         print(f"{dataset}: ... and {len(rejected) - 20} more", file=sys.stderr)
     if len(ids) > limit * total:
@@ -120,4 +133,5 @@ def _entry(sample: Sample, label: int, split: str) -> dict[str, Any]:
         "start": sample.start,
         "end": sample.end,
         "paths": dict(sample.paths),
+        **({} if sample.value is None else {"value": sample.value}),
     }
