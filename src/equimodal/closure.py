@@ -21,6 +21,7 @@ EXCLUDED = (
     "equimodal.errors",
     "equimodal.locks",
     "equimodal.methods.registry",  # names every method: a stage's own method is added by name instead
+    "equimodal.models.registry",  # names every encoder: a dataset's own are added by name instead
     "equimodal.settings",
     "equimodal.tracking",
 )

@@ -9,6 +9,7 @@ from typing import Any
 from equimodal.closure import code_files
 from equimodal.datasets.registry import module_of
 from equimodal.errors import UserError
+from equimodal.models.registry import ENCODERS
 from equimodal.settings import Params
 from equimodal.settings.base import nearest
 from equimodal.settings.features import ArraySettings
@@ -51,7 +52,7 @@ def _array_files(params: Params, dataset: str) -> dict[str, Any]:
 def _of_models(params: Params, stage: str, dataset: str, method: str | None) -> dict[str, Any]:
     runtime = {key: params.runtime.slice()[key] for key in RUNTIME}
     training = params.training_of(dataset).slice()
-    shared = {"model": params.model_of(dataset).slice(), "training": training, "runtime": runtime}
+    shared = {"model": params.model_slice(dataset), "training": training, "runtime": runtime}
     assert method is not None
     resolved = params.method(dataset, method)
     if stage == "warmup":
@@ -74,13 +75,21 @@ def settings_json(*args: Any, **kwargs: Any) -> str:
 
 
 def code(params: Params, stage: str, dataset: str | None = None, method: str | None = None) -> list[str]:
-    """Code files of a stage; raw and index add those of the dataset's kind, training and evaluation those of the one method they run."""
+    """Code files of a stage; raw and index add those of the dataset's kind, those that build models the dataset's encoders, training and
+    evaluation the one method they run."""
     modules = [f"equimodal.stages.{stage}"]
     if stage in ("raw", "index") and dataset is not None:
         modules.append(module_of(params.dataset(dataset).kind))
+    if stage in ("warmup", "prototypes", "train", "evaluate") and dataset is not None:
+        modules += encoder_modules(params, dataset)
     if stage in ("train", "evaluate") and dataset is not None and method is not None:
         modules.append(params.method(dataset, method).entry.module)
     return code_files(*modules)
+
+
+def encoder_modules(params: Params, dataset: str) -> list[str]:
+    """The modules of a dataset's encoders."""
+    return sorted({ENCODERS[name].module for name in params.encoders_of(dataset).values()})
 
 
 def families(params: Params) -> dict[str, list[str]]:

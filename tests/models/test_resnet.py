@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from equimodal.models.resnet import ResNet, initialise
+from equimodal.models.initialisation import initialise
+from equimodal.models.resnet import ResNet
 
 
 def torchvision_shapes(channels: int = 3) -> dict[str, tuple[int, ...]]:

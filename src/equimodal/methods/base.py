@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from equimodal.models.framework import MultimodalModel, Outputs
+from equimodal.models.padded import Input
 from equimodal.objectives import Objective
 from equimodal.settings.methods import MethodSettings
 
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class Batch(NamedTuple):
-    """One training batch: model inputs {m: [B, ...]} (floats, augmented), labels [B] (int64 classes, or the float values of a regression)."""
+    """One training batch: model inputs {m: [B, ...]} (floats, augmented; sequences as Padded), labels [B] (int64 classes, or a regression's floats)."""
 
-    inputs: dict[str, Tensor]
+    inputs: dict[str, Input]
     labels: Tensor
 
 
@@ -33,7 +34,7 @@ class Task:
     epochs: int
     steps: int
     seed: int
-    class_means: dict[str, Tensor] | None = None
+    class_means: dict[str, Input] | None = None
 
     @property
     def classes(self) -> int:

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from equimodal.methods.base import Batch, Method
 from equimodal.models.framework import MultimodalModel
+from equimodal.models.padded import Input, Padded, blank
 from equimodal.objectives import Objective
 from equimodal.settings.training import TrainingSettings
 
@@ -84,9 +85,13 @@ def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _inputs(shapes: dict[str, tuple[int, ...]], batch: int, device: torch.device) -> dict[str, Tensor]:
-    # Values do not change the count; ones that differ keep distances and deviations away from zero.
-    return {name: torch.linspace(-1, 1, batch, device=device).view(-1, *[1] * len(shape)).expand(batch, *shape).contiguous() for name, shape in shapes.items()}
+def _inputs(shapes: dict[str, tuple[int, ...]], batch: int, device: torch.device) -> dict[str, Input]:
+    # Values do not change the count; ones that differ keep distances and deviations away from zero. Sequences count at full length.
+    inputs = {name: blank(batch, shape, device) for name, shape in shapes.items()}
+    for x in inputs.values():
+        values = x.values if isinstance(x, Padded) else x
+        values += torch.linspace(-1, 1, batch, device=device).view(-1, *[1] * (values.dim() - 1))
+    return inputs
 
 
 def _labels(batch: int, objective: Objective, device: torch.device) -> Tensor:

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from equimodal.models.encoder import Encoder, select
 from equimodal.models.fusion import Fusion
-from equimodal.models.resnet import ResNet, initialise
+from equimodal.models.initialisation import initialise
+from equimodal.models.padded import Input
+from equimodal.models.registry import ENCODERS, KIND_OF_RANK, choose
 from equimodal.settings.training import ModelSettings
 
 
@@ -51,7 +53,7 @@ class MultimodalModel(nn.Module):
         """Names in order."""
         return list(self.encoders)
 
-    def forward(self, inputs: dict[str, Tensor]) -> Outputs:
+    def forward(self, inputs: dict[str, Input]) -> Outputs:
         """Pass inputs {m: [B, ...]} through all blocks and the fusion head."""
         stages: dict[str, list[Stage]] = {}
         for name, encoder in cast(dict[str, Encoder], self.encoders).items():
@@ -72,29 +74,26 @@ class MultimodalModel(nn.Module):
 
 
 def build_model(
-    shapes: dict[str, tuple[int, ...]], outputs: int, settings: ModelSettings, channels_last: bool = True, averaged: bool = False
+    shapes: dict[str, tuple[int, ...]],
+    outputs: int,
+    settings: ModelSettings,
+    channels_last: bool = True,
+    averaged: bool = False,
+    kinds: dict[str, str] | None = None,
 ) -> MultimodalModel:
     """A model for inputs of the given shapes, initialised from the global torch generator.
 
     Args:
-        shapes: modality -> shape of one model input: (C, F, T) of a spectrogram, (C, T, H, W) of pictures.
+        shapes: modality -> shape of one model input: (C, F, T) of a spectrogram, (C, T, H, W) of pictures, (L, W) of sequences, (W) of vectors.
         outputs: width of the head's output: K classes, or one number.
         averaged: the modalities' readouts average to the fused output (regression) instead of adding up to it.
+        kinds: modality -> kind of feature; by default what its shape says.
     """
     from equimodal.models.fusion import FUSIONS
 
-    encoders: dict[str, Encoder] = {}
-    for name, shape in shapes.items():
-        encoders[name] = ResNet(
-            channels=shape[0],
-            n_frames=shape[1] if len(shape) == 4 else None,
-            width=settings.width,
-            layers=settings.layers,
-            frames=settings.frames,
-            stem_stride=settings.stem_stride,
-            stem_pool=settings.stem_pool,
-            channels_last=channels_last,
-        )
+    kinds = kinds or {name: KIND_OF_RANK[len(shape)] for name, shape in shapes.items()}
+    chosen = choose(kinds, settings.encoders)
+    encoders = {name: ENCODERS[chosen[name]].load().build(shape, kinds[name], settings, channels_last) for name, shape in shapes.items()}
     fusion = FUSIONS[settings.fusion]({name: encoder.dims[-1] for name, encoder in encoders.items()}, outputs)
     fusion.averaged = averaged
     model = MultimodalModel(encoders, fusion)

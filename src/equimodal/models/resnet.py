@@ -1,12 +1,13 @@
 """ResNet with basic blocks (He et al., 2016): parameter names as in torchvision, width, depth and stem as settings."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from equimodal.models.encoder import Encoder
+from equimodal.settings.training import ModelSettings
 
 
 class BasicBlock(nn.Module):
@@ -75,6 +76,19 @@ class ResNet(Encoder):
         self._blocks = (stem, *(self.get_submodule(f"layer{stage}") for stage in (2, 3, 4)))
         self.to(memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs leave this overload out
 
+    @classmethod
+    def build(cls, shape: tuple[int, ...], kind: str, settings: ModelSettings, channels_last: bool) -> Self:
+        return cls(
+            channels=shape[0],
+            n_frames=shape[1] if len(shape) == 4 else None,
+            width=settings.width,
+            layers=settings.layers,
+            frames=settings.frames,
+            stem_stride=settings.stem_stride,
+            stem_pool=settings.stem_pool,
+            channels_last=channels_last,
+        )
+
     @property
     def blocks(self) -> tuple[nn.Module, ...]:
         return self._blocks
@@ -85,21 +99,7 @@ class ResNet(Encoder):
             block.train(mode)
         return super().train(mode)
 
-    def prepare(self, x: Tensor) -> Tensor:
+    def prepare(self, x: Any) -> Tensor:
         if x.dim() == 5:  # [B, C, T, H, W]
             x = x.transpose(1, 2).flatten(0, 1) if self.frames == "fold" else x.flatten(1, 2)
         return x.contiguous(memory_format=self.memory_format)
-
-
-def initialise(module: nn.Module) -> None:
-    """The initialisation of the OGM-GE family (methods.md 4.1): xavier linear, kaiming fan_out convolutions."""
-    for part in module.modules():
-        if isinstance(part, nn.Linear):
-            nn.init.xavier_normal_(part.weight)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
-        elif isinstance(part, nn.Conv2d):
-            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(part, nn.BatchNorm2d):
-            nn.init.ones_(part.weight)
-            nn.init.zeros_(part.bias)

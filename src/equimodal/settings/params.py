@@ -11,6 +11,7 @@ from pydantic import Field
 from equimodal.datasets.registry import KINDS
 from equimodal.errors import UserError
 from equimodal.methods.registry import METHODS, Entry
+from equimodal.models.registry import choose, used_settings
 from equimodal.settings.base import Settings, layered, nearest
 from equimodal.settings.datasets import DatasetSettings, Name
 from equimodal.settings.methods import AIMSettings, MethodSettings, UnimodalSettings
@@ -43,6 +44,21 @@ class Params(Settings):
         """Section `model` with the dataset's overrides."""
         layers = [self.model.slice(), self.dataset(dataset).model]
         return ModelSettings.read(layered(ModelSettings, layers, "model"), f"datasets.{dataset}.model")
+
+    def model_slice(self, dataset: str) -> dict[str, Any]:
+        """Of the section `model` what sets this dataset's models: no encoder's settings that it does not use, nothing null or empty."""
+        return used_settings(self.model_of(dataset).slice(), self._kinds(dataset))
+
+    def encoders_of(self, dataset: str) -> dict[str, str]:
+        """Modality -> encoder, a name of models/registry.py; a UserError for one that cannot read the modality's features."""
+        kinds = self._kinds(dataset)
+        for modality in self.dataset(dataset).model.get("encoders", {}):
+            if modality not in kinds:
+                raise UserError(f"params.yaml: datasets.{dataset}.model.encoders names '{modality}'; {dataset} has: {', '.join(kinds)}")
+        return choose(kinds, self.model_of(dataset).encoders)
+
+    def _kinds(self, dataset: str) -> dict[str, str]:
+        return {name: feature.kind for name, feature in self.dataset(dataset).modalities.items()}
 
     def training_of(self, dataset: str) -> TrainingSettings:
         """Section `training` with the dataset's overrides."""
@@ -153,7 +169,7 @@ def parse(raw: Any) -> Params:
         raise UserError("params.yaml is empty or not a mapping of sections")
     params = Params.read(raw, "")
     for dataset in params.datasets:
-        params.model_of(dataset)
+        params.encoders_of(dataset)
         training = params.training_of(dataset)
         for name in params.methods:
             resolved = params.method(dataset, name)

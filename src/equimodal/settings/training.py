@@ -9,16 +9,43 @@ from equimodal.settings.base import Settings
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
-class ModelSettings(Settings):
-    """The multimodal framework: a ResNet a modality and a fusion head."""
+class TransformerSettings(Settings):
+    """Encoder of sequences; one layer a block."""
 
-    width: int = Field(64, ge=4, description="channels of the first stage; 64 is ResNet18's")
-    layers: tuple[int, int, int, int] = Field((2, 2, 2, 2), description="basic blocks a stage; 2,2,2,2 is ResNet18")
+    layers: int = Field(3, ge=1, description="blocks D")
+    width: int = Field(40, ge=2, description="channels of its maps; a multiple of heads")
+    heads: int = Field(5, ge=1)
+    ffn: int = Field(4, ge=1, description="width of the hidden layer of a block, in widths")
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        return self
+
+
+class MLPSettings(Settings):
+    """Encoder of vectors; one linear map a block."""
+
+    layers: int = Field(2, ge=1, description="blocks D")
+    width: int = Field(64, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class ModelSettings(Settings):
+    """The multimodal framework: an encoder a modality and a fusion head. What a dataset's encoders do not use is no part of its results."""
+
+    encoders: dict[str, str] = Field({}, description="modality -> encoder; by default the first of models/registry.py that reads its kind of feature")
+    width: int = Field(64, ge=4, description="resnet: channels of the first stage; 64 is ResNet18's")
+    layers: tuple[int, int, int, int] = Field((2, 2, 2, 2), description="resnet: basic blocks a stage; 2,2,2,2 is ResNet18")
     fusion: Literal["concat", "sum", "film", "gated"] = "concat"
     frames: Literal["fold", "stack"] = Field("fold", description="fold: frames pass one by one and are averaged; stack: frames as channels")
     stem_stride: Literal[1, 2] = Field(2, description="stride of the first convolution; 1 for small pictures")
     stem_pool: bool = Field(True, description="max pooling after the first convolution; off for small pictures")
     init: Literal["ogm", "torchvision"] = Field("ogm", description="ogm: kaiming fan_out convolutions, xavier linear; torchvision: its defaults")
+    transformer: TransformerSettings = TransformerSettings()
+    mlp: MLPSettings = MLPSettings()
 
 
 class OptimizerSettings(Settings):

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from equimodal.errors import UserError
@@ -16,6 +15,7 @@ from equimodal.metrics.observe import ClassStatistics, Decisions, Features, True
 from equimodal.metrics.probe import fit_linear_probe, fit_probe
 from equimodal.metrics.regression import errors
 from equimodal.models.framework import MultimodalModel
+from equimodal.models.padded import blank
 from equimodal.objectives import Objective, Regression
 from equimodal.report.rules import RULES
 from equimodal.settings import Params
@@ -154,6 +154,6 @@ def fresh_method(setup: Setup) -> Method:
     """The method around an untrained model, without a pass over the data for the class means: values do not change what a step costs."""
     training = setup.params.training_of(setup.dataset)
     objective = setup.data.objective
-    means = {name: torch.zeros(objective.classes, *shape, device=setup.data.device) for name, shape in setup.data.shapes.items()}
+    means = {name: blank(objective.classes, shape, setup.data.device) for name, shape in setup.data.shapes.items()}
     task = Task(objective, training.epochs, setup.data.steps(training.batch_size), setup.seed, means if setup.kind.needs_class_means else None)
     return setup.kind(setup.model(), setup.resolved.settings, task).to(setup.data.device)

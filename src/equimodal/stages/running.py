@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from equimodal.closure import SOURCE, code_files
+from equimodal.declarations import encoder_modules
 from equimodal.methods.base import Method
 from equimodal.store import digest, file_sha256, write_json
 from equimodal.tracking import RunInfo, Tracker
@@ -44,7 +45,7 @@ class Run:
         label = f"{self.stage} of {setup.dataset} {setup.resolved.name}, seed {setup.seed}"
         training = setup.params.training_of(setup.dataset)
         # A checkpoint of other code is not continued: half a run by each would be neither.
-        key = digest({"run": self.key, "code": code_digest(self.stage, setup.kind.__module__)})
+        key = digest({"run": self.key, "code": code_digest(self.stage, setup.kind.__module__, *encoder_modules(setup.params, setup.dataset))})
         return Loop(method, setup.data, training, setup.params.runtime, setup.seed, self.folder, key, label, self._report)
 
     def train(self, loop: Loop, until: int | None = None) -> None:
@@ -71,9 +72,9 @@ class Run:
         print(f"epoch {epoch:3d}  {shown}  {seconds:.1f} s", file=sys.stderr, flush=True)
 
 
-def code_digest(stage: str, method: str) -> str:
-    """Digest of every file that a stage and a method's module run."""
-    files = code_files(f"equimodal.stages.{stage}", method)
+def code_digest(stage: str, *modules: str) -> str:
+    """Digest of every file that a stage runs with further modules: its method's, its encoders'."""
+    files = code_files(f"equimodal.stages.{stage}", *modules)
     return digest({file: file_sha256(SOURCE.parent / file) for file in files})
 
 

@@ -42,7 +42,7 @@ class Setup:
         """The model, initialised from the run's seed: the same start for every method of the same modalities."""
         torch.manual_seed(derive(self.seed, "init"))
         objective, settings = self.data.objective, self.params.model_of(self.dataset)
-        fresh = build_model(self.data.shapes, objective.outputs, settings, self.params.runtime.channels_last, averaged=objective.task == "regression")
+        fresh = build_model(self.data.shapes, objective.outputs, settings, self.params.runtime.channels_last, objective.task == "regression", self.data.kinds)
         adapted = self.kind.adapt(fresh, self.resolved.settings, structure or {})
         return adapted.to(self.data.device)
 
@@ -61,7 +61,7 @@ class Setup:
             settings = self.resolved.aim.fit if stage == "prototypes" else self.resolved.settings.slice()
         runtime = self.params.runtime.slice()
         return {
-            "model": self.params.model_of(self.dataset).slice(),
+            "model": self.params.model_slice(self.dataset),
             "training": self.params.training_of(self.dataset).slice(),
             "method": {"name": self.resolved.name, "kind": self.resolved.kind, **settings},
             "runtime": {key: runtime[key] for key in RUNTIME_KEYS},

@@ -7,12 +7,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from equimodal.errors import UserError
 from equimodal.layout import manifest_path
+from equimodal.models.padded import Input, Padded, lengths_mask
 from equimodal.objectives import objective_of
 from equimodal.settings.training import AugmentSettings
 from equimodal.store import open_array, read_json
+from equimodal.training.means import ClassMeans
 from equimodal.training.transforms import InputTransform
 
 Split = Literal["train", "val", "test"]
@@ -59,11 +62,18 @@ class DataModule:
         self.resident = keep
         self._arrays = {name: Array(torch.from_numpy(np.array(m)).to(device) if keep else m, device) for name, m in maps.items()}
         self.transforms = {name: InputTransform(manifest["modalities"][name], device) for name in modalities}
+        lengths = {name: manifest["modalities"][name].get("lengths") for name in modalities}
+        self._lengths = {name: torch.tensor(found, dtype=torch.int64) for name, found in lengths.items() if found is not None}
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of one model input a modality."""
         return {name: transform.shape for name, transform in self.transforms.items()}
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Kind of feature of each modality."""
+        return {name: transform.kind for name, transform in self.transforms.items()}
 
     def count(self, split: Split) -> int:
         """Samples of a split."""
@@ -73,10 +83,10 @@ class DataModule:
         """Labels of a split in its order [n]."""
         return self.labels[self._members[split]]
 
-    def evaluation_batches(self, split: Split, size: int) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    def evaluation_batches(self, split: Split, size: int) -> Iterator[tuple[dict[str, Input], Tensor]]:
         """(inputs, labels) in order, evaluation transforms, no randomness."""
         for chunk in self._members[split].split(size):
-            inputs = {name: self.transforms[name].evaluate(self._arrays[name].rows(self._rows[chunk])) for name in self.modalities}
+            inputs = {name: self.transforms[name].evaluate(self._stored(name, chunk)) for name in self.modalities}
             yield inputs, self.labels[chunk].to(self.device)
 
     def steps(self, batch_size: int) -> int:
@@ -86,7 +96,7 @@ class DataModule:
 
     def training_batches(
         self, batch_size: int, shuffle: torch.Generator, draw: torch.Generator, augment: AugmentSettings, share: slice = slice(None)
-    ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    ) -> Iterator[tuple[dict[str, Input], Tensor]]:
         """(inputs, labels) in random order, augmented. A last batch of a single sample is left out: batch statistics need two.
 
         Args:
@@ -104,20 +114,26 @@ class DataModule:
             picks = torch.rand(len(chunk), most, generator=draw, device=draw.device) if most else None
             inputs = {}
             for name in self.modalities:
-                inputs[name] = self.transforms[name].augment(self._arrays[name].rows(self._rows[chunk]), flips, draw, augment, picks)
+                inputs[name] = self.transforms[name].augment(self._stored(name, chunk), flips, draw, augment, picks)
             yield inputs, self.labels[chunk].to(self.device)
 
-    def class_means(self, size: int = 256) -> dict[str, Tensor]:
+    def _stored(self, modality: str, samples: Tensor) -> Input:
+        """One modality of some samples as it is stored; sequences with the mask that their lengths give."""
+        rows = self._rows[samples]
+        values = self._arrays[modality].rows(rows)
+        if modality not in self._lengths:
+            return values
+        return Padded(values, lengths_mask(self._lengths[modality][rows].to(self.device), values.shape[1]))
+
+    def class_means(self, size: int = 256) -> dict[str, Input]:
         """Mean evaluation input of every class (grid value of a regression, weighted by membership) over the training split: {m: [K, ...]}.
 
         Xbar of aim.md Eq. 4, summed in float64.
         """
-        sums = {name: torch.zeros(len(self.classes), *shape, dtype=torch.float64, device=self.device) for name, shape in self.shapes.items()}
+        means = ClassMeans(self.objective, torch.float64)
         for inputs, labels in self.evaluation_batches("train", size):
-            for name, x in inputs.items():
-                self.objective.add_members(sums[name], labels, x.double())
-        counts = self.objective.counts(self.split_labels("train")).to(self.device)
-        return {name: self.objective.means(total, counts).float() for name, total in sums.items()}
+            means.add(inputs, labels)
+        return pytree.tree_map_only(torch.Tensor, lambda mean: mean.float() if mean.is_floating_point() else mean, means.result())
 
 
 def load_data(dataset: str, modalities: list[str] | None, device: torch.device, resident: str) -> DataModule:
@@ -129,7 +145,18 @@ def load_data(dataset: str, modalities: list[str] | None, device: torch.device, 
         shape = open_array(entry["path"]).shape
         if list(shape[1:]) != list(entry["shape"]):
             raise UserError(f"{entry['path']} has rows of shape {list(shape[1:])}, the manifest says {entry['shape']}: rebuild it (snakemake -R features)")
+        if entry["kind"] == "sequence":
+            _check_lengths(entry, shape[0])
     return DataModule(manifest, names, device, resident)
+
+
+def _check_lengths(entry: dict[str, Any], rows: int) -> None:
+    lengths, longest = entry.get("lengths", []), entry["shape"][0]
+    if len(lengths) != rows or not all(0 <= length <= longest for length in lengths):
+        raise UserError(
+            f"{entry['path']} has {rows} sequences of at most {longest} steps; the manifest's lengths ({len(lengths)}, up to {max(lengths, default=0)})"
+            " are not theirs: rebuild it (snakemake -R manifest)"
+        )
 
 
 def _free_bytes(device: torch.device) -> int:

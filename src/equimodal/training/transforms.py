@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from equimodal.models.padded import Input, Padded
 from equimodal.settings.training import AugmentSettings
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -17,7 +18,8 @@ class InputTransform:
 
     Spectrograms [B, 1, F, T] are standardised by the training split's mean and std where their settings say so. Pictures (frames, flow)
     [B, C, T, H + margin, W + margin] uint8 are cropped to [H, W], scaled to [0, 1] and normalised: RGB by ImageNet's statistics,
-    grey and flow by the training split's. Where the settings `pick` some of the T frames, the model sees those only.
+    grey and flow by the training split's. Where the settings `pick` some of the T frames, the model sees those only. Sequences (Padded,
+    [B, L, W]) and vectors [B, W] are standardised feature by feature and never augmented; padding is zero.
 
     Args:
         entry: the modality's entry in data/D/manifest.json.
@@ -28,6 +30,7 @@ class InputTransform:
         self.kind: str = entry["kind"]
         self.settings: dict[str, Any] = entry["settings"]
         self.pictures = self.kind in ("frames", "flow")
+        self.features_last = self.kind in ("sequence", "vector")
         self.pick: int | None = self.settings.get("pick")
         stored = tuple(entry["shape"])
         mean, std = entry["mean"], entry["std"]
@@ -43,19 +46,21 @@ class InputTransform:
             standardize = self.settings.get("standardize", True)
             self.silence = 0.0 if standardize else float(mean[0])  # what SpecAugment puts: the training split's mean
             if not standardize:
-                mean, std = [0.0] * stored[0], [1.0] * stored[0]
-        axes = [1] * (len(stored) - 1)
+                mean, std = [0.0] * len(mean), [1.0] * len(std)
+        axes = [] if self.features_last else [1] * (len(stored) - 1)
         self.mean = torch.tensor(mean, dtype=torch.float32, device=device).view(-1, *axes)
         self.std = torch.tensor(std, dtype=torch.float32, device=device).clamp_min(1e-6).view(-1, *axes)
 
-    def evaluate(self, x: Tensor) -> Tensor:
+    def evaluate(self, x: Input) -> Input:
         """Deterministic: the middle frame of each part (`pick`), the central crop, normalised."""
+        if isinstance(x, Padded):
+            return Padded(self._normalise(x.values), x.mask).zeroed()
         if not self.pictures:
             return self._normalise(x)
         return self._normalise(self._central_crop(x if self.pick is None else x[:, :, self._middles(x)]))
 
-    def augment(self, x: Tensor, flips: Tensor, draw: torch.Generator, settings: AugmentSettings, picks: Tensor | None = None) -> Tensor:
-        """Random frames, crop and flip of pictures, masked stretches of spectrograms.
+    def augment(self, x: Input, flips: Tensor, draw: torch.Generator, settings: AugmentSettings, picks: Tensor | None = None) -> Input:
+        """Random frames, crop and flip of pictures, masked stretches of spectrograms; nothing random for sequences and vectors.
 
         Args:
             x: stored batch [B, ...].
@@ -63,6 +68,8 @@ class InputTransform:
             draw: generator on the device.
             picks: [B, at least `pick`] in [0, 1), where in its part each picked frame lies; shared as `flips` are. Needed where settings pick.
         """
+        if isinstance(x, Padded) or self.features_last:
+            return self.evaluate(x)
         if not self.pictures:
             return self._mask(self._normalise(x), draw, settings)
         if self.pick is not None:
