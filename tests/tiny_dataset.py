@@ -4,6 +4,7 @@
 """
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,27 @@ MODALITIES: dict[str, dict[str, Any]] = {
     "audio": {"kind": "spectrogram", "sample_rate": 4000, "seconds": 0.5, "n_fft": 64, "hop": 100, "window": 64, "mel_bins": 16},
     "visual": {"kind": "frames", "n": FRAMES, "size": list(SIZE), "margin": MARGIN, "channels": 3},
     "motion": {"kind": "flow", "n": FRAMES, "size": list(SIZE), "margin": MARGIN, "channels": 2},
+    "text": {"kind": "sequence", "length": 8, "width": 6},
+    "face": {"kind": "sequence", "length": 12, "width": 4},
+    "facts": {"kind": "vector", "width": 7},
 }
+SEQUENCES = ["text", "face"]
 SHAPES = {
     "audio": (1, 16, 20),
     "visual": (3, FRAMES, SIZE[0] + MARGIN, SIZE[1] + MARGIN),
     "motion": (2, FRAMES, SIZE[0] + MARGIN, SIZE[1] + MARGIN),
+    "text": (8, 6),
+    "face": (12, 4),
+    "facts": (7,),
 }
-STRENGTH = {"audio": 1.0, "visual": 0.35, "motion": 0.6}  # of the class signal, beside noise of deviation 1: audio is learned first
+STRENGTH = {
+    "audio": 1.0,
+    "visual": 0.35,
+    "motion": 0.6,
+    "text": 1.0,
+    "face": 0.5,
+    "facts": 0.7,
+}  # of the class signal, beside noise of deviation 1: audio is learned first
 
 PARAMS: dict[str, Any] = {
     "study": {
@@ -42,7 +57,14 @@ PARAMS: dict[str, Any] = {
     },
     "runtime": {"device": "cpu", "threads": 1, "workers": 1},
     "tracking": {"enabled": False},
-    "model": {"width": 4, "layers": [1, 1, 1, 1], "stem_stride": 1, "stem_pool": False},
+    "model": {
+        "width": 4,
+        "layers": [1, 1, 1, 1],
+        "stem_stride": 1,
+        "stem_pool": False,
+        "transformer": {"width": 8, "heads": 2, "ffn": 2},
+        "mlp": {"width": 8},
+    },
     "training": {"epochs": 3, "batch_size": 16, "eval_batch_size": 32, "optimizer": {"lr": 0.05}, "schedule": {"name": "cosine"}},
     "datasets": {"tiny": {"kind": "table", "root": "raw", "table": "samples.csv", "modalities": {}}},
     "methods": {
@@ -64,34 +86,38 @@ PARAMS: dict[str, Any] = {
 }
 
 
-def raw_params(third: bool = False, **overrides: Any) -> dict[str, Any]:
+def raw_params(third: bool | Sequence[str] = False, **overrides: Any) -> dict[str, Any]:
     """Content of params.yaml. Overrides are nested: raw_params(training={"epochs": 5}, methods={"aim": {"tau": 2.0}})."""
     raw = copy.deepcopy(PARAMS)
     raw["datasets"]["tiny"]["modalities"] = {name: MODALITIES[name] for name in names(third)}
+    if not {"audio", "visual"} <= set(names(third)):  # methods of a modality that is not there would be refused
+        raw["study"]["from-scratch"] = ["joint", "joint-uni"]
     return deep_merge(raw, overrides)
 
 
-def params(third: bool = False, **overrides: Any) -> settings.Params:
+def params(third: bool | Sequence[str] = False, **overrides: Any) -> settings.Params:
     """The same, checked."""
     return settings.parse(raw_params(third, **overrides))
 
 
-def write_params(root: Path, third: bool = False, **overrides: Any) -> settings.Params:
+def write_params(root: Path, third: bool | Sequence[str] = False, **overrides: Any) -> settings.Params:
     """Write params.yaml below `root`, for subprocesses; returns it checked."""
     (root / "params.yaml").write_text(yaml.safe_dump(raw_params(third, **overrides), sort_keys=False), encoding="utf-8")
     return params(third, **overrides)
 
 
-def names(third: bool = False) -> list[str]:
-    """Modalities in order."""
+def names(third: bool | Sequence[str] = False) -> list[str]:
+    """Modalities in order: two, three, or those that are named."""
+    if not isinstance(third, bool):
+        return list(third)
     return ["audio", "visual", "motion"] if third else ["audio", "visual"]
 
 
-def write(root: Path, third: bool = False, seed: int = 0, counts: dict[str, int] | None = None) -> dict[str, Any]:
+def write(root: Path, third: bool | Sequence[str] = False, seed: int = 0, counts: dict[str, int] | None = None) -> dict[str, Any]:
     """Write params.yaml, data/tiny/manifest.json and the arrays below `root`; returns the manifest.
 
     Args:
-        third: add the modality `motion` (optical flow).
+        third: add the modality `motion` (optical flow), or the names of the modalities.
         seed: of noise and class patterns.
         counts: samples a split; classes take turns.
     """
@@ -105,7 +131,10 @@ def write(root: Path, third: bool = False, seed: int = 0, counts: dict[str, int]
     rows = [row for row in range(n_rows) if row not in rejected]
     checked = params(third)
     modalities: dict[str, Any] = {}
-    for name in ["audio", "visual", "motion"][: 3 if third else 2]:
+    for name in names(third):
+        if MODALITIES[name]["kind"] in ("sequence", "vector"):
+            modalities[name] = _features(root, name, checked.datasets["tiny"].modalities[name].slice(), random, rows, labels, splits, n_rows)
+            continue
         shape = SHAPES[name]
         coarse = random.normal(size=(len(CLASSES), *shape[:-2], 4, 4)).repeat(-(-shape[-2] // 4), -2).repeat(-(-shape[-1] // 4), -1)
         pattern = coarse[..., : shape[-2], : shape[-1]]
@@ -143,9 +172,41 @@ def write(root: Path, third: bool = False, seed: int = 0, counts: dict[str, int]
         "labels": labels,
         "splits": splits,
         "groups": [str(row % 7) for row in rows],
-        "rejected": [{"id": f"sample{row:03d}", "modality": "visual", "reason": "made so"} for row in rejected],
+        "rejected": [{"id": f"sample{row:03d}", "modality": names(third)[1], "reason": "made so"} for row in rejected],
         "zero_filled": dict.fromkeys(modalities, 0),
     }
     manifest["digest"] = digest(manifest)
     write_json(root / "data" / "tiny" / "manifest.json", manifest)
     return manifest
+
+
+def _features(
+    root: Path, name: str, settings: dict[str, Any], random: np.random.Generator, rows: list[int], labels: list[int], splits: list[str], n_rows: int
+) -> dict[str, Any]:
+    """The manifest's entry of a modality of vectors or of sequences of any length, the empty one among them, and its array."""
+    shape = SHAPES[name]
+    pattern = random.normal(size=(len(CLASSES), shape[-1]))
+    stored = np.zeros((n_rows, *shape), np.float32)
+    lengths = [0] * n_rows
+    for row, label in zip(rows, labels, strict=True):
+        lengths[row] = int(random.integers(1, shape[0] + 1)) if row % 17 else 0
+        drawn = STRENGTH[name] * pattern[label] + random.normal(size=shape)
+        stored[row] = drawn
+        if len(shape) == 2:
+            stored[row, lengths[row] :] = 0
+    path = Path("data") / "tiny" / "features" / f"{name}.npy"
+    with array_writer(root / path, stored.shape, "float32") as array:
+        array[:] = stored
+    members = [row for row, split in zip(rows, splits, strict=True) if split == "train"]
+    train = np.concatenate([stored[row, : lengths[row]] if len(shape) == 2 else stored[row : row + 1] for row in members]).astype(np.float64)
+    entry = {
+        "kind": MODALITIES[name]["kind"],
+        "shape": list(shape),
+        "dtype": "float32",
+        "path": str(path),
+        "sha256": file_sha256(root / path),
+        "mean": train.mean(0).tolist(),
+        "std": train.std(0).tolist(),
+        "settings": settings,
+    }
+    return {**entry, "lengths": lengths} if len(shape) == 2 else entry

@@ -36,7 +36,6 @@ class MLPSettings(Settings):
 class ModelSettings(Settings):
     """The multimodal framework: an encoder a modality and a fusion head. What a dataset's encoders do not use is no part of its results."""
 
-    encoders: dict[str, str] = Field({}, description="modality -> encoder; by default the first of models/registry.py that reads its kind of feature")
     width: int = Field(64, ge=4, description="resnet: channels of the first stage; 64 is ResNet18's")
     layers: tuple[int, int, int, int] = Field((2, 2, 2, 2), description="resnet: basic blocks a stage; 2,2,2,2 is ResNet18")
     fusion: Literal["concat", "sum", "film", "gated"] = "concat"
@@ -44,6 +43,7 @@ class ModelSettings(Settings):
     stem_stride: Literal[1, 2] = Field(2, description="stride of the first convolution; 1 for small pictures")
     stem_pool: bool = Field(True, description="max pooling after the first convolution; off for small pictures")
     init: Literal["ogm", "torchvision"] = Field("ogm", description="ogm: kaiming fan_out convolutions, xavier linear; torchvision: its defaults")
+    encoders: dict[str, str] = Field({}, description="modality -> encoder; by default the first of models/registry.py that reads its kind of feature")
     transformer: TransformerSettings = TransformerSettings()
     mlp: MLPSettings = MLPSettings()
 

@@ -12,8 +12,9 @@ from equimodal.methods.aim.modulator import Modulator
 from equimodal.methods.aim.passes import BlockPass
 from equimodal.methods.aim.prototypes import fit_prototypes, require_accuracy
 from equimodal.models.encoder import select
+from equimodal.models.padded import Input
 
-Sample = tuple[dict[str, Tensor], Tensor]
+Sample = tuple[dict[str, Input], Tensor]
 Batches = Callable[[], Iterator[Sample]]
 Optimizers = dict[str, torch.optim.Optimizer]
 

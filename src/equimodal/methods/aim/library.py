@@ -16,12 +16,14 @@ from equimodal.methods.aim.stepping import Stepper
 from equimodal.models.encoder import Encoder
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.fusion import Fusion
+from equimodal.models.padded import Input, Padded
 from equimodal.objectives import Classification
 from equimodal.settings.base import deep_merge, describe
 from equimodal.settings.methods import AIMSettings
+from equimodal.training.means import ClassMeans
 
 Features = dict[str, Tensor]
-Sample = tuple[dict[str, Tensor], Tensor]
+Sample = tuple[dict[str, Input], Tensor]
 
 
 class AIM(nn.Module):
@@ -37,11 +39,12 @@ class AIM(nn.Module):
 
     Args:
         encoders: modality -> its blocks, shallow to deep; each maps one value (a tensor, or a pytree of tensors with the batch first) to the
-            next. What comes before the first block (stem, embedding) belongs to the first block.
+            next. What comes before the first block (stem, embedding) belongs to the first block. Sequences of unequal length are inputs of
+            type equimodal.Padded; their prototypes have a mask, too.
         head: class logits [B, K] of the last blocks' pooled outputs {m: [B, C]}.
         classes: K.
         pool: maps [B, ...] -> [B, C]; the default takes vectors as they are and averages maps [B, C, ...] of pictures and spectrograms over
-            all other axes. A function, or one a modality.
+            all other axes, Padded ones over their real steps. A function, or one a modality.
         readout: {m: logits [B, K]} of the pooled outputs, each modality alone; by default the head with the other features at zero.
         affine_axis: axis of an input that holds its channels (with the batch as axis 0). A number, or one a modality.
         seed: of AIM's own random draws.
@@ -101,7 +104,7 @@ class AIM(nn.Module):
         self._stepper.load_fit(fitted)
         return log
 
-    def loss(self, inputs: dict[str, Tensor], labels: Tensor) -> Terms:
+    def loss(self, inputs: dict[str, Input], labels: Tensor) -> Terms:
         """Pass a batch through the model, prototypes riding along, and give AIM's terms.
 
         Returns:
@@ -137,12 +140,13 @@ class AIM(nn.Module):
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Take up a saved state; a fresh object needs no `fit` before."""
         if self._stepper is None:
-            prefix = "modulator.dap.mean_"
-            means = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
-            self._build(means)
+            prefix = "modulator.dap."
+            found = {name.removeprefix(prefix + "mean_"): value for name, value in state_dict.items() if name.startswith(prefix + "mean_")}
+            masks = {name: state_dict.get(f"{prefix}mask_{name}") for name in found}
+            self._build({name: value if masks[name] is None else Padded(value, masks[name]) for name, value in found.items()})
         return super().load_state_dict(state_dict, strict, assign)
 
-    def _build(self, means: dict[str, Tensor]) -> None:
+    def _build(self, means: dict[str, Input]) -> None:
         model = self._model[0]
         if self.settings.scores == "label" and not means:
             raise UserError("AIM: with scores: label call fit before load_state_dict, so that the widths of the blocks are known")
@@ -189,6 +193,8 @@ class BlockList(Encoder):
     def pool(self, maps: Any, batch: int) -> Tensor:
         if self.pooling is not None:
             return self.pooling(maps)
+        if isinstance(maps, Padded):
+            return maps.mean()
         if not isinstance(maps, Tensor) or maps.dim() == 3:
             raise UserError(
                 f"AIM: how to pool the blocks of {self.name} is not clear from their outputs: pass pool (for tokens [B, T, C]: lambda maps: maps.mean(1))"
@@ -196,9 +202,10 @@ class BlockList(Encoder):
         return maps if maps.dim() == 2 else maps.mean(tuple(range(2, maps.dim())))
 
     @torch.no_grad()
-    def measure(self, inputs: Tensor) -> None:
+    def measure(self, inputs: Input) -> None:
         """Find `dims` by passing inputs through in evaluation mode."""
-        widths, maps = [], inputs
+        widths: list[int] = []
+        maps: Any = inputs
         with evaluation_mode(self):
             for block in self.layers:
                 maps = block(maps)
@@ -221,17 +228,11 @@ class Head(Fusion):
         return self.own_readout(features) if self.own_readout is not None else self.zero_feature(features)
 
 
-def class_means(batches: Iterable[Sample], classes: int) -> dict[str, Tensor]:
+def class_means(batches: Iterable[Sample], classes: int) -> dict[str, Input]:
     """Mean input of every class {m: [K, ...]} over batches; a UserError when a class has no sample."""
-    sums: dict[str, Tensor] = {}
-    counts: Tensor | None = None
+    means = ClassMeans(Classification(classes))
     for inputs, labels in batches:
-        counts = torch.zeros(classes, device=labels.device) if counts is None else counts
-        counts += torch.bincount(labels, minlength=classes)
-        for name, x in inputs.items():
-            if name not in sums:
-                sums[name] = torch.zeros((classes, *x.shape[1:]), dtype=x.dtype, device=x.device)
-            sums[name].index_add_(0, labels, x)
-    if counts is None or bool((counts == 0).any()):
+        means.add(inputs, labels)
+    if bool((means.counts == 0).any()):
         raise UserError(f"AIM: fit needs samples of all {classes} classes (labels 0 to {classes - 1})")
-    return {name: total / counts.to(total.dtype).view(-1, *[1] * (total.dim() - 1)) for name, total in sums.items()}
+    return means.result()

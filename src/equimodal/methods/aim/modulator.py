@@ -15,8 +15,9 @@ from equimodal.methods.aim.decoupling import Decoupling
 from equimodal.methods.aim.evaluation import call_untouched, evaluation_mode
 from equimodal.methods.aim.passes import BlockPass, Logs, Terms, block_logs
 from equimodal.methods.aim.prototypes import Prototypes
-from equimodal.models.encoder import Encoder, detach, select
+from equimodal.models.encoder import Encoder, detach, join, select
 from equimodal.models.framework import MultimodalModel, Outputs, Stage
+from equimodal.models.padded import Input
 from equimodal.objectives import Objective
 from equimodal.settings.methods import AIMSettings
 
@@ -31,7 +32,7 @@ class Modulator(nn.Module):
         seed: of the random parts of batches (`aux_fraction`).
     """
 
-    def __init__(self, model: MultimodalModel, settings: AIMSettings, objective: Objective, class_means: dict[str, Tensor] | None, seed: int) -> None:
+    def __init__(self, model: MultimodalModel, settings: AIMSettings, objective: Objective, class_means: dict[str, Input] | None, seed: int) -> None:
         super().__init__()
         if settings.lambda_mod == 0 and not settings.task_loss and settings.update == "alternate":
             raise UserError("aim: lambda_mod = 0, task_loss: false and update: alternate leave nothing to train: set one of them otherwise")
@@ -91,10 +92,11 @@ class Modulator(nn.Module):
         """The pass of E_d^m."""
         return outputs.stages[modality][self.levels[modality][depth]]
 
-    def ride(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    def ride(self, inputs: dict[str, Input]) -> dict[str, Input]:
         """Inputs with the K prototypes behind the samples: [B + K, ...]."""
         assert self.dap is not None
-        return {name: torch.cat([inputs[name], self.dap.inputs[name].to(inputs[name].dtype)]) for name in self.modalities}
+        prototypes = self.dap.samples()
+        return {name: join(inputs[name], prototypes[name]) for name in self.modalities}
 
     def features(self, modality: str, output: Any, pooled: Tensor | None, batch: int) -> Tensor:
         """What distances are taken on: pooled outputs [B, C_d], or whole maps [B, -1] (`pool: none`)."""
@@ -102,7 +104,7 @@ class Modulator(nn.Module):
             return pooled if pooled is not None else self.encoder(modality).pool(output, batch)
         leaves = pytree.tree_leaves(output)
         if len(leaves) != 1:
-            raise UserError(f"aim: pool: none needs blocks that give one tensor; {modality} gives {len(leaves)}: set pool: mean")
+            raise UserError(f"aim: pool: none needs blocks that give one tensor; {modality} gives {len(leaves)} (a sequence and its mask): set pool: mean")
         return leaves[0].reshape(batch, -1)
 
     def score(self, modality: str, depth: int, features: Tensor, prototypes: Tensor | None, targets: Tensor) -> modulation.Score:
@@ -127,7 +129,7 @@ class Modulator(nn.Module):
         """P_d^m of Eq. 6 with running statistics, as constants."""
         assert self.dap is not None
         with evaluation_mode(self.model):
-            outputs = self.model(dict(self.dap.inputs.items()))
+            outputs = self.model(self.dap.samples())
         stages = {(m, d): self.stage(outputs, m, d) for m in self.modalities for d in range(self.depths)}
         return {(m, d): self.features(m, stage.output, stage.pooled, self.dap.classes).clone() for (m, d), stage in stages.items()}
 
@@ -145,7 +147,7 @@ class Modulator(nn.Module):
         for (modality, depth), prototypes in self.prototypes_in_evaluation().items():
             self.get_buffer(f"target_{modality}_{depth}").mul_(ema).add_(prototypes, alpha=1 - ema)
 
-    def forward(self, inputs: dict[str, Tensor], labels: Tensor, step: int, due: bool = False) -> Terms:
+    def forward(self, inputs: dict[str, Input], labels: Tensor, step: int, due: bool = False) -> Terms:
         """One training batch through the framework (prototypes riding along), and AIM's terms on it.
 
         Args:

@@ -1,5 +1,6 @@
 """DAP: learnable class prototypes in input space, pushed through the framework to give prototypes of every depth (aim.md section 3)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from equimodal.errors import UserError
 from equimodal.methods.aim.evaluation import average_gradients, evaluation_mode
 from equimodal.models.framework import MultimodalModel, Outputs
+from equimodal.models.padded import Input, Padded
 from equimodal.objectives import Objective
 from equimodal.settings.methods import DAPSettings
 
@@ -15,30 +17,44 @@ from equimodal.settings.methods import DAPSettings
 class Prototypes(nn.Module):
     """P~_0: K input-shaped prototypes a modality, and the decoders Psi_dap that keep them near the data.
 
+    Prototypes of sequences have the class means' masks, for good: only real positions are learned, decoded and compared.
+
     Args:
         class_means: Xbar {m: [K, ...]}, mean evaluation input of every class, in the normalised input space of the model.
         axes: modality -> axis of an input that per-channel maps act on.
         objective: gives each prototype the label it stands for: its class, or its value on a regression's grid.
     """
 
-    def __init__(self, class_means: dict[str, Tensor], axes: dict[str, int], settings: DAPSettings, objective: Objective) -> None:
+    def __init__(self, class_means: Mapping[str, Input], axes: dict[str, int], settings: DAPSettings, objective: Objective) -> None:
         super().__init__()
         self.settings = settings
         self.task = objective
         self.axes = dict(axes)
-        self.inputs = nn.ParameterDict({name: nn.Parameter(mean.detach().clone()) for name, mean in class_means.items()})
+        self.masked = {name for name, mean in class_means.items() if isinstance(mean, Padded)}
+        means = {name: mean.zeroed().values if isinstance(mean, Padded) else mean for name, mean in class_means.items()}
+        self.inputs = nn.ParameterDict({name: nn.Parameter(mean.detach().clone()) for name, mean in means.items()})
         self.gain, self.shift = nn.ParameterDict(), nn.ParameterDict()
         if settings.decoder == "affine":
-            for name, mean in class_means.items():
+            for name, mean in means.items():
                 self.gain[name] = nn.Parameter(torch.ones(mean.shape[axes[name]], dtype=mean.dtype, device=mean.device))
                 self.shift[name] = nn.Parameter(torch.zeros(mean.shape[axes[name]], dtype=mean.dtype, device=mean.device))
-        for name, mean in class_means.items():
+        for name, mean in means.items():
             self.register_buffer(f"mean_{name}", mean.detach().clone())
+        for name, given in class_means.items():
+            if isinstance(given, Padded):
+                self.register_buffer(f"mask_{name}", given.mask.clone())
 
     @property
     def classes(self) -> int:
         """K."""
         return len(next(iter(self.inputs.values())))
+
+    def samples(self) -> dict[str, Input]:
+        """The prototypes as a batch of model inputs {m: [K, ...]}, with gradient."""
+        return {name: self._masked(name, prototype) for name, prototype in self.inputs.items()}
+
+    def _masked(self, name: str, values: Tensor) -> Input:
+        return Padded(values, self.get_buffer(f"mask_{name}")) if name in self.masked else values
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
@@ -48,6 +64,8 @@ class Prototypes(nn.Module):
                 prototype.copy_(self.get_buffer(f"mean_{name}"))
             else:
                 prototype.copy_(torch.randn(prototype.shape, generator=generator) * self.settings.init_std)
+                if name in self.masked:
+                    prototype.masked_fill_(~self.get_buffer(f"mask_{name}")[..., None], 0)
 
     def decode(self, name: str) -> Tensor:
         """Psi_dap of a modality's prototypes: a gain and a shift a channel, from the identity. [K, ...]"""
@@ -59,11 +77,19 @@ class Prototypes(nn.Module):
         return prototype * self.gain[name].view(shape) + self.shift[name].view(shape)
 
     def reconstruction(self) -> Tensor:
-        """L_r of Eq. 4: squared distance to the class means, mean over elements, or the literal sum over elements divided by MK."""
-        squares = {name: (self.decode(name) - self.get_buffer(f"mean_{name}")).square() for name in self.inputs}
-        if self.settings.recon == "mean":
-            return torch.stack([square.mean() for square in squares.values()]).mean()
-        return torch.stack([square.sum() for square in squares.values()]).sum() / (len(squares) * self.classes)
+        """L_r of Eq. 4: squared distance to the class means, mean over (real) elements, or the literal sum over them divided by MK."""
+        errors = torch.stack([self._error(name) for name in self.inputs])
+        return errors.mean() if self.settings.recon == "mean" else errors.sum() / (len(self.inputs) * self.classes)
+
+    def _error(self, name: str) -> Tensor:
+        """Squared distance of a modality's decoded prototypes to its class means, summed or (`recon: mean`) averaged over real elements."""
+        square = (self.decode(name) - self.get_buffer(f"mean_{name}")).square()
+        mean = self.settings.recon == "mean"
+        if name not in self.masked:
+            return square.mean() if mean else square.sum()
+        mask = self.get_buffer(f"mask_{name}")
+        total = square.masked_fill(~mask[..., None], 0).sum()
+        return total / (mask.sum() * square.shape[-1]).clamp_min(1) if mean else total
 
     def classification(self, model: MultimodalModel, outputs: Outputs) -> tuple[Tensor, dict[str, Tensor]]:
         """L_cls of Eq. 3, the task's own loss on the K prototype samples' outputs, and accuracies {"dap/accuracy", "dap/{m}/accuracy"}.
@@ -99,7 +125,7 @@ def fit_prototypes(model: MultimodalModel, prototypes: Prototypes, optimizer: to
     every = max(1, steps // 20)
     with evaluation_mode(model):
         for step in range(steps + 1):
-            loss, logs = prototypes.objective(model, model(dict(prototypes.inputs.items())))
+            loss, logs = prototypes.objective(model, model(prototypes.samples()))
             if step % every == 0 or step == steps:
                 log.setdefault("step", []).append(step)
                 for name, value in logs.items():

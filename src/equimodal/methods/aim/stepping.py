@@ -11,6 +11,7 @@ from equimodal.methods.aim.fitting import Batches, fit_modulator, make_optimizer
 from equimodal.methods.aim.modulator import Modulator
 from equimodal.methods.aim.passes import Logs, Terms
 from equimodal.methods.aim.prototypes import fit_prototypes
+from equimodal.models.padded import Input
 
 
 class Stepper:
@@ -21,7 +22,7 @@ class Stepper:
         class_means: as the modulator's; a fit needs them even where modulation does without (AIM-label).
     """
 
-    def __init__(self, modulator: Modulator, class_means: dict[str, Tensor] | None) -> None:
+    def __init__(self, modulator: Modulator, class_means: dict[str, Input] | None) -> None:
         self.modulator = modulator
         self.class_means = class_means
         self.optimizers = make_optimizers(modulator)
@@ -60,7 +61,7 @@ class Stepper:
                     state.setdefault(int(index), {})[key] = value.clone()
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
-    def terms(self, inputs: dict[str, Tensor], labels: Tensor) -> Terms:
+    def terms(self, inputs: dict[str, Input], labels: Tensor) -> Terms:
         """AIM's terms on a batch of training."""
         settings = self.modulator.settings
         if self.count == 0 and self.modulator.constant:
