@@ -3,6 +3,11 @@
 from pathlib import Path
 
 
+def raw_manifest_path(dataset: str) -> Path:
+    """What raw files there are, with their sizes."""
+    return Path("data") / dataset / "raw" / "manifest.json"
+
+
 def index_path(dataset: str) -> Path:
     """The dataset's samples: label, group, split, paths of their media."""
     return Path("data") / dataset / "index.json"

@@ -109,11 +109,15 @@ def array_writer(path: Path, shape: tuple[int, ...], dtype: str) -> Iterator[np.
     """Yield a writable .npy memory map of `shape`; it appears at `path` when the block succeeds."""
     with atomic(path) as scratch:
         array = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.dtype(dtype), shape=shape)
-        # A memory map on a full disk kills the process by SIGBUS: reserve the space first, so that it raises here.
-        with open(scratch, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        reserve(scratch)
         yield array
         array.flush()
+
+
+def reserve(path: Path) -> None:
+    """Take the disk space of a sparse file now: a memory map on a full disk kills the process (SIGBUS), but this raises OSError."""
+    with open(path, "r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
 
 def open_array(path: Path) -> np.memmap:

@@ -1,5 +1,6 @@
 """Worker processes: results, failures, deaths."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -31,6 +32,13 @@ def dying(job: int) -> int:
     return job
 
 
+def stuck(job: int) -> tuple[int, str]:
+    """Jobs 2 and 7 hold on for ever, inside C where no Python signal handler would run."""
+    if job in (2, 7):
+        ctypes.CDLL(None).sleep(1000)
+    return job, "done"
+
+
 def parent(job: int) -> tuple[int, int]:
     time.sleep(0.05)
     return os.getpid(), job
@@ -56,6 +64,12 @@ def test_a_killed_worker_is_one_line_that_names_the_job() -> None:
     with pytest.raises(UserError, match=r"a worker process died \(SIGKILL\) while reading clip 4: ") as caught:
         list(pool.run(dying, range(20), 2, lambda job: f"clip {job}"))
     assert "\n" not in str(caught.value)
+
+
+def test_a_job_that_takes_too_long_is_given_up_and_the_others_are_done() -> None:
+    limit = pool.Limit[int, tuple[int, str]](lambda job: 0.3, lambda job: (job, "given up"))
+    found = dict(pool.run(stuck, range(20), 2, str, limit=limit))
+    assert found == {job: "given up" if job in (2, 7) else "done" for job in range(20)}
 
 
 def test_no_worker_outlives_an_unfinished_run() -> None:

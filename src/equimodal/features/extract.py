@@ -1,8 +1,9 @@
 """The features of a whole dataset: clips to rows of one array on disk, by several processes, in bounded memory."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from equimodal.features import flow, frames, pool, progress, sequence, spectrogram, vector
 from equimodal.features.arrays import locate
 from equimodal.features.contract import Kind, Place, Row, Segment
+from equimodal.features.journal import Journal
 from equimodal.features.media import MediaError, MissingTrackError
 from equimodal.settings.features import ArraySettings, Feature
 
@@ -26,6 +28,9 @@ KINDS: dict[str, Kind] = {
 
 # At most so many rows, and bytes of rows, are in a worker's memory at once; a clip with more samples is read in several goes.
 ROWS, BYTES = 64, 32 << 20
+
+# Seconds a sample, by the clock, after which a clip is given up: thousands of times what any decoder needs, some forty times what TV-L1 flow does.
+PATIENCE = 120.0
 
 
 def kind_of(settings: Feature) -> Kind:
@@ -91,10 +96,15 @@ def plan(samples: Sequence[dict[str, Any]], modality: str, root: Path, row_bytes
     return jobs, failures
 
 
-def fill(array: np.memmap, samples: Sequence[dict[str, Any]], modality: str, root: Path, settings: Feature, workers: int) -> Extraction:
+def fill(
+    array: np.memmap, samples: Sequence[dict[str, Any]], modality: str, root: Path, settings: Feature, workers: int, journal: Journal | None = None
+) -> Extraction:
     """Write every sample's row into `array` [N, ...] (zeros so far, on disk); a failed sample's row stays zero.
 
     The result does not depend on `workers`: each row is a function of its clip and its settings alone.
+
+    Args:
+        journal: jobs whose rows are in `array` already are left out, and what is done is noted; None for a fresh array.
 
     Raises:
         UserError: a worker died; settings that this machine cannot serve.
@@ -102,18 +112,36 @@ def fill(array: np.memmap, samples: Sequence[dict[str, Any]], modality: str, roo
     """
     row_bytes = array.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
     jobs, failures = plan(samples, modality, root, row_bytes, isinstance(settings, ArraySettings))
-    facts: list[Fact] = []
+    done = {} if journal is None else journal.done
+    if done:
+        print(f"{modality} features: going on after {len(done)} of {len(jobs)} clips", file=sys.stderr, flush=True)
+    facts = [Fact(*fact) for number in done for fact in done[number]]
+    numbers = {job: number for number, job in enumerate(jobs)}
+    left = [job for job in jobs if numbers[job] not in done]
     work = Work(settings, Path(array.filename or ""), int(array.offset), array.shape[1:], row_bytes)
-    results = pool.run(work, jobs, workers, lambda job: str(job.path), (__name__, *kind_of(settings).LIBRARIES))
-    for failed, found in progress.shown(results, len(jobs), f"{modality} features"):
+    results = pool.run(work, left, workers, lambda job: str(job.path), (__name__, *kind_of(settings).LIBRARIES), LIMIT)
+    for job, failed, found in progress.shown(results, len(left), f"{modality} features"):
         failures += failed
         facts += found
+        if journal is not None and not failed:  # a clip that failed is tried again: it may have been mended
+            journal.add(numbers[job], [astuple(fact) for fact in found])
     return Extraction(sorted(failures, key=lambda failure: failure.row), len({job.path for job in jobs}), sorted(facts, key=lambda fact: fact.row))
+
+
+Done = tuple[Job, list[Failure], list[Fact]]
+
+
+def _given_up(job: Job) -> Done:
+    """Every sample of a clip whose decoder was stuck; rows are written after the decoding, so there is none."""
+    return job, [Failure(segment.row, segment.id, f"stuck: not decoded after {PATIENCE:.0f} s a sample", False) for segment in job.segments], []
+
+
+LIMIT = pool.Limit[Job, Done](lambda job: PATIENCE * len(job.segments), _given_up)
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a worker does with a job: decode, compute, write the rows, return the failures and the facts.
+    """What a worker does with a job: decode, compute, write the rows, return the job, its failures and its facts.
 
     Rows are written with pwrite, not through a memory map: mapped pages would count as memory of every process, and a full disk would
     kill it (SIGBUS) instead of raising.
@@ -125,7 +153,7 @@ class Work:
     shape: tuple[int, ...]
     row_bytes: int
 
-    def __call__(self, job: Job) -> tuple[list[Failure], list[Fact]]:
+    def __call__(self, job: Job) -> Done:
         """Raises OSError when the disk is full."""
         failures: list[Failure] = []
         facts: list[Fact] = []
@@ -143,7 +171,7 @@ class Work:
                 os.pwrite(handle, np.ascontiguousarray(row).data, self.offset + segment.row * self.row_bytes)
         finally:
             os.close(handle)
-        return failures, facts
+        return job, failures, facts
 
     def _rows(self, job: Job) -> Iterator[tuple[Segment, np.ndarray | Row | MediaError]]:
         try:

@@ -5,8 +5,9 @@ import signal
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from equimodal.errors import UserError
 
@@ -18,7 +19,24 @@ Result = TypeVar("Result")
 AHEAD = 8
 
 
-def run(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, name: Callable[[Job], str], preload: Sequence[str] = ()) -> Iterator[Result]:
+@dataclass(frozen=True)
+class Limit(Generic[Job, Result]):
+    """When a job is given up: decoders have been seen to loop for ever on a broken file."""
+
+    seconds: Callable[[Job], float]
+    """By the clock, so that waiting for ever ends too."""
+    result: Callable[[Job], Result]
+    """What stands for the result of a job that was given up."""
+
+
+def run(
+    work: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    workers: int,
+    name: Callable[[Job], str],
+    preload: Sequence[str] = (),
+    limit: Limit[Job, Result] | None = None,
+) -> Iterator[Result]:
     """Yield `work(job)` for every job, in the order of completion.
 
     Not concurrent.futures: its workers outlive a killed parent, and it cannot tell which job a dead worker had. Workers are forked from a
@@ -28,6 +46,7 @@ def run(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, name: 
     Args:
         work: picklable; runs in the workers.
         name: what to call a job in an error.
+        limit: ends the worker of a job that takes too long, and goes on with a fresh one; None waits for ever.
 
     Raises:
         UserError: a worker was killed (by whom and at which job), or `work` raised one.
@@ -35,7 +54,7 @@ def run(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, name: 
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", *preload])
-    crew = [_Worker(context, work) for _ in range(min(workers, len(jobs)))]
+    crew = [_Worker(context, work, limit) for _ in range(min(workers, len(jobs)))]
     left = iter(jobs)
     try:
         for _ in range(AHEAD):
@@ -55,10 +74,14 @@ def run(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, name: 
 class _Worker:
     """A process, and the parent's end of its pipe."""
 
-    def __init__(self, context: Any, work: Callable[[Any], Any]) -> None:
-        self.pipe, theirs = context.Pipe()
+    def __init__(self, context: Any, work: Callable[[Any], Any], limit: Limit[Any, Any] | None) -> None:
+        self.context, self.work, self.limit = context, work, limit
         self.given: deque[Any] = deque()
-        self.process = context.Process(target=_serve, args=(work, theirs), daemon=True)
+        self._start()
+
+    def _start(self) -> None:
+        self.pipe, theirs = self.context.Pipe()
+        self.process = self.context.Process(target=_serve, args=(self.work, theirs), daemon=True)
         self.process.start()
         theirs.close()  # so that the worker's death ends the pipe
 
@@ -66,11 +89,14 @@ class _Worker:
         """Send the next job, if there is one."""
         for job in jobs:
             self.given.append(job)
-            try:
-                self.pipe.send(job)
-            except OSError:
-                pass  # the worker is gone: `take` says so
+            self._send(job)
             return
+
+    def _send(self, job: Any) -> None:
+        try:
+            self.pipe.send((job, self.limit.seconds(job) if self.limit else 0.0))
+        except OSError:
+            pass  # the worker is gone: `take` says so
 
     def take(self, name: Callable[[Any], str]) -> Any:
         """Receive a result."""
@@ -78,6 +104,8 @@ class _Worker:
             error, result = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join(timeout=5)
+            if self.limit is not None and self.process.exitcode == -signal.SIGALRM:
+                return self._give_up()
             raise UserError(
                 f"a worker process died ({_ending(self.process.exitcode)}) while reading {name(self.given[0])}: "
                 "free memory or lower runtime.workers and run again; if it dies at this file again, take the file out"
@@ -86,6 +114,16 @@ class _Worker:
         if error is not None:
             raise error
         return result
+
+    def _give_up(self) -> Any:
+        """The job in hand took too long: its stand-in, and a fresh process for the others."""
+        assert self.limit is not None
+        late = self.given.popleft()
+        self.end()
+        self._start()
+        for job in self.given:
+            self._send(job)
+        return self.limit.result(late)
 
     def end(self) -> None:
         """Stop the process at once: whatever it does, nobody will read it."""
@@ -97,17 +135,20 @@ class _Worker:
 def _serve(work: Callable[[Any], Any], pipe: Connection) -> None:
     """The worker's loop, until the parent's end of the pipe is closed: by the parent, or by its death."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent answers it
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the system ends the process: Python's own handlers wait until a C function returns
     while True:
         try:
-            job = pipe.recv()
+            job, seconds = pipe.recv()
         except (EOFError, OSError):
             return
+        signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
             answer: tuple[Exception | None, Any] = (None, work(job))
         except (UserError, OSError) as error:
             answer = (error, None)
         except Exception:
             answer = (RuntimeError(f"in a worker process:\n{traceback.format_exc()}"), None)
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
         try:
             pipe.send(answer)
         except OSError:

@@ -1,16 +1,19 @@
-"""Stage features: the media (or arrays) of one modality to one array, with what was rejected and why."""
+"""Stage features: the media (or arrays) of one modality to one array, with what was rejected and why. A killed run is continued."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from equimodal.closure import SOURCE, code_files
 from equimodal.errors import UserError
 from equimodal.features.extract import Extraction, Failure, fill, kind_of
+from equimodal.features.journal import journaled
 from equimodal.features.statistics import channel_statistics, step_statistics
-from equimodal.layout import feature_paths, index_path
+from equimodal.layout import feature_paths, index_path, raw_manifest_path
 from equimodal.settings import Params
-from equimodal.store import array_writer, file_sha256, read_json, write_json
+from equimodal.settings.features import Feature
+from equimodal.store import digest, file_sha256, read_json, write_json
 
 
 def run(params: Params, dataset: str, modality: str) -> None:
@@ -27,31 +30,40 @@ def run(params: Params, dataset: str, modality: str) -> None:
     array_path, info_path = feature_paths(dataset, modality)
     kind = kind_of(settings)
     shape, dtype = kind.shape(settings), kind.dtype(settings)
-    # An old .json must never stand beside a new array.
-    info_path.unlink(missing_ok=True)
-    with array_writer(array_path, (len(samples), *shape), dtype) as array:
-        done = fill(array, samples, modality, Path(index["root"]), settings, params.runtime.workers)
-        rows, filled = _training_rows(samples, done.failures, dataset, modality), Path(array.filename or "")
+    folder = Path(".checkpoints") / f"features-{dataset}-{modality}"
+    with journaled(folder, _key(dataset, settings), (len(samples), *shape), dtype, array_path) as (array, journal):
+        done = fill(array, samples, modality, Path(index["root"]), settings, params.runtime.workers, journal)
+        rows = _training_rows(samples, done.failures, dataset, modality)
         lengths = _lengths(done, len(samples)) if settings.kind == "sequence" else None
-        mean, std = channel_statistics(filled, rows) if lengths is None else step_statistics(filled, rows, np.array(lengths))
-    write_json(
-        info_path,
-        {
-            "modality": modality,
-            "kind": settings.kind,
-            "settings": settings.slice(),
-            "shape": list(shape),
-            "dtype": dtype,
-            "notes": {**kind.notes(settings), **_counts(done)},
-            **({} if lengths is None else {"lengths": lengths}),
-            "rows": len(samples),
-            "clips": done.clips,
-            "rejected": [{"row": failure.row, "id": failure.id, "reason": failure.reason} for failure in done.failures if not failure.missing],
-            "missing": [{"row": failure.row, "id": failure.id, "reason": failure.reason} for failure in done.failures if failure.missing],
-            "sha256": file_sha256(array_path),
-            "stats": {"mean": mean, "std": std},
-        },
-    )
+        mean, std = channel_statistics(journal.rows, rows) if lengths is None else step_statistics(journal.rows, rows, np.array(lengths))
+        # An old .json must never stand beside a new array.
+        info_path.unlink(missing_ok=True)
+        journal.publish(array_path)
+        write_json(
+            info_path,
+            {
+                "modality": modality,
+                "kind": settings.kind,
+                "settings": settings.slice(),
+                "shape": list(shape),
+                "dtype": dtype,
+                "notes": {**kind.notes(settings), **_counts(done)},
+                **({} if lengths is None else {"lengths": lengths}),
+                "rows": len(samples),
+                "clips": done.clips,
+                "rejected": [{"row": failure.row, "id": failure.id, "reason": failure.reason} for failure in done.failures if not failure.missing],
+                "missing": [{"row": failure.row, "id": failure.id, "reason": failure.reason} for failure in done.failures if failure.missing],
+                "sha256": file_sha256(array_path),
+                "stats": {"mean": mean, "std": std},
+            },
+        )
+
+
+def _key(dataset: str, settings: Feature) -> str:
+    """What a row depends on: rows that a killed run made are good for this one if it is the same."""
+    inputs = [path for path in (index_path(dataset), raw_manifest_path(dataset)) if path.is_file()]
+    code = [SOURCE.parent / file for file in code_files("equimodal.stages.features")]
+    return digest({"settings": settings.slice(), "files": {str(path): file_sha256(path) for path in inputs}, "code": [file_sha256(path) for path in code]})
 
 
 def _lengths(done: Extraction, rows: int) -> list[int]:

@@ -12,11 +12,10 @@ from equimodal.datasets.splits import assign, counts
 from equimodal.errors import UserError
 from equimodal.features import pool, progress
 from equimodal.features.arrays import locate
-from equimodal.layout import index_path
+from equimodal.layout import index_path, raw_manifest_path
 from equimodal.settings import Params
 from equimodal.settings.datasets import DatasetSettings
 from equimodal.settings.features import ArraySettings, Feature
-from equimodal.stages.raw import manifest_path
 from equimodal.store import read_json, write_json
 
 
@@ -58,7 +57,7 @@ def run(params: Params, dataset: str) -> None:
 
 def read_files(dataset: str) -> dict[str, FileFact]:
     """The raw manifest's files."""
-    return {path: FileFact(fact["bytes"], fact["sha256"]) for path, fact in read_json(manifest_path(dataset))["files"].items()}
+    return {path: FileFact(fact["bytes"], fact["sha256"]) for path, fact in read_json(raw_manifest_path(dataset))["files"].items()}
 
 
 def look(root: str, samples: list[Sample], settings: DatasetSettings, workers: int, dataset: str) -> dict[tuple[str, ...], Tracks]:

@@ -1,7 +1,5 @@
 """Stage raw: get the raw files of a dataset, and write down what they are (data/D/raw/manifest.json)."""
 
-from pathlib import Path
-
 from equimodal.datasets.registry import dataset_kind
 from equimodal.settings import Params
 from equimodal.store import atomic, write_json
@@ -26,8 +24,3 @@ def describe(dataset: str, source: str, root: str, files: dict) -> dict:
     """Content of raw/manifest.json; `files` is relative path -> FileFact."""
     facts = {path: {"bytes": fact.bytes, "sha256": fact.sha256} for path, fact in files.items()}
     return {"dataset": dataset, "source": source, "root": root, "files": facts}
-
-
-def manifest_path(dataset: str) -> Path:
-    """Where the raw manifest of a dataset is."""
-    return Path("data") / dataset / "raw" / "manifest.json"
