@@ -15,6 +15,7 @@ import tiny_dataset
 from equimodal.errors import UserError
 from equimodal.methods.base import Batch, Task
 from equimodal.methods.ogm import OGM, coefficients, modulated, true_class_scores
+from equimodal.settings import parse
 from equimodal.settings.methods import OGMSettings
 from equimodal.stages import train
 from equimodal.store import read_json
@@ -232,8 +233,6 @@ def test_noise_is_of_the_seed_and_the_epoch(tiny: Path) -> None:
 def test_one_modality_has_nothing_to_balance(tiny: Path) -> None:
     raw = tiny_dataset.raw_params(methods={"ogm": {}})
     raw["datasets"]["tiny"]["modalities"].pop("visual")
-    raw["study"] = {**raw["study"], "from-scratch": ["joint"], "from-warmup": [], "warmups": [], "fits": []}
-    from equimodal.settings import parse
-
+    raw["study"] |= {"from-scratch": ["joint"], "from-warmup": [], "warmups": [], "fits": []}
     with pytest.raises(UserError, match="method 'ogm' balances modalities and needs two or more; tiny has: audio"):
         parse(raw).check_pair("tiny", "ogm")

@@ -87,7 +87,10 @@ class Method(nn.Module):
         """Once, after the optimizer exists and before the first epoch (or before a resumed state is loaded)."""
 
     def main_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the main optimizer; the framework's, so that a warm-up's optimizer state fits."""
+        """Parameters of the main optimizer; the framework's, so that a warm-up's optimizer state fits.
+
+        What a method adds in `begin_epoch` (or `load_extra`) comes at the end, in the order in which it was added: the loop gives it to the optimizer.
+        """
         return list(self.model.parameters())
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -95,7 +98,7 @@ class Method(nn.Module):
         return {}
 
     def begin_epoch(self, epoch: int, loop: "Loop") -> None:
-        """Before an epoch's first batch (epochs count from 0)."""
+        """Before an epoch's first batch (epochs count from 0); the place to add parameters, see `main_parameters`."""
 
     def forward(self, batch: Batch) -> Step:
         """Loss of a batch. Default: the objective's loss (cross entropy) on the fused logits."""

@@ -33,5 +33,6 @@ METHODS: dict[str, Entry] = {
     "joint-uni": Entry("joint_uni:JointUni", settings.JointUniSettings),
     "unimodal": Entry("unimodal:Unimodal", settings.UnimodalSettings),
     "ogm": Entry("ogm:OGM", settings.OGMSettings),
+    "aug": Entry("aug:AUG", settings.AUGSettings),
     "aim": Entry("aim.method:AIMMethod", settings.AIMSettings, family="from-warmup"),
 }

@@ -17,7 +17,7 @@ from equimodal.store import finite_or_none, read_tensors, write_tensors
 from equimodal.training import state
 from equimodal.training.data import DataModule
 from equimodal.training.measure import measures, predict
-from equimodal.training.schedule import build_optimizer, rate_factor
+from equimodal.training.schedule import adopt, build_optimizer, rate_factor
 from equimodal.training.seeding import derive, generator
 
 
@@ -77,6 +77,7 @@ class Loop:
                 f" {self.fabric.world_size} processes: lower training.batch_size or runtime.devices"
             )
         self.plain_optimizer = build_optimizer(method.main_parameters(), training.optimizer)
+        self._at_setup = len(self.plain_optimizer.param_groups[0]["params"])
         self.module, self.optimizer = self.fabric.setup(self.method, self.plain_optimizer, move_to_device=False)
         method.prepare(self)
 
@@ -120,6 +121,7 @@ class Loop:
     def optimize(self, loss: Tensor) -> None:
         """Backward pass, the method's edits of the gradients, clipping of the main parameters' norm, the optimizer's step."""
         self.fabric.backward(loss)
+        self._average_late()
         self.precision.unscale_gradients(self.plain_optimizer)  # 16-mixed: methods see true gradients; otherwise nothing happens
         self.method.after_backward(self)
         if self.training.clip_norm is not None:
@@ -159,6 +161,7 @@ class Loop:
             group["lr"] = rate
         self.method.train()
         self.method.begin_epoch(epoch, self)
+        adopt(self.plain_optimizer, self.method.main_parameters())
         totals: dict[str, Tensor] = {}
         counts: dict[str, int] = {}
         objective = self.method.task.objective
@@ -189,6 +192,13 @@ class Loop:
     def _sum(self, value: Tensor) -> Tensor:
         """Sum over the processes; the value itself when there is one."""
         return self.fabric.all_reduce(value, reduce_op="sum") if self.fabric.world_size > 1 else value  # type: ignore[return-value]
+
+    def _average_late(self) -> None:
+        """Average over the processes the gradients of parameters that were added after DDP was set up, of which it knows nothing."""
+        if self.fabric.world_size > 1:
+            for parameter in self.plain_optimizer.param_groups[0]["params"][self._at_setup :]:
+                if parameter.grad is not None:
+                    parameter.grad = self.fabric.all_reduce(parameter.grad, reduce_op="mean")
 
     def _share_buffers(self) -> None:
         """Give every process the first one's batch statistics: all then evaluate the model that is exported."""

@@ -17,6 +17,19 @@ def build_optimizer(parameters: Iterable[nn.Parameter], settings: OptimizerSetti
     return kind(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
 
 
+def adopt(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> None:
+    """Let an optimizer of one group take what has come behind its parameters, with the group's rate and weight decay.
+
+    Raises:
+        ValueError: its parameters are not the first of `parameters`; their saved state goes by position.
+    """
+    known: list[nn.Parameter] = optimizer.param_groups[0]["params"]
+    wanted = list(parameters)
+    if len(wanted) < len(known) or any(old is not new for old, new in zip(known, wanted, strict=False)):
+        raise ValueError("main_parameters() may only grow at its end while training")
+    known.extend(wanted[len(known) :])
+
+
 def rate_factor(epoch: int, epochs: int, settings: ScheduleSettings) -> float:
     """Factor on the learning rate in an epoch (counted from 0) of a run of `epochs`."""
     if epoch < settings.warmup:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from equimodal.methods.base import Method
 from equimodal.store import read_tensors, write_tensors
+from equimodal.training.schedule import adopt
 
 
 def pack(method: Method, optimizer: torch.optim.Optimizer, meta: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -33,6 +34,7 @@ def restore(path: Path, method: Method, optimizer: torch.optim.Optimizer) -> dic
     """Load a state written by the same method; returns its meta. Bit-identical to never having stopped."""
     tensors, meta = read_tensors(path)
     method.load_extra(meta["extra"])
+    adopt(optimizer, method.main_parameters())
     method.load_state_dict({name.removeprefix("module/"): value for name, value in tensors.items() if name.startswith("module/")})
     for name, each in {"main": optimizer, **method.optimizers()}.items():
         _load_optimizer(each, tensors, f"optimizer/{name}/", meta["optimizers"][name])
