@@ -15,6 +15,7 @@ import tiny_dataset
 from equimodal.errors import UserError
 from equimodal.methods.base import Batch, Task
 from equimodal.methods.ogm import OGM, coefficients, modulated, true_class_scores
+from equimodal.objectives import Classification
 from equimodal.settings import parse
 from equimodal.settings.methods import OGMSettings
 from equimodal.stages import train
@@ -151,7 +152,7 @@ def test_alpha_zero_is_joint_bit_for_bit(tiny: Path) -> None:
 
 def test_the_window_counts_shares_of_the_run(tiny: Path) -> None:
     def epochs(count: int, **settings: Any) -> list[int]:
-        method = OGM(aim_toys.build(), OGMSettings(**settings), Task(3, count, 5, 0))
+        method = OGM(aim_toys.build(), OGMSettings(**settings), Task(Classification(3), count, 5, 0))
         return [epoch for epoch in range(count) if epoch in method._window]
 
     assert epochs(100) == list(range(50)) and epochs(100, variant="released") == list(range(51))
@@ -182,7 +183,7 @@ def test_optimizers_that_undo_it_are_named(tiny: Path, caplog: pytest.LogCapture
 
 
 def test_a_filter_that_takes_nothing_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    method = OGM(aim_toys.build(("audio", "third")), OGMSettings(variant="released"), Task(3, 2, 5, 0))
+    method = OGM(aim_toys.build(("audio", "third")), OGMSettings(variant="released"), Task(Classification(3), 2, 5, 0))
     loop: Any = SimpleNamespace(training=SimpleNamespace(optimizer=SimpleNamespace(name="sgd")))
     with caplog.at_level(logging.WARNING):
         method.prepare(loop)

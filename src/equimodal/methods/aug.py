@@ -1,7 +1,7 @@
 """AUG, sustained boosting: Jiang, Huang, Yang, "Rethinking Multimodal Learning from the Perspective of Mitigating Classification Ability
 Disproportion", NeurIPS 2025, arXiv 2502.20120 (methods.md section 14)."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +78,6 @@ class AUG(Method):
     """Each modality's boosting loss; every t_N epochs the weakest modality gets one more classifier. Predictions are the merged heads'."""
 
     paper = "arXiv 2502.20120"
-    tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     def __init__(self, model: MultimodalModel, settings: MethodSettings, task: Task) -> None:
         super().__init__(model, settings, task)

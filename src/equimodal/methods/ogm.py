@@ -2,7 +2,7 @@
 
 import logging
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,6 @@ class OGM(Method):
     """
 
     paper = "CVPR 2022"
-    tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     def __init__(self, model: MultimodalModel, settings: MethodSettings, task: Task) -> None:
         super().__init__(model, settings, task)
