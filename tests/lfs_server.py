@@ -69,6 +69,9 @@ def serving() -> Iterator[Behaviour]:
         def do_GET(self) -> None:
             name, wanted = self.path.rsplit("/", 1)[1], self.headers.get("Range")
             behaviour.gets.append((name, wanted))
+            if name not in behaviour.contents:
+                self.answer(404, b"no such file")
+                return
             content = behaviour.contents[name]
             start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and behaviour.ranges else 0
             body = content[start:]

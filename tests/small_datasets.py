@@ -14,6 +14,14 @@ CREMAD: dict[str, Any] = {
     "split": {"rule": "actor", "folds": 4, "validation": 0.3},
     "modalities": MODALITIES,
 }
+KS: dict[str, Any] = {
+    "kind": "ks",
+    "source": "sample",
+    "sample": {"classes": 2, "clips_per_class": 12, "seconds": 0.6, "size": [32, 40]},
+    "split": {"validation": 0.3},
+    "missing": "zero",
+    "modalities": MODALITIES,
+}
 TABLE: dict[str, Any] = {"kind": "table", "root": "media", "table": "rows.csv", "split": {"rule": "stratified"}, "modalities": MODALITIES}
 
 

@@ -50,6 +50,7 @@ class Listing:
     lists: Mapping[str, frozenset[str]] | None = field(default=None)  # rules ogm and lists: "train", "test", and "val" if published -> ids
     rejected: Mapping[str, str] = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] | None = None  # ids that the dataset's lists name and the files lack; None where there are no lists of what is wanted
 
 
 class DatasetKind(ABC):

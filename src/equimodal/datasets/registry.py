@@ -35,6 +35,7 @@ class Entry:
 
 KINDS: dict[str, Entry] = {
     "cremad": Entry("cremad", "Cremad", "CremadSettings"),
+    "ks": Entry("ks", "KineticsSounds", "KineticsSoundsSettings"),
     "table": Entry("table", "Table", "TableSettings"),
 }
 

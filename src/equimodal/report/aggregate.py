@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from equimodal.metrics.spread import interval95, sample_std
-from equimodal.report.result import Data, Estimate, Flops, Imbalance, Method, Parameters, Result, Selection, Selections, Spread, Validation
+from equimodal.report.result import Availability, Data, Estimate, Flops, Imbalance, Method, Parameters, Result, Selection, Selections, Spread, Validation
 from equimodal.report.rules import RULES, SAMPLE_NOTE
 from equimodal.store import digest
 
@@ -87,4 +87,5 @@ def _data(manifest: dict[str, Any]) -> Data:
         modalities={name: entry["kind"] for name, entry in manifest["modalities"].items()},
         rejected=len({entry["id"] for entry in manifest["rejected"]}),
         zero_filled=manifest["zero_filled"],
+        availability=Availability(**manifest["availability"]) if "availability" in manifest else None,
     )

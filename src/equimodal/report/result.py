@@ -93,6 +93,16 @@ class Method(Part):
     settings: dict[str, Any]
 
 
+class Availability(Part):
+    """How much of a dataset's lists is there: clips vanish from YouTube, so that copies differ."""
+
+    digest: str = Field(description="sha256 of the ids used, missing and unreadable: equal where the same clips were used")
+    listed: int = Field(ge=0, description="clips on the lists")
+    found: int = Field(ge=0, description="of those, clips with a file")
+    missing: int = Field(ge=0, description="of those, clips without one")
+    unreadable: int = Field(ge=0, description="of the found ones, clips that could not be used (they count in `rejected`)")
+
+
 class Data(Part):
     """What it was trained and tested on."""
 
@@ -101,6 +111,7 @@ class Data(Part):
     modalities: dict[str, str] = Field(description="modality -> kind of features; all of the dataset's, whether or not the method reads them")
     rejected: int = Field(ge=0, description="clips left out because they could not be read")
     zero_filled: dict[str, int] = Field(description="modality -> samples whose missing track is all zeros")
+    availability: Availability | None = Field(None, description="what of the dataset's lists was there; null for data without lists")
 
 
 class Result(Part):

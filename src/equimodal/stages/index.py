@@ -52,6 +52,8 @@ def run(params: Params, dataset: str) -> None:
     }
     if kind.settings.protocol != "custom":
         content["protocol"] = kind.settings.protocol
+    if listing.missing is not None:
+        content["missing"] = list(listing.missing)
     write_json(index_path(dataset), content)
 
 

@@ -54,7 +54,20 @@ def run(params: Params, dataset: str) -> None:
     }
     if "protocol" in index:
         content["protocol"] = index["protocol"]
+    if "missing" in index:
+        content["availability"] = availability(content["ids"], index["missing"], rejected)
     write_json(manifest_path(dataset), {**content, "digest": digest(content)})
+
+
+def availability(kept: list[str], missing: list[str], rejected: list[dict[str, Any]]) -> dict[str, Any]:
+    """How much of the clips that the dataset's lists name is here: counts, and a digest that equals another copy's if the same clips are used.
+
+    `found` clips have a file; `unreadable` ones of them were rejected all the same, for the reasons that the manifest's `rejected` holds.
+    """
+    unreadable = sorted({entry["id"] for entry in rejected})
+    state = {"used": sorted(kept), "missing": sorted(missing), "unreadable": unreadable}
+    found = len(kept) + len(unreadable)
+    return {"digest": digest(state), "listed": found + len(missing), "found": found, "missing": len(missing), "unreadable": len(unreadable)}
 
 
 def entry(dataset: str, feature: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,233 @@
+"""Kinetics-Sounds: 31 classes of Kinetics-400 that are both seen and heard (Arandjelovic and Zisserman 2017); generated, copied or fetched."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from equimodal.datasets.base import DatasetKind, FileFact, Listing, Sample, shown, size_of
+from equimodal.datasets.ks_folder import LAYOUTS, Matching, Name, match, scan
+from equimodal.datasets.ks_lists import CLASSES, NAMES, Wanted, read_lists
+from equimodal.errors import UserError
+from equimodal.features import pool, progress
+from equimodal.settings.base import Settings
+from equimodal.settings.datasets import DatasetSettings, SplitSettings
+from equimodal.store import file_sha256, write_json
+
+if TYPE_CHECKING:
+    from equimodal.datasets.ks_sample import Clip
+
+# A folder that holds less than this share of the listed clips is taken for the wrong one.
+NEARLY_NOTHING = 0.02
+
+
+class KineticsSoundsSample(Settings):
+    """The generated stand-in for Kinetics-Sounds: its names, lists and codecs, its imbalance."""
+
+    classes: int = Field(8, ge=2, le=31, description="of the 31 classes so many, evenly spread")
+    clips_per_class: int = Field(60, ge=10, le=600, description="listed clips of each class; a fifth of them to test")
+    missing: float = Field(0.05, ge=0, le=0.5, description="share of the listed clips that have no file, as ids are gone from YouTube")
+    seconds: float = Field(2.5, ge=0.4, le=10, description="length of the longest clips; the shortest have 0.9 of it")
+    size: tuple[int, int] = Field((64, 80), description="height, width of the video in px, even numbers")
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _size_can_be_encoded(self) -> Self:
+        if min(self.size) < 16 or any(side % 2 for side in self.size):
+            raise ValueError(f"size {self.size} must be two even numbers of at least 16 px")
+        return self
+
+
+class KineticsSoundsLists(Settings):
+    """Which clips, of which class: a line each, `id,seconds,class` as published, or `id,class[,start,end]`."""
+
+    train: str | None = Field(None, description="list of training clips; null fetches the published one (14,799 clips, pinned checksum)")
+    val: str | None = Field(None, description="list of validation clips; null: split.validation of the training clips")
+    test: str | None = Field(None, description="list of test clips; null fetches the published one (2,597 clips, pinned checksum)")
+
+
+class KineticsSoundsSplit(SplitSettings):
+    """The published lists by default, validation taken from training by class."""
+
+    rule: Literal["actor", "ogm", "column", "stratified", "lists"] = Field("lists", description="lists: the train, val and test lists; stratified: by class")
+    validation_by: Literal["group", "stratified"] = Field("stratified", description="how validation is carved: by class, or by whole videos (group)")
+
+
+def _protocol(audio: dict[str, Any], training: dict[str, Any]) -> dict[str, Any]:
+    """What the published protocols share: the lists, ten frames a clip of which three are seen, ResNet18 from scratch."""
+    return {
+        "split": {"rule": "lists"},
+        "modalities": {
+            "audio": {"kind": "spectrogram", **audio},
+            "visual": {"kind": "frames", "n": 10, "pick": 3, "size": [224, 224], "margin": 32, "channels": 3},
+        },
+        "model": {"width": 64, "layers": [2, 2, 2, 2], "stem_stride": 2, "stem_pool": True},
+        "training": {"batch_size": 64, "augment": {"crop_scale": [0.08, 1.0], "per_frame": True}, **training},
+    }
+
+
+def _sgd(rate: float) -> dict[str, Any]:
+    return {"name": "sgd", "lr": rate, "momentum": 0.9, "weight_decay": 1.0e-4}
+
+
+def _step(epochs: int) -> dict[str, Any]:
+    return {"name": "step", "step": epochs, "gamma": 0.1, "warmup": 0}
+
+
+class KineticsSoundsSettings(DatasetSettings):
+    """Kinetics-Sounds: 31 classes, 14,799 training and 2,597 test clips of 10 s as listed."""
+
+    # Training settings: methods.md 24, the rows of OGM-GE, InfoReg and AUG; learning rates of AUG for CREMA-D, its epochs for Kinetics-Sounds.
+    protocols: ClassVar[dict[str, dict[str, Any]]] = {
+        "ogm": _protocol({"preset": "ogm", "seconds": 10.0, "frames": 625}, {"epochs": 100, "optimizer": _sgd(1.0e-3), "schedule": _step(70)}),
+        "fbank": _protocol({"preset": "fbank"}, {"epochs": 50, "optimizer": _sgd(2.0e-3), "schedule": _step(30)}),
+        "aug": _protocol(
+            {"preset": "ogm", "sample_rate": 35400, "seconds": 10.0, "frames": 1003},
+            {"epochs": 100, "optimizer": _sgd(1.0e-2), "schedule": _step(70)},
+        ),
+    }
+
+    kind: Literal["ks"]
+    source: Literal["sample", "local", "download"] = "sample"
+    raw: str = Field("data/ks/copy", description="local: folder of Kinetics clips in any usual layout; download: where they are fetched to")
+    lists: KineticsSoundsLists = KineticsSoundsLists()
+    url: str | None = Field(
+        None,
+        description="download: another mirror, of the archives (as https://s3.amazonaws.com/kinetics/400, the default),"
+        " or of single clips (an address with {id}, and {class}, {split} if needed)",
+    )
+    parts: tuple[Literal["train", "val", "test"], ...] = Field(("train", "test"), min_length=1, description="download: parts of Kinetics-400 to look through")
+    manifest: str | None = Field(None, description="CSV with path, sha256, bytes of archives or clips, for verify and download; null: sizes only")
+    split: KineticsSoundsSplit = KineticsSoundsSplit()
+    sample: KineticsSoundsSample = KineticsSoundsSample()
+
+
+class KineticsSounds(DatasetKind):
+    """Sound and picture of the same file; the group is the YouTube video."""
+
+    settings: KineticsSoundsSettings
+
+    @property
+    def root(self) -> str:
+        """data/D/raw for the sample, else the setting `raw`."""
+        return self.produced.as_posix() if self.settings.source == "sample" else self.settings.raw
+
+    def acquire(self, scratch: Path) -> dict[str, FileFact]:
+        """See the base; writes availability.json beside the raw manifest: which listed clips are there, and which are not."""
+        if self.settings.source == "sample":
+            facts = self._generate(scratch)
+            self._availability(scratch, self._wanted(scratch), list(facts))
+            return facts
+        root = Path(self.root)
+        if root.resolve().is_relative_to(self.produced.resolve()):
+            raise UserError(f"{self.key('raw')} = {self.root} lies inside {self.produced}, which is rebuilt: choose another folder")
+        wanted = self._wanted()
+        if self.settings.source == "download":
+            self._download(wanted)
+        if not root.is_dir():
+            raise UserError(
+                f"{root} (Kinetics clips) is missing: get Kinetics-400 from https://github.com/cvdfoundation/kinetics-dataset (436 GB, of which about 30 GB"
+                f" are on the lists), or set {self.key('raw')} or {self.key('source')}: download | sample"
+            )
+        files = scan(root)
+        matching = self._availability(scratch, wanted, files)
+        self._check_enough(wanted, files, matching)
+        return {path: FileFact(size_of(root / path, "check the copy")) for path in sorted(matching.found.values())}
+
+    def _generate(self, scratch: Path) -> dict[str, FileFact]:
+        """The stand-in with its lists: sizes and checksums."""
+        from equimodal.datasets import ks_sample
+
+        listed = ks_sample.clips(self.settings.sample)
+        tasks = [(clip, self.settings.sample, scratch) for clip in listed if not clip.missing]
+        facts = {name: _fact(scratch / name) for name in ks_sample.write_lists(listed, scratch)}
+        results = pool.run(_write_clip, tasks, self.workers, lambda task: task[0].path, (__name__, "av", "soxr"))
+        facts.update(progress.shown(results, len(tasks), f"{self.name}: generating"))
+        return facts
+
+    def _download(self, wanted: Sequence[Wanted]) -> None:
+        """Fetch the listed clips that are not there yet."""
+        from equimodal.datasets import ks_archives
+
+        settings = self.settings
+        ks_archives.fetch(wanted, Path(self.root), settings.url, settings.parts, settings.manifest, self.key)
+
+    def _wanted(self, sample: Path | None = None) -> list[Wanted]:
+        """The lists; those of the sample lie below its own folder."""
+        if self.settings.source != "sample":
+            return read_lists(self.settings.lists.slice(), self.key("lists"))
+        folder = (sample or self.produced) / "lists"
+        return read_lists({split: str(folder / name) for split, name in NAMES.items()}, self.key("lists"))
+
+    def _availability(self, scratch: Path, wanted: Sequence[Wanted], files: Sequence[str]) -> Matching:
+        """Match, write availability.json, say what a reader must know."""
+        matching = match(wanted, files)
+        write_json(scratch / "availability.json", {"dataset": self.name, "source": self.settings.source, **matching.describe(wanted)})
+        lines = [f"{len(matching.found):,} of {len(wanted):,} listed clips found, {len(matching.missing):,} missing ({self.produced}/availability.json)"]
+        if matching.others:
+            name, paths = next(iter(sorted(matching.others.items())))
+            lines.append(f"{len(matching.others)} clips have more than one file, one is taken: {name}: {matching.found[name]}, not {shown(paths)}")
+        if matching.shared:
+            name, path = next(iter(sorted(matching.shared.items())))
+            lines.append(f"{len(matching.shared)} clips are missing as their file fits another clip of the lists: {name}: {path}")
+        if matching.misplaced:
+            names = [f"{name} ({matching.found[name]})" for name in matching.misplaced]
+            lines.append(f"{len(names)} clips lie in the folder of another class, the list is believed: {shown(names, 3)}")
+        for line in lines:
+            print(f"{self.name}: {line}", file=sys.stderr)
+        return matching
+
+    def _check_enough(self, wanted: Sequence[Wanted], files: Sequence[str], matching: Matching) -> None:
+        """Refuse a folder that the lists do not describe."""
+        if len(matching.found) > NEARLY_NOTHING * len(wanted):
+            return
+        there = f"{len(files):,} media files there, such as {files[len(files) // 2]}" if files else "no .mp4, .mkv or .webm file there"
+        raise UserError(
+            f"{self.root}: only {len(matching.found)} of {len(wanted):,} listed clips are found ({there}; looked for {wanted[0].id} and others;"
+            f" understood are {LAYOUTS}): set {self.key('raw')} to the clips, or {self.key('lists')} to the lists that belong to them"
+        )
+
+    def listing(self, files: Mapping[str, FileFact]) -> Listing:
+        """One sample a listed clip that is there; classes are those of the lists, in alphabetical order."""
+        wanted = self._wanted()
+        matching = match(wanted, files)
+        samples = [
+            Sample(
+                id=item.id,
+                label=item.label,
+                paths=dict.fromkeys(self.settings.modalities, matching.found[item.id]),
+                group=Name.of(item.id).video,
+                split=item.split,
+                start=item.start,
+                end=item.end,
+            )
+            for item in wanted
+            if item.id in matching.found
+        ]
+        lists = {split: frozenset(item.id for item in wanted if item.split == split) for split in dict.fromkeys(item.split for item in wanted)}
+        labels = {item.label for item in wanted}
+        return Listing(tuple(name for name in CLASSES if name in labels), samples, lists, matching.missing)
+
+    def expected(self, files: Mapping[str, FileFact]) -> Mapping[str, FileFact]:
+        """The raw manifest; sizes and checksums of the user's CSV where there is one."""
+        if self.settings.source == "sample" or self.settings.manifest is None:
+            return files
+        from equimodal.datasets.ks_archives import read_facts
+
+        known = read_facts(self.settings.manifest, self.key("manifest"))
+        return {path: known.get(Path(path).name, fact) for path, fact in files.items()}
+
+
+def _fact(path: Path) -> FileFact:
+    return FileFact(path.stat().st_size, file_sha256(path))
+
+
+def _write_clip(task: "tuple[Clip, KineticsSoundsSample, Path]") -> tuple[str, FileFact]:
+    """Generate one clip: its size and checksum."""
+    from equimodal.datasets import ks_sample
+
+    clip, settings, folder = task
+    path = ks_sample.write(clip, settings, folder)
+    return path, _fact(folder / path)
