@@ -10,6 +10,7 @@ from equimodal.settings.base import deep_merge
 # What makes a kind's sample small; a new kind of dataset with a sample adds its line.
 SMALL: dict[str, dict[str, Any]] = {
     "cremad": {"sample": {"actors": 4, "clips_per_actor": 12, "seconds": 0.5, "size": [32, 40]}, "split": {"folds": 4, "validation": 0.34}},
+    "ks": {"sample": {"classes": 2, "clips_per_class": 15, "seconds": 0.6, "size": [32, 40]}, "split": {"validation": 0.34}},
 }
 METHODS = ("joint", "aim")
 EPOCHS = 2

@@ -124,7 +124,7 @@ def test_odd_media_are_read_or_refused_with_a_reason(project: Path, shared: Path
     raw.run(params, "d")
     kind = dataset_kind(params, "d")
     listing = kind.listing(index.read_files("d"))
-    tracks = index.look(kind.root, listing.samples, 1, "d")
+    tracks = index.look(kind.root, listing.samples, kind.settings, 1, "d")
     paths = {sample.id: sample.paths["audio"] or "" for sample in listing.samples}
     reasons = {sample.id: {entry["reason"] for entry in index.unusable(sample, tracks, kind.settings)} for sample in listing.samples}
     assert listing.missing == ("gone",) and {name for name, why in reasons.items() if not why} == set(good)

@@ -208,7 +208,7 @@ class KineticsSounds(DatasetKind):
         ]
         lists = {split: frozenset(item.id for item in wanted if item.split == split) for split in dict.fromkeys(item.split for item in wanted)}
         labels = {item.label for item in wanted}
-        return Listing(tuple(name for name in CLASSES if name in labels), samples, lists, matching.missing)
+        return Listing(tuple(name for name in CLASSES if name in labels), samples, lists, missing=matching.missing)
 
     def expected(self, files: Mapping[str, FileFact]) -> Mapping[str, FileFact]:
         """The raw manifest; sizes and checksums of the user's CSV where there is one."""
