@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 DatasetOption = Annotated[str, typer.Option("--dataset", help="a name of `datasets` in params.yaml")]
 MethodOption = Annotated[str, typer.Option("--method", help="a name of `methods` in params.yaml")]
+TableName = Literal["comparison", "modalities", "cost"]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="seed of initialisation, order and augmentation")]
 
 
@@ -90,6 +91,27 @@ def figures(dataset: DatasetOption, method: MethodOption) -> None:
 def table(dataset: DatasetOption) -> None:
     """Put the study's results on a dataset side by side, for the report. Writes results/tables/D.html and .md."""
     _stage("table", dataset=dataset)
+
+
+@app.command()
+def cost(dataset: DatasetOption, method: MethodOption) -> None:
+    """Time a method's training step against joint training's, and measure its memory. Writes results/cost/D_M.json."""
+    _stage("cost", dataset=dataset, method=method)
+
+
+@app.command()
+def tables(
+    files: Annotated[list[Path] | None, typer.Argument(help="result and cost files, such as results/grid-*.json; the study's when not given")] = None,
+    table: Annotated[TableName | None, typer.Option(help="one of them; all when not given")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder to write to; results/tables for the study")] = None,
+) -> None:
+    """Compare methods, modalities and cost from result files alone. Writes OUT/{comparison,modalities,cost}.{md,csv,tex,html}."""
+    if files and out is None:
+        raise UserError("tables of given files need --out FOLDER: results/tables holds the study's")
+    if files or out is not None:
+        _call("tables", table=table, files=files or None, **({"out": out} if out else {}))
+    else:
+        _stage("tables", table=table)
 
 
 @app.command()

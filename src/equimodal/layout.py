@@ -47,3 +47,8 @@ def result_path(dataset: str, method: str) -> Path:
 def figures_folder(dataset: str, method: str) -> Path:
     """A result's figures."""
     return Path("results") / "figures" / f"{dataset}_{method}"
+
+
+def cost_path(dataset: str, method: str) -> Path:
+    """What a method's training step costs, measured on one machine."""
+    return Path("results") / "cost" / f"{dataset}_{method}.json"

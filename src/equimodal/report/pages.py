@@ -2,8 +2,21 @@
 
 from collections.abc import Sequence
 from html import escape
+from typing import Literal, Self
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+
+
+class Marked(str):
+    """A cell that stands out: `best` is set bold, `second` underlined."""
+
+    def __new__(cls, text: str, mark: Literal["best", "second"]) -> Self:
+        cell = super().__new__(cls, text)
+        cell.mark = mark
+        return cell
+
+    mark: Literal["best", "second"]
+
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; margin: 2rem; }
@@ -28,7 +41,7 @@ def html(title: str, tables: Sequence[tuple[str, Table]], lines: Sequence[str], 
     parts = [f"<h1>{escape(title)}</h1>", *(f"<p{' class=note' if line == note else ''}>{escape(line)}</p>" for line in lines)]
     for name, (heads, rows) in tables:
         head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
-        body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+        body = "\n".join("<tr>" + "".join("<td>" + wrap(cell, escape(cell), "<b>{}</b>", "<u>{}</u>") + "</td>" for cell in row) + "</tr>" for row in rows)
         parts.append(f"<h2>{escape(name)}</h2>\n<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>")
     content = "\n".join(parts)
     head = f'<head><meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style></head>'
@@ -36,4 +49,11 @@ def html(title: str, tables: Sequence[tuple[str, Table]], lines: Sequence[str], 
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(wrap(cell, cell.replace("|", "\\|"), "**{}**", "<ins>{}</ins>") for cell in cells) + " |"
+
+
+def wrap(cell: str, text: str, best: str, second: str) -> str:
+    """`text` in the format of the cell's mark, or as it is."""
+    if not isinstance(cell, Marked):
+        return text
+    return (best if cell.mark == "best" else second).format(text)

@@ -1,4 +1,4 @@
-"""Two results compared seed by seed: Student's paired t test."""
+"""Two results compared seed by seed: Student's paired t test, and Holm's correction for comparing many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,8 +37,29 @@ def paired(values: Sequence[float], baseline: Sequence[float]) -> Difference:
     return Difference(mean, (mean - reach, mean + reach), 2 * float(stdtr(count - 1, -abs(mean) / error)))
 
 
-def paired_results(result: Result, baseline: Result) -> Difference:
-    """Test accuracy of two results at the epochs that validation chose."""
-    if result.seeds != baseline.seeds:
-        raise UserError(f"{result.name} has seeds {result.seeds}, {baseline.name} has {baseline.seeds}: run both with the same study.seeds")
-    return paired(result.selection.val.accuracy.per_seed, baseline.selection.val.accuracy.per_seed)
+def paired_results(result: Result, baseline: Result) -> tuple[Difference, list[int]]:
+    """Test accuracy of two results at the epochs that validation chose, on the seeds that both have: (difference, those seeds).
+
+    Raises:
+        UserError: no seed in common, or other data.
+    """
+    if result.data.digest != baseline.data.digest:
+        raise UserError(f"{result.name} and {baseline.name} were measured on different data (data.digest): build both again before comparing them")
+    seeds = [seed for seed in result.seeds if seed in baseline.seeds]
+    if not seeds:
+        raise UserError(f"{result.name} has seeds {result.seeds}, {baseline.name} has {baseline.seeds}: none in common, run both with the same study.seeds")
+    ours, theirs = (dict(zip(r.seeds, r.selection.val.accuracy.per_seed, strict=True)) for r in (result, baseline))
+    return paired([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]), seeds
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """p values corrected for their number by Holm's step-down rule (Scand. J. Statist. 6, 1979), in the order given.
+
+    The smallest of n is multiplied by n, the next by n - 1, ...; each at least the one before, none above 1.
+    """
+    corrected = [0.0] * len(ps)
+    highest = 0.0
+    for rank, index in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[index]))
+        corrected[index] = highest
+    return corrected

@@ -1,0 +1,142 @@
+"""The study's methods by dataset: accuracy and macro-F1, what differs from joint training, and what papers print."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from equimodal.report.pages import Table
+from equimodal.report.published import Printed, printed
+from equimodal.report.result import Result, Spread
+from equimodal.report.rules import RULES
+from equimodal.report.table import percent
+from equimodal.report.tables.collection import BASELINES, Collection
+from equimodal.report.tables.described import dataset_lines, numbers, sample_note, source_lines
+from equimodal.report.tables.marks import marked
+from equimodal.report.tables.page import Page
+from equimodal.report.tables.significance import WHAT_IT_SAYS, Test, signs, tests
+
+Tests = dict[tuple[str, str], Test]
+
+
+def page(collection: Collection) -> Page:
+    """results/tables/comparison.*"""
+    by_dataset = {dataset: tests(collection.on(dataset)) for dataset in collection.datasets}
+    note = sample_note(collection)
+    cited = [found.source for dataset in collection.datasets for method in collection.methods for found in beside(collection, dataset, method)]
+    lines = [
+        "Test split, percent, mean ± standard deviation over seeds. Of ours, the best of a column is bold and the second underlined, by the number shown.",
+        *WHAT_IT_SAYS,
+        *dataset_lines(collection),
+        *source_lines(cited),
+        *([note] if note else []),
+    ]
+    tables = [("Accuracy and macro-F1", _accuracies(collection, by_dataset))]
+    if any(by_dataset.values()):
+        tables.append(("Difference of accuracy, in points", _differences(collection, by_dataset)))
+    tables.append(("Accuracy by rule of selection", _rules(collection)))
+    return Page("Methods compared", lines, note, tables, _records(collection, by_dataset))
+
+
+def beside(collection: Collection, dataset: str, method: str) -> list[Printed]:
+    """What papers print for a row; nothing beside a generated sample, whose data are other ones."""
+    return [] if collection.sampled(dataset) else printed(dataset, method)
+
+
+def cell(found: Iterable[Printed], quantity: str) -> str:
+    """67.5 [aim] 65.1 [aug]."""
+    return " ".join(f"{value:.1f} [{one.source}]" for one in found if (value := getattr(one.numbers, quantity)) is not None) or "–"
+
+
+def _accuracies(collection: Collection, by_dataset: dict[str, Tests]) -> Table:
+    heads, columns = ["method"], [list[str](collection.methods)]
+    for dataset in collection.datasets:
+        results = collection.on(dataset)
+        if not results:
+            continue
+        for name, quantity in (("accuracy", "accuracy"), ("macro-F1", "macro_f1")):
+            values: list[Spread | None] = [getattr(results[m].selection.val, quantity) if m in results else None for m in collection.methods]
+            texts = [percent(value) for value in values]
+            if quantity == "accuracy":
+                texts = [text + signs(method, by_dataset[dataset]) for text, method in zip(texts, collection.methods, strict=True)]
+            heads.append(f"{dataset} {name}")
+            columns.append(marked(texts, values, 100))
+        if any(beside(collection, dataset, method) for method in collection.methods):
+            for name, quantity in (("accuracy", "accuracy"), ("macro-F1", "macro_f1")):
+                heads.append(f"{dataset} {name}, printed")
+                columns.append([cell(beside(collection, dataset, method), quantity) for method in collection.methods])
+    return heads, [list(row) for row in zip(*columns, strict=True)]
+
+
+def _differences(collection: Collection, by_dataset: dict[str, Tests]) -> Table:
+    heads = ["method"]
+    columns: list[list[str]] = [list(collection.methods)]
+    for dataset, found in by_dataset.items():
+        for baseline in BASELINES:
+            if not any(other == baseline for _, other in found):
+                continue
+            heads += [f"{dataset} minus {baseline} [95 %]", "p (Holm)"]
+            differences, ps = [], []
+            for method in collection.methods:
+                test = found.get((method, baseline))
+                differences.append(_difference(test) if test else "–")
+                ps.append(f"{test.holm:.2g}" if test and test.holm is not None else "–")
+            columns += [differences, ps]
+    return heads, [list(row) for row in zip(*columns, strict=True)]
+
+
+def _difference(test: Test) -> str:
+    interval = test.difference.interval95
+    return f"{100 * test.difference.mean:+.1f}" + ("" if interval is None else f" [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]")
+
+
+def _rules(collection: Collection) -> Table:
+    heads = ["dataset", "method", "on validation", *RULES.values(), "every seed, best on validation"]
+    rows = []
+    for dataset in collection.datasets:
+        for method, result in collection.on(dataset).items():
+            chosen = result.selection
+            seeds = "  ".join(f"{100 * value:.1f}" for value in chosen.val.accuracy.per_seed)
+            by_rule = [percent(getattr(chosen, rule).accuracy) for rule in RULES]
+            rows.append([dataset, method, percent(chosen.val.validation.accuracy), *by_rule, seeds])
+    return heads, rows
+
+
+def _records(collection: Collection, by_dataset: dict[str, Tests]) -> list[dict[str, Any]]:
+    records = []
+    for dataset in collection.datasets:
+        for method, result in collection.on(dataset).items():
+            record = _measured(result)
+            for baseline in BASELINES:
+                test = by_dataset[dataset].get((method, baseline))
+                low, high = (test.difference.interval95 if test else None) or (None, None)
+                record |= {
+                    f"minus_{baseline}": test.difference.mean if test else None,
+                    f"minus_{baseline}_low": low,
+                    f"minus_{baseline}_high": high,
+                    f"minus_{baseline}_seeds": numbers(test.seeds) if test else None,
+                    f"p_{baseline}": test.difference.p if test else None,
+                    f"p_{baseline}_holm": test.holm if test else None,
+                }
+            for one in beside(collection, dataset, method):
+                record |= {f"printed_accuracy_{one.source}": one.numbers.accuracy / 100}
+                if one.numbers.macro_f1 is not None:
+                    record |= {f"printed_macro_f1_{one.source}": one.numbers.macro_f1 / 100}
+            records.append(record)
+    return records
+
+
+def _measured(result: Result) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "dataset": result.dataset,
+        "method": result.method.name,
+        "source": result.source,
+        "protocol": result.protocol,
+        "note": result.note,
+        "seeds": numbers(result.seeds),
+    }
+    for quantity in ("accuracy", "macro_f1"):
+        value = getattr(result.selection.val, quantity)
+        record |= {quantity: value.mean, f"{quantity}_std": value.std}
+    record["accuracy_validation"] = result.selection.val.validation.accuracy.mean
+    for rule in ("last", "test"):
+        record[f"accuracy_rule_{rule}"] = getattr(result.selection, rule).accuracy.mean
+    return record

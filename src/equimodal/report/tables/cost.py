@@ -1,0 +1,131 @@
+"""What a method's training step costs beside joint training's: operations, time, memory, weights."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from equimodal.report.cost import Cost
+from equimodal.report.pages import Table
+from equimodal.report.result import Result
+from equimodal.report.tables.collection import Collection
+from equimodal.report.tables.described import dataset_lines, sample_note
+from equimodal.report.tables.page import Page
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method on one dataset; what has no file is None."""
+
+    result: Result | None
+    cost: Cost | None
+    joint: Result | None
+
+    @property
+    def step_flops(self) -> float | None:
+        """Operations of one step of the method at the run's batch size."""
+        return self.result.flops.training * self.result.settings["training"]["batch_size"] if self.result else None
+
+    @property
+    def flops_ratio(self) -> float | None:
+        """Operations a sample over joint training's: that of the dataset's joint model, or of the same model when there is no result of it."""
+        if self.result is None:
+            return None
+        if self.joint is not None:
+            return self.result.flops.training / self.joint.flops.training
+        return None if len(self.result.imbalance.s) == 1 else self.result.flops.training / self.result.flops.training_joint
+
+    @property
+    def beside(self) -> int | None:
+        """Weights trained beside the model."""
+        return self.cost.weights.beside if self.cost else None
+
+    @property
+    def added(self) -> int | None:
+        """Weights of the exported model beyond joint's; negative for a model of one modality."""
+        if self.result is not None and self.joint is not None:
+            return self.result.parameters.total - self.joint.parameters.total
+        return self.cost.weights.model - self.cost.weights.joint if self.cost else None
+
+
+def page(collection: Collection) -> Page:
+    """results/tables/cost.*"""
+    note = sample_note(collection)
+    rows = {dataset: _rows(collection, dataset) for dataset in collection.datasets}
+    costs = [cost for dataset in collection.datasets for cost in collection.costs_on(dataset).values()]
+    lines = [
+        "Of one training step, the mean over a method's cycle of steps, at the start of its own training. FLOPs: convolutions and matrix products, two a"
+        " multiply-add; x joint: over joint training on the same data; GFLOP: of a whole batch. They do not depend on a machine.",
+        *_machine_lines(costs),
+        "Weights beside: trained with the model and not exported. Weights added: the exported model's beyond the joint model's.",
+        *dataset_lines(collection),
+        *([note] if note else []),
+    ]
+    tables = [(dataset, _table(found)) for dataset, found in rows.items()]
+    records = [_record(dataset, method, row) for dataset, found in rows.items() for method, row in found.items()]
+    return Page("Cost of training", lines, note, tables, records)
+
+
+def _machine_lines(costs: list[Cost]) -> list[str]:
+    if not costs:
+        return ["Time and memory were not measured: results/cost/DATASET_METHOD.json has them."]
+    lines = [
+        "Time: median over rounds of the method's steps over joint's, taken in turns in one process [quartiles]; joint's own row shows the error of the"
+        " measurement. Memory: peak of a step.",
+    ]
+    for machine in dict.fromkeys(str(cost.machine) for cost in costs):
+        here = [cost for cost in costs if str(cost.machine) == machine]
+        clocks = "processor seconds" if here[0].time.clock == "processor" else "wall seconds"
+        how = "bytes of living tensors" if here[0].memory.how == "tensors" else "torch.cuda.max_memory_allocated"
+        which = ", ".join(dict.fromkeys(cost.dataset for cost in here))
+        lines.append(f"Measured on: {machine} ({which}); {clocks}; {how}.")
+    return lines
+
+
+def _rows(collection: Collection, dataset: str) -> dict[str, Row]:
+    results, costs = collection.on(dataset), collection.costs_on(dataset)
+    joint = results.get("joint")
+    return {method: Row(results.get(method), costs.get(method), joint) for method in collection.methods if method in results or method in costs}
+
+
+def _table(rows: dict[str, Row]) -> Table:
+    heads = ["method", "FLOPs x joint", "GFLOP a step", "time x joint", "seconds a step", "memory x joint", "MiB", "weights beside", "weights added"]
+    body = []
+    for method, row in rows.items():
+        cells = [method, _number(row.flops_ratio, ".2f"), _number(row.step_flops and row.step_flops / 1e9, ".3g")]
+        if row.cost is None:
+            cells += ["–"] * 4
+        else:
+            time, memory = row.cost.time, row.cost.memory
+            cells += [f"{time.ratio:.2f} [{time.quartiles[0]:.2f}, {time.quartiles[1]:.2f}]", f"{time.seconds:.3g}"]
+            cells += [f"{memory.peak / memory.peak_joint:.2f}", f"{memory.peak / 2**20:.1f}"]
+        body.append([*cells, _number(row.beside, ",d"), _number(row.added, "+,d")])
+    return heads, body
+
+
+def _number(value: float | None, form: str) -> str:
+    if value is None:
+        return "–"
+    return "0" if value == 0 and form.endswith("d") else format(value, form)
+
+
+def _record(dataset: str, method: str, row: Row) -> dict[str, Any]:
+    found = row.result or row.cost
+    assert found is not None
+    cost = row.cost
+    low, high = cost.time.quartiles if cost else (None, None)
+    return {
+        "dataset": dataset,
+        "method": method,
+        "source": found.source,
+        "flops_ratio": row.flops_ratio,
+        "flops_step": row.step_flops,
+        "time_ratio": cost.time.ratio if cost else None,
+        "time_ratio_low": low,
+        "time_ratio_high": high,
+        "seconds": cost.time.seconds if cost else None,
+        "seconds_joint": cost.time.seconds_joint if cost else None,
+        "peak_bytes": cost.memory.peak if cost else None,
+        "peak_bytes_joint": cost.memory.peak_joint if cost else None,
+        "weights_beside": row.beside,
+        "weights_added": row.added,
+        "machine": str(cost.machine) if cost else None,
+    }
