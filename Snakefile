@@ -35,4 +35,4 @@ rule study:
     input:
         results=expand("results/{dataset}_{method}.json", dataset=PARAMS.study.datasets, method=study_methods(PARAMS)),
         figures=expand("results/figures/{dataset}_{method}", dataset=PARAMS.study.datasets, method=study_methods(PARAMS)),
-        tables=expand("results/tables/{dataset}.html", dataset=PARAMS.study.datasets),
+        tables=expand("results/tables/{table}.html", table=[*PARAMS.study.datasets, *TABLES]),

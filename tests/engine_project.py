@@ -29,7 +29,8 @@ from equimodal.store import digest, file_sha256, write_json
 STAGE = "{stage}"
 
 
-def run(params, dataset, method=None, modality=None, seed=None, seeds=None):
+def run(params, dataset=None, method=None, modality=None, seed=None, seeds=None, table=None):
+    dataset = dataset or ""
     data, model = Path("data", dataset), Path("models", dataset, str(method), str(seed))
     warmup, prototypes = Path("models", dataset, "warmup", str(seed)), Path("models", dataset, "prototypes", str(seed))
     weights = [model / f"{{rule}}.safetensors" for rule in ("val", "last", "test")]
@@ -43,13 +44,15 @@ def run(params, dataset, method=None, modality=None, seed=None, seeds=None):
         "prototypes": [prototypes / f"{{method}}.safetensors", prototypes / f"{{method}}.json"],
         "train": [*weights, model / "curves.json"],
         "evaluate": [model / "evaluation.json"],
-        "summary": [Path("results", f"{{dataset}}_{{method}}.json")],
+        "summary": [Path("results", f"{{dataset}}_{{method}}.json"), Path("results", "digests", f"{{dataset}}_{{method}}.txt")],
         "figures": [figures / "curves.svg", figures / "curves.png"],
+        "cost": [Path("results", "cost", f"{{dataset}}_{{method}}.json")],
+        "tables": [Path("results", "tables", f"{{table}}.{{ending}}") for ending in ("md", "csv", "tex", "html")],
         "table": [Path("results", "tables", f"{{dataset}}.html"), Path("results", "tables", f"{{dataset}}.md")],
     }}[STAGE]
-    made = declarations.settings(params, STAGE, dataset, method, modality)
+    made = declarations.settings(params, STAGE, dataset or None, method, modality)
     with open("ran.txt", "a") as ran:
-        ran.write(" ".join(str(part) for part in (STAGE, dataset, method or modality or "", "" if seed is None else seed)).strip() + "\\n")
+        ran.write(" ".join(str(part) for part in (STAGE, dataset or table, method or modality or "", "" if seed is None else seed)).strip() + "\\n")
     for path in outputs:
         write_json(path, {{"stage": STAGE, "accuracy": 0.5, "made": digest(made), "seed": seed, "name": path.name}})
         if path.suffix == ".svg":
@@ -115,7 +118,7 @@ def copy_project(source: Path, target: Path, study: str | None = SMALL_STUDY, st
     (target / ".dvc").mkdir()
     for name in ("Snakefile", "dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
         shutil.copy(source / name, target / name)
-    for stage in (*STAGES, "table") if stubs else ():
+    for stage in (*STAGES, "table", "tables") if stubs else ():
         (target / "src/equimodal/stages" / f"{stage}.py").write_text(STUB.format(stage=stage))
     params = (source / "params.yaml").read_text()
     if study is not None:

@@ -40,7 +40,7 @@ def changed(raw: dict[str, Any], values: dict[str, Any]) -> set[str]:
 
 
 def downstream(method: str) -> set[str]:
-    return {f"{stage} {method}" for stage in ("train", "evaluate", "summary")}
+    return {f"{stage} {method}" for stage in ("train", "evaluate", "summary", "cost")}
 
 
 def test_what_changes_no_result_changes_nothing(raw: dict[str, Any]) -> None:
@@ -79,7 +79,7 @@ def test_a_base_s_settings_set_its_variants_too(raw: dict[str, Any]) -> None:
 
 def test_training_settings_set_every_training(raw: dict[str, Any]) -> None:
     names = changed(raw, {"datasets/cremad/training/epochs": 16})
-    assert {name.split()[0] for name in names} == {"warmup", "prototypes", "train", "evaluate", "summary"}
+    assert {name.split()[0] for name in names} == {"warmup", "prototypes", "train", "evaluate", "summary", "cost"}
 
 
 def test_seeds_set_summaries_and_figures(raw: dict[str, Any]) -> None:
@@ -94,6 +94,7 @@ def test_seeds_set_summaries_and_figures(raw: dict[str, Any]) -> None:
         ("results/cremad.json", "is no result: a result is called results/DATASET_METHOD.json"),
         ("results/figures/cremad_ami", "unknown method 'ami' in results/figures/cremad_ami"),
         ("results/tables/cremat.html", "unknown dataset 'cremat' in results/tables/cremat.html"),
+        ("results/cost/cremad_aimm.json", "unknown method 'aimm' in results/cost/cremad_aimm.json"),
         ("./results/cremad_aimm.json", "unknown method 'aimm' in ./results/cremad_aimm.json"),
         ("models/cremad/aimm/0/val.safetensors", "unknown method 'aimm' in models/cremad/aimm/0/val.safetensors"),
         ("models/cremat/aim/0/curves.json", "unknown dataset 'cremat' in models/cremat/aim/0/curves.json"),
@@ -124,6 +125,14 @@ def test_aim_with_one_modality_is_refused(raw: dict[str, Any]) -> None:
 
 def test_good_targets_and_other_words_pass(root: Path) -> None:
     params = settings.load(root / "params.yaml")
-    words = ["results/cremad_aim-no-dam.json", "results/figures/grid-words_joint", "results/tables/cremad.md", "study", "models/cremad/aim/0/curves.json", "-n"]
+    words = [
+        "results/cremad_aim-no-dam.json",
+        "results/figures/grid-words_joint",
+        "results/tables/cremad.md",
+        "results/tables/comparison.tex",
+        "study",
+        "models/cremad/aim/0/curves.json",
+        "-n",
+    ]
     words += ["models/cremad/warmup/0/aim.safetensors", "data/cremad/raw/manifest.json", "data/cremad/index.json", "logs/notes.json"]
     declarations.check_targets(params, words)

@@ -19,11 +19,15 @@ from equimodal.store import canonical_json
 RUNTIME = ("devices", "precision", "threads", "channels_last")
 # Keys of a dataset that later stages are set by, not the raw files.
 NOT_RAW = ("protocol", "split", "missing", "max_rejected", "modalities", "model", "training", "methods")
-STAGES = ("raw", "index", "features", "manifest", "warmup", "prototypes", "train", "evaluate", "summary", "figures")
+STAGES = ("raw", "index", "features", "manifest", "warmup", "prototypes", "train", "evaluate", "summary", "figures", "cost")
+TABLES = ("comparison", "modalities", "cost")  # of the whole study, in results/tables
 
 
-def settings(params: Params, stage: str, dataset: str, method: str | None = None, modality: str | None = None) -> dict[str, Any]:
+def settings(params: Params, stage: str, dataset: str | None, method: str | None = None, modality: str | None = None) -> dict[str, Any]:
     """The resolved part of params.yaml that sets one stage; nothing else in params.yaml may change its outputs."""
+    if stage == "tables":
+        return {"datasets": list(params.study.datasets), "methods": study_methods(params)}
+    assert dataset is not None
     data = params.dataset(dataset).slice()
     raw = {key: value for key, value in data.items() if key not in NOT_RAW}
     raw |= _array_files(params, dataset)
@@ -60,7 +64,7 @@ def _of_models(params: Params, stage: str, dataset: str, method: str | None) -> 
     if stage == "prototypes":
         return {**shared, "fit": resolved.aim.fit}
     own = {"kind": resolved.kind, "settings": resolved.settings.slice()}
-    if stage in ("train", "evaluate"):
+    if stage in ("train", "evaluate", "cost"):
         return {**shared, "method": own}
     if stage == "summary":
         return {**shared, "method": own, "seeds": list(params.study.seeds)}
@@ -75,16 +79,19 @@ def settings_json(*args: Any, **kwargs: Any) -> str:
 
 
 def code(params: Params, stage: str, dataset: str | None = None, method: str | None = None) -> list[str]:
-    """Code files of a stage; raw and index add those of the dataset's kind, those that build models the dataset's encoders, training and
-    evaluation the one method they run."""
+    """Code files of a stage; raw and index add those of the dataset's kind, those that build models the dataset's encoders, training,
+    evaluation and cost the one method they run."""
     modules = [f"equimodal.stages.{stage}"]
     if stage in ("raw", "index") and dataset is not None:
         modules.append(module_of(params.dataset(dataset).kind))
-    if stage in ("warmup", "prototypes", "train", "evaluate") and dataset is not None:
+    if stage in ("warmup", "prototypes", "train", "evaluate", "cost") and dataset is not None:
         modules += encoder_modules(params, dataset)
-    if stage in ("train", "evaluate") and dataset is not None and method is not None:
+    if stage in ("train", "evaluate", "cost") and dataset is not None and method is not None:
         modules.append(params.method(dataset, method).entry.module)
-    return code_files(*modules)
+    if stage == "cost":
+        modules.append("equimodal.methods.joint")  # which every method is measured against
+    data = ["src/equimodal/report/published.yaml"] if stage == "tables" else []
+    return [*code_files(*modules), *data]
 
 
 def encoder_modules(params: Params, dataset: str) -> list[str]:
@@ -102,7 +109,7 @@ def families(params: Params) -> dict[str, list[str]]:
 
 def study_methods(params: Params, stage: str = "summary") -> list[str | None]:
     """Methods for which plain `snakemake` and `dvc repro` run a stage; [None] for a stage that runs once a dataset."""
-    if stage in ("raw", "index", "features", "manifest", "table"):
+    if stage in ("raw", "index", "features", "manifest", "table", "tables"):
         return [None]
     owners = {"warmup": params.study.warmups, "prototypes": params.study.fits}
     return list(owners.get(stage, [*params.study.from_scratch, *params.study.from_warmup]))
@@ -118,8 +125,9 @@ def check_targets(params: Params, words: list[str]) -> None:
         folder, _, name = word.removeprefix("./").rpartition("/")
         parts = folder.split("/")
         if folder == "results/tables":
-            _known("dataset", name.partition(".")[0], list(params.datasets), word)
-        elif folder == "results/figures" or (folder == "results" and name.endswith(".json")):
+            if name.partition(".")[0] not in TABLES:
+                _known("dataset", name.partition(".")[0], list(params.datasets), word)
+        elif folder == "results/figures" or (folder in ("results", "results/cost") and name.endswith(".json")):
             dataset, separator, method = name.removesuffix(".json").partition("_")
             if not separator:
                 raise UserError(f"{word} is no result: a result is called results/DATASET_METHOD.json, such as results/cremad_aim.json")

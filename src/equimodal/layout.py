@@ -52,3 +52,8 @@ def figures_folder(dataset: str, method: str) -> Path:
 def cost_path(dataset: str, method: str) -> Path:
     """What a method's training step costs, measured on one machine."""
     return Path("results") / "cost" / f"{dataset}_{method}.json"
+
+
+def digest_path(dataset: str, method: str) -> Path:
+    """Checksum of a result file."""
+    return Path("results") / "digests" / f"{dataset}_{method}.txt"

@@ -14,10 +14,13 @@ from engine_project import Project
 def built(project: Project) -> Project:
     """The study built by Snakemake and recorded by DVC: the bridge `equimodal plan && dvc commit -f`."""
     project.run("snakemake", "--cores", "4")
-    assert len(project.ran()) == 5 + 2 + 4 * 4 + 1, "preprocessing, warm-up and prototypes, four stages a method, one table"
+    assert len(project.ran()) == 5 + 2 + 5 * 4 + 1 + 3, "preprocessing, warm-up and prototypes, five stages a method, one table a dataset, three of the study"
     project.run("equimodal", "plan")
     project.dvc("commit", "-f", "-q")
     return project
+
+
+TABLES = ["cost_table cost", "table cremad", "tables comparison", "tables cost", "tables modalities"]  # the cost table's rule has a name of its own
 
 
 def reruns(project: Project) -> tuple[list[str], list[str]]:
@@ -58,8 +61,8 @@ def test_a_method_s_file_reruns_that_method(built: Project) -> None:
     edit_code(built, "joint_uni.py")
     planned, ran = reruns(built)
     # Snakemake plans what may change further down; DVC, having run, has seen that the trained files are the same.
-    assert ran == sorted([*of("train", "joint-uni"), *of("evaluate", "joint-uni")])
-    assert planned == sorted([*ran, "summary cremad joint-uni", "figures cremad joint-uni", "table cremad"])
+    assert ran == sorted([*of("train", "joint-uni"), *of("evaluate", "joint-uni"), "cost cremad joint-uni"])
+    assert planned == sorted([*ran, "summary cremad joint-uni", "figures cremad joint-uni", *(job for job in TABLES if job != "tables cost")])
 
 
 def test_a_file_of_aim_reruns_the_aim_family(built: Project) -> None:
@@ -68,7 +71,7 @@ def test_a_file_of_aim_reruns_the_aim_family(built: Project) -> None:
     planned, ran = reruns(built)
     edit_code(built, "aim/modulation.py", back=True)
     # The prototypes stage imports the method, and with it modulation; its files stay the same.
-    trained = sorted([*of("train", "aim", "aim-no-pam"), *of("evaluate", "aim", "aim-no-pam")])
+    trained = sorted([*of("train", "aim", "aim-no-pam"), *of("evaluate", "aim", "aim-no-pam"), "cost cremad aim", "cost cremad aim-no-pam"])
     assert [job for job in ran if not job.startswith("prototypes")] == trained
     assert set(ran) <= set(planned)
     assert not [job for job in planned if "joint" in job or job.startswith("warmup")]
@@ -78,7 +81,8 @@ def test_a_base_s_setting_reruns_its_variants(built: Project) -> None:
     built.edit("params.yaml", "    lambda_mod: 6.0 ", "    lambda_mod: 3.0 ")
     planned, ran = reruns(built)
     built.edit("params.yaml", "    lambda_mod: 3.0 ", "    lambda_mod: 6.0 ")
-    assert {job.split()[2] for job in planned if job != "table cremad"} == {job.split()[2] for job in ran} == {"aim", "aim-no-pam"}
+    assert {job.split()[2] for job in planned if job not in TABLES} == {job.split()[2] for job in ran if job not in TABLES} == {"aim", "aim-no-pam"}
+    assert {"tables comparison", "tables modalities", "tables cost"} <= set(ran), "results changed"
     assert not [job for job in planned if job.startswith(("warmup", "prototypes"))], "neither depends on lambda_mod"
 
 

@@ -1,7 +1,7 @@
 """Functions that rules ask for code files, settings and what differs between datasets; equimodal.declarations knows."""
 
 from equimodal import declarations
-from equimodal.declarations import study_methods
+from equimodal.declarations import TABLES, study_methods
 from equimodal.workflow import gpus
 
 FAMILIES = declarations.families(PARAMS)

@@ -36,6 +36,7 @@ rule summary:
             subcategory="{dataset}",
             labels={"method": "{method}", "file": "all numbers"},
         ),
+        digest="results/digests/{dataset}_{method}.txt",
     log:
         "logs/summary/{dataset}-{method}.log",
     benchmark:
@@ -46,3 +47,25 @@ rule summary:
         settings=settings("summary"),
     shell:
         "equimodal summary --dataset {wildcards.dataset} --method {wildcards.method} &> {log}"
+
+
+rule cost:
+    """Time and memory of a method's training step beside joint's; differs from machine to machine, so it is apart from the results."""
+    input:
+        manifest="data/{dataset}/manifest.json",
+        features=features("npy"),
+        code=code("cost"),
+    output:
+        cost="results/cost/{dataset}_{method}.json",
+    log:
+        "logs/cost/{dataset}-{method}.log",
+    benchmark:
+        "logs/cost/{dataset}-{method}.tsv"
+    threads: PARAMS.runtime.threads
+    resources:
+        gpu=gpus(PARAMS),
+        mem_mb=4000,
+    params:
+        settings=settings("cost"),
+    shell:
+        "equimodal cost --dataset {wildcards.dataset} --method {wildcards.method} &> {log}"

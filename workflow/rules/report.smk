@@ -50,3 +50,42 @@ rule table:
         settings=settings("table"),
     shell:
         "equimodal table --dataset {wildcards.dataset} &> {log}"
+
+
+rule tables:
+    """The whole study: methods by dataset, and each modality inside each model; drawn from result files alone."""
+    input:
+        results=expand("results/{dataset}_{method}.json", dataset=PARAMS.study.datasets, method=study_methods(PARAMS)),
+        code=code("tables"),
+    output:
+        text="results/tables/{table}.md",
+        csv="results/tables/{table}.csv",
+        tex="results/tables/{table}.tex",
+        page=report(
+            "results/tables/{table}.html",
+            caption="../report/tables.rst",
+            category="Tables",
+            subcategory="study",
+            labels={"table": "{table}"},
+        ),
+    log:
+        "logs/tables/{table}.log",
+    benchmark:
+        "logs/tables/{table}.tsv"
+    wildcard_constraints:
+        table="comparison|modalities",
+    resources:
+        mem_mb=500,
+    params:
+        settings=settings("tables"),
+    shell:
+        "equimodal tables --table {wildcards.table} &> {log}"
+
+
+use rule tables as cost_table with:
+    input:
+        results=expand("results/{dataset}_{method}.json", dataset=PARAMS.study.datasets, method=study_methods(PARAMS)),
+        costs=expand("results/cost/{dataset}_{method}.json", dataset=PARAMS.study.datasets, method=study_methods(PARAMS)),
+        code=code("tables"),
+    wildcard_constraints:
+        table="cost",

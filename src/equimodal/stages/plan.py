@@ -15,21 +15,22 @@ FOLDER = Path("data/plan")
 
 
 def run(params: Params) -> None:
-    """Write data/plan/STAGE-DATASET[-METHOD].json for every stage of the study."""
+    """Write data/plan/STAGE-DATASET[-METHOD].json for every stage of the study, and tables.json for what is made of all of it."""
     with atomic(FOLDER) as scratch:
         scratch.mkdir()
         for dataset in params.study.datasets:
             for stage in declarations.STAGES:
                 for method in declarations.study_methods(params, stage):
                     write_json(scratch / file_name(stage, dataset, method), content(params, stage, dataset, method))
+        write_json(scratch / file_name("tables"), content(params, "tables"))
 
 
-def file_name(stage: str, dataset: str, method: str | None = None) -> str:
+def file_name(stage: str, dataset: str | None = None, method: str | None = None) -> str:
     """Name of the file below data/plan."""
-    return "-".join([stage, dataset, *([method] if method else [])]) + ".json"
+    return "-".join([stage, *(part for part in (dataset, method) if part)]) + ".json"
 
 
-def content(params: Params, stage: str, dataset: str, method: str | None = None) -> dict[str, Any]:
+def content(params: Params, stage: str, dataset: str | None = None, method: str | None = None) -> dict[str, Any]:
     """{"code": {file: sha256}, "settings": resolved slice} of one stage."""
     files = declarations.code(params, stage, dataset, method)
     return {"code": {file: file_sha256(Path(file)) for file in files}, "settings": declarations.settings(params, stage, dataset, method)}

@@ -1,13 +1,13 @@
-"""Stage summary: one method on one dataset over seeds, as results/D_M.json."""
+"""Stage summary: one method on one dataset over seeds, as results/D_M.json; its checksum in results/digests/D_M.txt."""
 
 from typing import Any
 
 from equimodal import tracking
 from equimodal.errors import UserError
-from equimodal.layout import manifest_path, model_folder, result_path
+from equimodal.layout import digest_path, manifest_path, model_folder, result_path
 from equimodal.report.aggregate import result
 from equimodal.settings import Params
-from equimodal.store import digest, read_json, write_json
+from equimodal.store import atomic, digest, file_sha256, read_json, write_json
 
 
 def run(params: Params, dataset: str, method: str, seeds: list[int]) -> None:
@@ -19,7 +19,10 @@ def run(params: Params, dataset: str, method: str, seeds: list[int]) -> None:
     manifest = read_json(manifest_path(dataset))
     evaluations = [read_json(model_folder(dataset, method, seed) / "evaluation.json") for seed in seeds]
     check_alike(dataset, method, seeds, evaluations, manifest)
-    write_json(result_path(dataset, method), result(manifest, seeds, evaluations).model_dump(mode="json"))
+    path = result_path(dataset, method)
+    write_json(path, result(manifest, seeds, evaluations).model_dump(mode="json"))
+    with atomic(digest_path(dataset, method)) as scratch:  # `sha256sum -c` reads it; DVC's tables depend on the folder of them
+        scratch.write_text(f"{file_sha256(path)}  {path}\n", encoding="utf-8")
     tracking.publish(params, dataset, method)
 
 

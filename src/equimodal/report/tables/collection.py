@@ -59,7 +59,7 @@ class Collection:
 
     def sampled(self, dataset: str) -> bool:
         """Whether the dataset's numbers are of generated clips."""
-        return any(found.source == "sample" for (name, _), found in [*self.results.items(), *self.costs.items()] if name == dataset)
+        return "sample" in {result.source for result in self.on(dataset).values()} | {cost.source for cost in self.costs_on(dataset).values()}
 
     def modalities(self, dataset: str) -> list[str]:
         """In the order of the first model that has them all."""

@@ -57,5 +57,7 @@ def source_lines(cited: Iterable[str]) -> list[str]:
     shown = set(cited)
     lines = [f"[{name}] {source.cite}. Its protocol: {source.protocol}." for name, source in sources().items() if name in shown]
     if lines:
-        lines.append("Printed numbers, [..], are copied from papers and not measured here. They are of other splits, front ends and rules of selection than ours.")
+        lines.append(
+            "Printed numbers, [..], are copied from papers and not measured here. They are of other splits, front ends and rules of selection than ours."
+        )
     return lines
