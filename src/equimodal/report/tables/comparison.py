@@ -26,7 +26,7 @@ def page(collection: Collection) -> Page:
         "Test split, percent, mean ± standard deviation over seeds. Of ours, the best of a column is bold and the second underlined, by the number shown.",
         *WHAT_IT_SAYS,
         *dataset_lines(collection),
-        *source_lines(cited),
+        *source_lines(collection, cited),
         *([note] if note else []),
     ]
     tables = [("Accuracy and macro-F1", _accuracies(collection, by_dataset))]
@@ -77,15 +77,17 @@ def _differences(collection: Collection, by_dataset: dict[str, Tests]) -> Table:
             differences, ps = [], []
             for method in collection.methods:
                 test = found.get((method, baseline))
-                differences.append(_difference(test) if test else "–")
+                differences.append(_difference(test, collection.results[dataset, method]) if test else "–")
                 ps.append(f"{test.holm:.2g}" if test and test.holm is not None else "–")
             columns += [differences, ps]
     return heads, [list(row) for row in zip(*columns, strict=True)]
 
 
-def _difference(test: Test) -> str:
+def _difference(test: Test, result: Result) -> str:
     interval = test.difference.interval95
-    return f"{100 * test.difference.mean:+.1f}" + ("" if interval is None else f" [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]")
+    reach = "" if interval is None else f" [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]"
+    fewer = f" (seeds {numbers(test.seeds)})" if test.seeds != result.seeds else ""
+    return f"{100 * test.difference.mean:+.1f}{reach}{fewer}"
 
 
 def _rules(collection: Collection) -> Table:

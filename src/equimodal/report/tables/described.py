@@ -23,15 +23,26 @@ def dataset_lines(collection: Collection) -> list[str]:
             f" {kinds}; seeds {numbers(first.seeds)}; weights of the epoch with the highest validation accuracy; data {first.data.digest[:8]}."
         )
         for other in results[1:]:
+            unlike = differing(first, other)
             differs = [
                 *([f"seeds {numbers(other.seeds)}"] if other.seeds != first.seeds else []),
                 *([f"source {other.source}"] if other.source != first.source else []),
                 *([f"protocol {other.protocol}"] if other.protocol != first.protocol else []),
+                *([f"other settings ({', '.join(unlike)})"] if unlike else []),
                 *([f"other data ({other.data.digest[:8]}): not compared"] if other.data.digest != first.data.digest else []),
             ]
             if differs:
                 lines.append(f"{dataset}, {other.method.name}: {', '.join(differs)}.")
     return lines
+
+
+def differing(first: Result, other: Result) -> list[str]:
+    """Settings of model and training that both files have and that differ: such methods were not trained alike."""
+    found = []
+    for section in ("model", "training"):
+        ours, theirs = other.settings.get(section, {}), first.settings.get(section, {})
+        found += [f"{section}.{key}" for key in sorted(ours.keys() & theirs.keys()) if ours[key] != theirs[key]]
+    return found
 
 
 def split_rule(result: Result) -> str:
@@ -49,15 +60,17 @@ def numbers(seeds: Iterable[int]) -> str:
 def sample_note(collection: Collection) -> str | None:
     """The warning beside numbers of generated samples, or None."""
     found = [dataset for dataset in collection.datasets if collection.sampled(dataset)]
-    return f"{', '.join(found)}: {SAMPLE_NOTE}. No paper's number stands beside them: it is of other data." if found else None
+    return f"{', '.join(found)}: {SAMPLE_NOTE}." if found else None
 
 
-def source_lines(cited: Iterable[str]) -> list[str]:
-    """A line for each paper whose numbers are shown."""
+def source_lines(collection: Collection, cited: Iterable[str]) -> list[str]:
+    """A line for each paper whose numbers are shown, and one where they are left out."""
     shown = set(cited)
     lines = [f"[{name}] {source.cite}. Its protocol: {source.protocol}." for name, source in sources().items() if name in shown]
     if lines:
         lines.append(
             "Printed numbers, [..], are copied from papers and not measured here. They are of other splits, front ends and rules of selection than ours."
         )
+    if any(dataset in source.datasets for dataset in collection.datasets if collection.sampled(dataset) for source in sources().values()):
+        lines.append("Papers' numbers are left out beside generated samples: they are of other data.")
     return lines

@@ -30,7 +30,7 @@ def page(collection: Collection) -> Page:
         *(READOUTS[readout] for readout in used),
         "gap: highest minus lowest modality. A model of one modality is the mark to compare with: every readout of it but the probe is the model itself.",
         *dataset_lines(collection),
-        *source_lines(cited),
+        *source_lines(collection, cited),
         *([note] if note else []),
     ]
     tables = [(dataset, _accuracies(collection, dataset, readouts[dataset])) for dataset in datasets]

@@ -1,0 +1,145 @@
+"""Methods compared: marks, significance, missing results, papers' numbers, captions."""
+
+import csv
+import io
+
+import pytest
+
+import made_results
+from equimodal.errors import UserError
+from equimodal.report.pages import Marked
+from equimodal.report.paired import holm, paired
+from equimodal.report.tables.collection import Collection
+from equimodal.report.tables.comparison import page
+
+JOINT, UNI, AIM = [0.60, 0.62, 0.61, 0.59], [0.70, 0.71, 0.72, 0.69], [0.66, 0.69, 0.66, 0.66]
+
+
+def study(*results):
+    return page(Collection.of(results))
+
+
+def column(found, head, table=0):
+    """A column by method."""
+    heads, rows = found.tables[table][1]
+    return {row[0]: row[heads.index(head)] for row in rows}
+
+
+@pytest.fixture
+def three():
+    return study(made_results.of("aim", AIM), made_results.of("joint", JOINT), made_results.of("joint-uni", UNI))
+
+
+def test_rows_are_methods_with_the_baselines_first(three):
+    assert [row[0] for row in three.tables[0][1][1]] == ["joint", "joint-uni", "aim"]
+    assert column(three, "made accuracy")["joint"].startswith("60.5 ± 1.3")
+
+
+def test_best_is_bold_and_second_underlined(three):
+    marks = {method: getattr(cell, "mark", None) for method, cell in column(three, "made accuracy").items()}
+    assert marks == {"joint": None, "joint-uni": "best", "aim": "second"}
+    text = three.formats()[".md"]
+    assert "| **70.5 ± 1.3 †** | **60.5 ± 1.3** |" in text and "<ins>66.8 ± 1.5" in text
+
+
+def test_numbers_that_read_alike_are_marked_alike():
+    found = column(study(made_results.of("joint", [0.6]), made_results.of("a", [0.70004]), made_results.of("b", [0.70001])), "made accuracy")
+    assert [getattr(cell, "mark", None) for cell in found.values()] == ["second", "best", "best"]
+
+
+def test_one_method_has_nothing_to_be_marked_against():
+    assert not any(isinstance(cell, Marked) for cell in column(study(made_results.of("joint", JOINT)), "made accuracy").values())
+
+
+def test_significance_is_the_paired_test_corrected_by_holm(three):
+    raw = [paired(values, JOINT).p for values in (UNI, AIM)]
+    expected = dict(zip(("joint-uni", "aim"), holm(raw), strict=True))
+    shown = column(three, "p (Holm)", table=1)
+    assert shown == {"joint": "–", **{method: f"{p:.2g}" for method, p in expected.items()}}
+    assert expected["aim"] < 0.05
+    cells = column(three, "made accuracy")
+    assert cells["aim"].endswith("†‡") and cells["joint"].endswith("‡") and cells["joint-uni"].endswith(" †")
+    assert column(three, "made minus joint [95 %]", table=1)["aim"].startswith("+6.")
+
+
+def test_one_seed_has_no_p():
+    found = study(made_results.of("joint", [0.6]), made_results.of("aim", [0.7]))
+    assert column(found, "p (Holm)", table=1)["aim"] == "–"
+    assert column(found, "made minus joint [95 %]", table=1)["aim"] == "+10.0"
+    assert column(found, "made accuracy")["aim"] == "70.0"
+
+
+def test_other_seeds_are_compared_over_the_common_ones_and_named():
+    found = study(made_results.of("joint", JOINT), made_results.of("aim", AIM, seeds=[2, 3, 4, 5]))
+    assert column(found, "made minus joint [95 %]", table=1)["aim"].endswith("(seeds 2, 3)")
+    assert "made, aim: seeds 2, 3, 4, 5." in found.lines
+    apart = study(made_results.of("joint", JOINT), made_results.of("aim", AIM, seeds=[6, 7, 8, 9]))
+    assert len(apart.tables) == 2, "nothing to compare: accuracies and rules only"
+
+
+def test_results_on_other_data_are_shown_and_not_compared():
+    other = made_results.of("aim", AIM)
+    other = other.model_copy(update={"data": other.data.model_copy(update={"digest": "e" * 64})})
+    found = study(made_results.of("joint", JOINT), other)
+    assert len(found.tables) == 2
+    assert any("made, aim: other data (eeeeeeee): not compared" in line for line in found.lines)
+
+
+def test_other_training_settings_are_named():
+    short = made_results.of("aim", AIM)
+    short = short.model_copy(update={"settings": {**short.settings, "training": {"epochs": 3}}})
+    assert any(line == "made, aim: other settings (training.epochs)." for line in study(made_results.of("joint", JOINT), short).lines)
+
+
+def test_a_missing_result_is_a_dash(three):
+    found = study(made_results.of("joint", JOINT), made_results.of("joint", JOINT, dataset="more"), made_results.of("aim", AIM, dataset="more"))
+    assert column(found, "made accuracy")["aim"] == "–"
+    assert column(found, "more accuracy")["aim"] != "–"
+
+
+def test_a_paper_s_numbers_stand_in_their_own_column_and_are_not_marked():
+    found = study(made_results.of("joint", JOINT, dataset="cremad"), made_results.of("aim", AIM, dataset="cremad"))
+    shown = column(found, "cremad accuracy, printed")
+    assert shown["aim"] == "81.3 [aim]" and shown["joint"] == "67.5 [aim] 65.1 [aug] 66.6 [inforeg] 62.6 [mcr]"
+    assert column(found, "cremad macro-F1, printed")["aim"] == "82.0 [aim]"
+    assert not any(isinstance(cell, Marked) for cell in shown.values())
+    assert isinstance(column(found, "cremad accuracy")["aim"], Marked), "ours is still the best of ours"
+    assert any(line.startswith("[aug] AUG, arXiv 2502.20120. Its protocol: ") for line in found.lines)
+
+
+def test_nothing_is_printed_beside_a_generated_sample():
+    found = study(made_results.of("aim", AIM, dataset="cremad", source="sample"), made_results.of("joint", JOINT, dataset="cremad", source="sample"))
+    assert not any("printed" in head for head in found.tables[0][1][0])
+    assert found.note is not None and found.note.startswith("cremad: generated sample: shows that the chain works, is no result")
+    assert f"<p class=note>{found.note}</p>" in found.formats()[".html"]
+    assert "Papers' numbers are left out beside generated samples: they are of other data." in found.lines
+    assert not any(key.startswith("printed") for record in found.records for key in record)
+
+
+def test_the_caption_names_protocol_source_rule_and_seeds(three):
+    line = next(line for line in three.lines if line.startswith("made: "))
+    for part in ("source local", "protocol custom", "split by the table's own column", "12 / 3 / 6 samples", "seeds 0, 1, 2, 3", "validation", "dddddddd"):
+        assert part in line
+    assert any("says nothing about other splits" in said for said in three.lines)
+
+
+def test_every_rule_of_selection_is_shown(three):
+    heads, rows = three.tables[-1][1]
+    assert "best on test: the literature's rule, optimistic" in heads
+    assert rows[0][:2] == ["made", "joint"] and rows[0][-1] == "60.0  62.0  61.0  59.0"
+
+
+def test_csv_reads_back_to_the_numbers(three):
+    rows = {row["method"]: row for row in csv.DictReader(io.StringIO(three.formats()[".csv"]))}
+    aim = made_results.of("aim", AIM)
+    assert float(rows["aim"]["accuracy"]) == aim.selection.val.accuracy.mean
+    assert float(rows["aim"]["accuracy_std"]) == aim.selection.val.accuracy.std
+    assert float(rows["aim"]["p_joint"]) == paired(AIM, JOINT).p
+    assert rows["joint"]["p_joint"] == ""
+
+
+def test_no_results_and_the_same_twice_are_refused():
+    with pytest.raises(UserError, match="no result files"):
+        Collection.of([])
+    with pytest.raises(UserError, match="two files of joint on made"):
+        Collection.of([made_results.made(), made_results.made()])

@@ -1,0 +1,60 @@
+"""Cost: relative to joint, with and without measurements."""
+
+import csv
+import io
+
+import made_results
+from equimodal.report.tables.collection import Collection
+from equimodal.report.tables.cost import page
+
+
+def result(method, flops, total=300, **options):
+    found = made_results.of(method, [0.6, 0.7], **options)
+    return found.model_copy(
+        update={
+            "flops": found.flops.model_copy(update={"training": flops}),
+            "parameters": found.parameters.model_copy(update={"total": total}),
+            "settings": {**found.settings, "training": {"batch_size": 8}},
+        }
+    )
+
+
+def rows(*files):
+    costs = [file for file in files if hasattr(file, "machine")]
+    heads, found = page(Collection.of([file for file in files if file not in costs], costs)).tables[0][1]
+    return {row[0]: dict(zip(heads, row, strict=True)) for row in found}
+
+
+def test_relative_to_the_joint_result():
+    found = rows(result("joint", 2e9), result("aim", 6.2e9, total=1300))
+    assert found["aim"]["FLOPs x joint"] == "3.10" and found["aim"]["GFLOP a step"] == "49.6"
+    assert found["aim"]["weights added"] == "+1,000" and found["joint"]["weights added"] == "0"
+    assert found["aim"]["time x joint"] == found["aim"]["MiB"] == found["aim"]["weights beside"] == "–"
+
+
+def test_without_a_joint_result_the_same_model_trained_jointly_counts():
+    assert rows(result("aim", 60))["aim"]["FLOPs x joint"] == "2.00"
+    alone = result("audio", 30, modalities=("audio",))
+    assert rows(alone)["audio"]["FLOPs x joint"] == "–", "a model of one modality says nothing of the joint one"
+
+
+def test_measured_time_and_memory():
+    found = rows(result("joint", 2e9), made_results.cost("joint"), made_results.cost("aim", ratio=2.5, beside=1234))
+    assert found["aim"]["time x joint"] == "2.50 [2.40, 2.60]"
+    assert found["aim"]["memory x joint"] == "2.50" and found["aim"]["MiB"] == "2.5"
+    assert found["aim"]["weights beside"] == "1,234"
+    assert found["aim"]["FLOPs x joint"] == "–", "no result of aim"
+
+
+def test_the_caption_names_the_machine_or_says_that_nothing_was_measured():
+    without = page(Collection.of([result("joint", 1)])).lines
+    assert any("were not measured" in line for line in without)
+    measured = page(Collection.of([result("joint", 1)], [made_results.cost()])).lines
+    assert any("Measured on: a processor, 1 thread, torch 2.13.0 (made); processor seconds" in line for line in measured)
+
+
+def test_csv_reads_back():
+    content = page(Collection.of([result("joint", 2e9), result("aim", 6.2e9)], [made_results.cost("aim", ratio=2.5)])).formats()[".csv"]
+    read = {row["method"]: row for row in csv.DictReader(io.StringIO(content))}
+    assert float(read["aim"]["time_ratio"]) == 2.5 and float(read["aim"]["flops_ratio"]) == 6.2e9 / 2e9
+    assert read["joint"]["time_ratio"] == ""
