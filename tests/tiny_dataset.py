@@ -24,9 +24,9 @@ MODALITIES: dict[str, dict[str, Any]] = {
     "audio": {"kind": "spectrogram", "sample_rate": 4000, "seconds": 0.5, "n_fft": 64, "hop": 100, "window": 64, "mel_bins": 16},
     "visual": {"kind": "frames", "n": FRAMES, "size": list(SIZE), "margin": MARGIN, "channels": 3},
     "motion": {"kind": "flow", "n": FRAMES, "size": list(SIZE), "margin": MARGIN, "channels": 2},
-    "text": {"kind": "sequence", "length": 8, "width": 6},
-    "face": {"kind": "sequence", "length": 12, "width": 4},
-    "facts": {"kind": "vector", "width": 7},
+    "text": {"kind": "sequence", "file": "text.npy", "length": 8, "width": 6},
+    "face": {"kind": "sequence", "file": "face.npy", "length": 12, "width": 4},
+    "facts": {"kind": "vector", "file": "facts.npy", "width": 7},
 }
 SEQUENCES = ["text", "face"]
 SHAPES = {

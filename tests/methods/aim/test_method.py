@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from aim_toys import CLASSES, Loop, batches, build, make, quick, train, warm
+from aim_toys import CLASSES, VARIANTS, Loop, batches, build, make, quick, train, warm
 from equimodal.errors import UserError
 from equimodal.methods.base import Task
 from equimodal.methods.joint import Joint
@@ -14,27 +14,6 @@ from equimodal.objectives import Classification
 from equimodal.settings.methods import AIMSettings
 
 TWO, THREE = ("audio", "visual"), ("audio", "visual", "third")
-
-VARIANTS = {
-    "aim": {},
-    "no-pam": {"pam": False},
-    "no-dam": {"dam": False},
-    "label": {"scores": "label"},
-    "label-no-pam": {"scores": "label", "pam": False},
-    "aux-only": {"original_weight": 0.0},
-    "originals-only": {"aux_weight": 0.0},
-    "no-task-loss": {"task_loss": False},
-    "alternate": {"update": "alternate", "dap_steps": 3},
-    "dominant": {"aux_modalities": "dominant"},
-    "half": {"aux_fraction": 0.5},
-    "tau-auto": {"tau": "auto"},
-    "normalize": {"normalize": True, "tau": 0.2},
-    "whole-maps": {"pool": "none"},
-    "attached": {"detach_aux_inputs": False},
-    "literal-eq-8": {"pdm": {"detach": False, "relative": False}},
-    "noise-and-identity": {"dap": {"init": "normal", "decoder": "identity", "recon": "sum", "cls": "fused"}},
-    "lambda-0": {"lambda_mod": 0.0},
-}
 
 
 @pytest.fixture(scope="module")
