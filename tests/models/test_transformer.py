@@ -141,7 +141,7 @@ def test_an_initialisation_that_training_can_start_from() -> None:
         model: MultimodalModel = build_model({"text": (5, 6)}, 3, ModelSettings(init=init))  # type: ignore[arg-type]
         spread = model({"text": Padded(inputs().values.float(), inputs().mask)}).features["text"][0].detach().std()
         assert 0.1 < float(spread) < 2
-    assert float(model.encoders["text"].layers[0].norm1.weight.mean()) == 1
+    assert float(model.encoders["text"].layers[0].norm1.weight.detach().mean()) == 1
 
 
 def test_a_plain_tensor_is_refused_in_one_line() -> None:
