@@ -11,6 +11,10 @@ from equimodal.settings.base import deep_merge
 SMALL: dict[str, dict[str, Any]] = {
     "cremad": {"sample": {"actors": 4, "clips_per_actor": 12, "seconds": 0.5, "size": [32, 40]}, "split": {"folds": 4, "validation": 0.34}},
     "ks": {"sample": {"classes": 2, "clips_per_class": 15, "seconds": 0.6, "size": [32, 40]}, "split": {"validation": 0.34}},
+    "mosi": {
+        "sample": {"videos": 8, "segments": 6, "lengths": {"text": 5, "audio": 9, "vision": 7}},
+        "modalities": {"text": {"length": 5}, "audio": {"length": 8}, "visual": {"length": 7}},
+    },
 }
 METHODS = ("joint", "aim")
 EPOCHS = 2

@@ -18,7 +18,7 @@ from equimodal.store import canonical_json
 # What of `runtime` changes float results; devices, because each takes batch statistics over its own part of a batch.
 RUNTIME = ("devices", "precision", "threads", "channels_last")
 # Keys of a dataset that later stages are set by, not the raw files.
-NOT_RAW = ("protocol", "split", "missing", "max_rejected", "modalities", "model", "training", "methods")
+NOT_RAW = ("protocol", "labels", "split", "missing", "max_rejected", "modalities", "model", "training", "methods")
 STAGES = ("raw", "index", "features", "manifest", "warmup", "prototypes", "train", "evaluate", "summary", "figures", "cost")
 TABLES = ("comparison", "modalities", "cost")  # of the whole study, in results/tables
 
@@ -36,6 +36,7 @@ def settings(params: Params, stage: str, dataset: str | None, method: str | None
     if stage == "index":
         kinds = {name: feature["kind"] for name, feature in data["modalities"].items()}
         named = {} if data["protocol"] == "custom" else {"protocol": data["protocol"]}
+        named |= {"labels": data["labels"]} if "labels" in data else {}
         return {**raw, "columns": data.get("columns"), "split": data["split"], "missing": data["missing"], "modalities": kinds, **named}
     if stage == "features":
         return {"modalities": {modality: data["modalities"][modality]} if modality else data["modalities"]}

@@ -24,8 +24,7 @@ class Sample:
 
     `paths` maps each modality to its file, relative to the dataset's root; None where a file is known to be absent.
     Features that were computed elsewhere are named as `features.arrays` reads them: a file, or a row of it (`text.npy#12`).
-    `start` and `end` are seconds within the clip, None for the whole of it. `split` is what the raw data says, if anything. `value` is the number
-    that a regression predicts; `label` is then the name of the nearest grid value.
+    `start` and `end` are seconds within the clip, None for the whole of it. `split` is what the raw data says, if anything.
     """
 
     id: str
@@ -35,7 +34,6 @@ class Sample:
     split: str | None = None
     start: float | None = None
     end: float | None = None
-    value: float | None = None
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ class Entry:
 KINDS: dict[str, Entry] = {
     "cremad": Entry("cremad", "Cremad", "CremadSettings"),
     "ks": Entry("ks", "KineticsSounds", "KineticsSoundsSettings"),
+    "mosi": Entry("mosi", "Mosi", "MosiSettings"),
     "table": Entry("table", "Table", "TableSettings"),
 }
 

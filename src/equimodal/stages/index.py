@@ -50,6 +50,8 @@ def run(params: Params, dataset: str) -> None:
         "samples": samples,
         "rejected": rejected,
     }
+    if listing.dropped:
+        content["dropped"] = [{"id": name, "reason": reason} for name, reason in sorted(listing.dropped.items())]
     if kind.settings.protocol != "custom":
         content["protocol"] = kind.settings.protocol
     if listing.missing is not None:
@@ -113,7 +115,8 @@ def check_rejected(rejected: list[dict[str, Any]], total: int, limit: float, dat
     """Stop when more than a share `limit` of `total` samples is rejected; the reasons go to stderr."""
     ids = {entry["id"] for entry in rejected}
     for entry in rejected[:20]:
-        print(f"{dataset}: rejected {entry['id']}: {entry['path'] or entry['modality'] or 'no sample'}: {entry['reason']}", file=sys.stderr)
+        where = entry["path"] or entry["modality"]
+        print(f"{dataset}: rejected {entry['id']}: {f'{where}: ' if where else ''}{entry['reason']}", file=sys.stderr)
     if len(rejected) > 20:
         print(f"{dataset}: ... and {len(rejected) - 20} more", file=sys.stderr)
     if len(ids) > limit * total:
@@ -134,5 +137,4 @@ def _entry(sample: Sample, label: int, split: str) -> dict[str, Any]:
         "start": sample.start,
         "end": sample.end,
         "paths": dict(sample.paths),
-        **({} if sample.value is None else {"value": sample.value}),
     }
