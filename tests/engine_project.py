@@ -40,6 +40,7 @@ def run(params, dataset=None, method=None, modality=None, seed=None, seeds=None,
         "index": [data / "index.json"],
         "features": [data / "features" / f"{{modality}}.npy", data / "features" / f"{{modality}}.json"],
         "manifest": [data / "manifest.json"],
+        "weights": [data / "weights.safetensors"],
         "warmup": [warmup / f"{{method}}.safetensors"],
         "prototypes": [prototypes / f"{{method}}.safetensors", prototypes / f"{{method}}.json"],
         "train": [*weights, model / "curves.json"],
@@ -112,7 +113,7 @@ def copy_project(source: Path, target: Path, study: str | None = SMALL_STUDY, st
     from equimodal.declarations import STAGES
 
     target.mkdir(parents=True)
-    for folder in ("src", "workflow"):
+    for folder in ("src", "workflow", "weights"):
         shutil.copytree(source / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     (target / "profiles").symlink_to("workflow/profiles")
     (target / ".dvc").mkdir()

@@ -82,6 +82,31 @@ def test_training_settings_set_every_training(raw: dict[str, Any]) -> None:
     assert {name.split()[0] for name in names} == {"warmup", "prototypes", "train", "evaluate", "summary", "cost"}
 
 
+def test_start_weights_set_their_stage_and_every_training(raw: dict[str, Any]) -> None:
+    trained = {"warmup", "prototypes", "train", "evaluate", "summary", "cost"}
+    assert {name.split()[0] for name in changed(raw, {"model/weights": "a.pth"})} == {"weights", *trained}
+    other = copy.deepcopy(raw)
+    other["model"]["weights"] = "a.pth"
+    assert changed(other, {"model/weights": "b.pth"}) == {"weights"}, "what is in the file counts, not its name"
+    assert {name.split()[0] for name in changed(other, {"model/weights_for": ["audio"]})} == trained
+    assert not changed(raw, {"model/weights_for": ["audio"]}), "without weights it says nothing"
+
+
+def test_the_settings_of_a_model_without_weights_do_not_name_them(raw: dict[str, Any]) -> None:
+    params = settings.parse(raw)
+    assert not [key for key in declarations.settings(params, "train", "cremad", "joint")["model"] if key.startswith("weights")]
+    assert declarations.weights_file(params, "cremad") == []
+
+
+def test_only_a_file_that_is_there_is_an_input(raw: dict[str, Any], tmp_path: Path) -> None:
+    other = copy.deepcopy(raw)
+    other["datasets"]["cremad"]["model"]["weights"] = str(tmp_path / "a.pth")
+    params = settings.parse(other)
+    assert declarations.weights_file(params, "cremad") == []
+    (tmp_path / "a.pth").touch()
+    assert declarations.weights_file(params, "cremad") == [str(tmp_path / "a.pth")] and declarations.weights_file(params, "grid-words") == []
+
+
 def test_seeds_set_summaries_and_figures(raw: dict[str, Any]) -> None:
     assert {name.split()[0] for name in changed(raw, {"study/seeds": [0, 1]})} == {"summary", "figures"}
 

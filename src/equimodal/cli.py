@@ -50,6 +50,12 @@ def manifest(dataset: DatasetOption) -> None:
 
 
 @app.command()
+def weights(dataset: DatasetOption) -> None:
+    """Check and convert the weights that encoders start from (model.weights). Writes data/D/weights.safetensors, empty where there are none."""
+    _stage("weights", dataset=dataset)
+
+
+@app.command()
 def warmup(dataset: DatasetOption, method: MethodOption, seed: SeedOption) -> None:
     """Train jointly up to the epoch where modulation starts; variants share it. Writes models/D/warmup/S/M.safetensors."""
     _stage("warmup", dataset=dataset, method=method, seed=seed)

@@ -4,6 +4,7 @@ A stage's files are named in workflow/rules and dvc.yaml, where people look for 
 part of params.yaml changes a result, and what differs from dataset to dataset or method to method.
 """
 
+from pathlib import Path
 from typing import Any
 
 from equimodal.closure import code_files
@@ -19,7 +20,7 @@ from equimodal.store import canonical_json
 RUNTIME = ("devices", "precision", "threads", "channels_last")
 # Keys of a dataset that later stages are set by, not the raw files.
 NOT_RAW = ("protocol", "labels", "split", "missing", "max_rejected", "modalities", "model", "training", "methods")
-STAGES = ("raw", "index", "features", "manifest", "warmup", "prototypes", "train", "evaluate", "summary", "figures", "cost")
+STAGES = ("raw", "index", "features", "manifest", "weights", "warmup", "prototypes", "train", "evaluate", "summary", "figures", "cost")
 TABLES = ("comparison", "modalities", "cost")  # of the whole study, in results/tables
 
 
@@ -42,6 +43,9 @@ def settings(params: Params, stage: str, dataset: str | None, method: str | None
         return {"modalities": {modality: data["modalities"][modality]} if modality else data["modalities"]}
     if stage == "manifest":
         return {"missing": data["missing"], "max_rejected": data["max_rejected"], "modalities": list(data["modalities"])}
+    if stage == "weights":
+        start, model = params.weights_of(dataset), params.model_of(dataset)
+        return {} if start is None else {"source": start.source, "width": model.width, "layers": list(model.layers)}
     if stage == "table":
         return {"methods": study_methods(params)}
     return _of_models(params, stage, dataset, method)
@@ -100,6 +104,12 @@ def encoder_modules(params: Params, dataset: str) -> list[str]:
     return sorted({ENCODERS[name].module for name in params.encoders_of(dataset).values()})
 
 
+def weights_file(params: Params, dataset: str) -> list[str]:
+    """The file that `model.weights` names, as the stage's input; none for a download, or while it does not exist (the stage says so in one line)."""
+    start = params.weights_of(dataset)
+    return [start.file] if start is not None and start.file is not None and Path(start.file).is_file() else []
+
+
 def families(params: Params) -> dict[str, list[str]]:
     """Every method of params.yaml by family: `from-scratch`, and `from-warmup`, which needs the shared warm-up and prototypes."""
     found: dict[str, list[str]] = {"from-scratch": [], "from-warmup": []}
@@ -110,7 +120,7 @@ def families(params: Params) -> dict[str, list[str]]:
 
 def study_methods(params: Params, stage: str = "summary") -> list[str | None]:
     """Methods for which plain `snakemake` and `dvc repro` run a stage; [None] for a stage that runs once a dataset."""
-    if stage in ("raw", "index", "features", "manifest", "table", "tables"):
+    if stage in ("raw", "index", "features", "manifest", "weights", "table", "tables"):
         return [None]
     owners = {"warmup": params.study.warmups, "prototypes": params.study.fits}
     return list(owners.get(stage, [*params.study.from_scratch, *params.study.from_warmup]))
@@ -139,7 +149,9 @@ def check_targets(params: Params, words: list[str]) -> None:
             _known("dataset", parts[1], list(params.datasets), word)
             if parts[2] not in ("warmup", "prototypes"):
                 _known("method", parts[2], list(params.methods), word)
-        elif parts[0] == "data" and (parts[2:] in (["raw"], ["features"]) or (len(parts) == 2 and name in ("index.json", "manifest.json"))):
+        elif parts[0] == "data" and (
+            parts[2:] in (["raw"], ["features"]) or (len(parts) == 2 and name in ("index.json", "manifest.json", "weights.safetensors"))
+        ):
             _known("dataset", parts[1], list(params.datasets), word)
 
 

@@ -24,6 +24,11 @@ def manifest_path(dataset: str) -> Path:
     return Path("data") / dataset / "manifest.json"
 
 
+def weights_path(dataset: str) -> Path:
+    """Weights that the dataset's encoders start from; without a tensor where they start from random numbers."""
+    return Path("data") / dataset / "weights.safetensors"
+
+
 def warmup_path(dataset: str, owner: str, seed: int) -> Path:
     """State at the end of the warm-up that methods with `owner`'s start epoch begin from."""
     return Path("models") / dataset / "warmup" / str(seed) / f"{owner}.safetensors"

@@ -37,6 +37,11 @@ def features(ending):
     return files
 
 
+def weights_file(wildcards):
+    """The user's file of weights for the job's dataset, where there is one."""
+    return declarations.weights_file(PARAMS, wildcards.dataset)
+
+
 def start(wildcards):
     """The warm-up that the job's method starts from: its own, or that of the method it is based on."""
     owner = PARAMS.warmup_of(wildcards.dataset, wildcards.method)

@@ -3,6 +3,7 @@ rule evaluate:
     input:
         manifest="data/{dataset}/manifest.json",
         features=features("npy"),
+        initial="data/{dataset}/weights.safetensors",
         weights=expand("models/{{dataset}}/{{method}}/{{seed}}/{rule}.safetensors", rule=["val", "last", "test"]),
         curves="models/{dataset}/{method}/{seed}/curves.json",
         code=code("evaluate"),
@@ -54,6 +55,7 @@ rule cost:
     input:
         manifest="data/{dataset}/manifest.json",
         features=features("npy"),
+        initial="data/{dataset}/weights.safetensors",
         code=code("cost"),
     output:
         cost="results/cost/{dataset}_{method}.json",

@@ -76,3 +76,22 @@ rule manifest:
         settings=settings("manifest"),
     shell:
         "equimodal manifest --dataset {wildcards.dataset} &> {log}"
+
+
+rule weights:
+    """Weights that the encoders start from, checked (model.weights); without a tensor where they start from random numbers."""
+    input:
+        file=weights_file,
+        code=code("weights"),
+    output:
+        weights="data/{dataset}/weights.safetensors",
+    log:
+        "logs/weights/{dataset}.log",
+    benchmark:
+        "logs/weights/{dataset}.tsv"
+    resources:
+        mem_mb=1000,
+    params:
+        settings=settings("weights"),
+    shell:
+        "equimodal weights --dataset {wildcards.dataset} &> {log}"

@@ -3,6 +3,7 @@ rule warmup:
     input:
         manifest="data/{dataset}/manifest.json",
         features=features("npy"),
+        initial="data/{dataset}/weights.safetensors",
         code=code("warmup"),
     output:
         start="models/{dataset}/warmup/{seed}/{method}.safetensors",
@@ -25,6 +26,7 @@ rule prototypes:
     input:
         manifest="data/{dataset}/manifest.json",
         features=features("npy"),
+        initial="data/{dataset}/weights.safetensors",
         start=start,
         code=code("prototypes"),
     output:
@@ -49,6 +51,7 @@ rule train_from_scratch:
     input:
         manifest="data/{dataset}/manifest.json",
         features=features("npy"),
+        initial="data/{dataset}/weights.safetensors",
         code=code("train"),
     output:
         weights=expand("models/{{dataset}}/{{method}}/{{seed}}/{rule}.safetensors", rule=["val", "last", "test"]),
@@ -73,6 +76,7 @@ use rule train_from_scratch as train_from_warmup with:
     input:
         manifest="data/{dataset}/manifest.json",
         features=features("npy"),
+        initial="data/{dataset}/weights.safetensors",
         start=start,
         fit=fit,
         code=code("train"),

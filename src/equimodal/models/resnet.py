@@ -57,6 +57,7 @@ class ResNet(Encoder):
         channels_last: bool = True,
     ) -> None:
         super().__init__()
+        self.channels = channels
         self.frames = frames
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         stem_channels = channels * n_frames if n_frames and frames == "stack" else channels

@@ -46,8 +46,14 @@ class Params(Settings):
         return ModelSettings.read(layered(ModelSettings, layers, "model"), f"datasets.{dataset}.model")
 
     def model_slice(self, dataset: str) -> dict[str, Any]:
-        """Of the section `model` what sets this dataset's models: no encoder's settings that it does not use, nothing null or empty."""
-        return used_settings(self.model_of(dataset).slice(), self._kinds(dataset))
+        """Of the section `model` what sets this dataset's models: no encoder's settings that it does not use, nothing null or empty.
+
+        Of `weights` only who starts from them: which they are, data/D/weights.safetensors says.
+        """
+        used = used_settings(self.model_of(dataset).slice(), self._kinds(dataset))
+        start = self.weights_of(dataset)
+        others = {key: value for key, value in used.items() if key not in ("weights", "weights_for")}
+        return others if start is None else {**others, "weights": {"modalities": list(start.modalities)}}
 
     def encoders_of(self, dataset: str) -> dict[str, str]:
         """Modality -> encoder, a name of models/registry.py; a UserError for one that cannot read the modality's features."""
@@ -59,6 +65,23 @@ class Params(Settings):
 
     def _kinds(self, dataset: str) -> dict[str, str]:
         return {name: feature.kind for name, feature in self.dataset(dataset).modalities.items()}
+
+    def weights_of(self, dataset: str) -> "Weights | None":
+        """What this dataset's encoders start from; None: from random numbers, also when no modality is one of frames or flow."""
+        model = self.model_of(dataset)
+        if model.weights is None:
+            return None
+        kinds = self._kinds(dataset)
+        able = [name for name, encoder in self.encoders_of(dataset).items() if encoder == "resnet"]
+        names = [name for name in able if kinds[name] in ("frames", "flow")] if model.weights_for is None else list(model.weights_for)
+        for name in names:
+            if name not in able:
+                why = "its encoder is no resnet" if name in kinds else f"{dataset} has: {', '.join(kinds)}"
+                raise UserError(f"params.yaml: model.weights_for names '{name}', but {why} (datasets.{dataset}.model overrides it)")
+        if model.weights == "download" and names and (model.width, model.layers) != (64, (2, 2, 2, 2)):
+            shape = f"width: {model.width}, layers: {list(model.layers)}"
+            raise UserError(f"params.yaml: datasets.{dataset}.model has weights: download, a ResNet18 (width: 64, layers: [2, 2, 2, 2]), and {shape}")
+        return Weights(model.weights, tuple(names)) if names else None
 
     def training_of(self, dataset: str) -> TrainingSettings:
         """Section `training` with the dataset's overrides."""
@@ -122,6 +145,19 @@ class Params(Settings):
 
 
 @dataclass(frozen=True)
+class Weights:
+    """Where a dataset's encoders start: `source` is a path or "download", `modalities` those that take part."""
+
+    source: str
+    modalities: tuple[str, ...]
+
+    @property
+    def file(self) -> str | None:
+        """The path, None for a download."""
+        return None if self.source == "download" else self.source
+
+
+@dataclass(frozen=True)
 class ResolvedMethod:
     """A method as one dataset uses it. `kind` is the registered method that the variant `name` is based on."""
 
@@ -170,6 +206,7 @@ def parse(raw: Any) -> Params:
     params = Params.read(raw, "")
     for dataset in params.datasets:
         params.encoders_of(dataset)
+        params.weights_of(dataset)
         training = params.training_of(dataset)
         for name in params.methods:
             resolved = params.method(dataset, name)

@@ -46,6 +46,10 @@ class ModelSettings(Settings):
     encoders: dict[str, str] = Field({}, description="modality -> encoder; by default the first of models/registry.py that reads its kind of feature")
     transformer: TransformerSettings = TransformerSettings()
     mlp: MLPSettings = MLPSettings()
+    weights: str | None = Field(
+        None, description="encoders start from a ResNet in torchvision's names: path (.pth, .pt, .safetensors), or download (ImageNet); null: from init"
+    )
+    weights_for: tuple[str, ...] | None = Field(None, min_length=1, description="modalities that start from weights; null: every one of frames or flow")
 
 
 class OptimizerSettings(Settings):

@@ -54,8 +54,9 @@ def check_trained_so(setup: Setup, curves: Path) -> None:
     if meta["data_digest"] != setup.data.manifest["digest"]:
         raise UserError(f"{curves.parent} was trained on other data than {manifest_path(setup.dataset)} describes: {again}")
     for section, values in setup.slices("train").items():
-        for key, value in values.items():
-            trained = meta["settings"].get(section, {}).get(key)
+        before = meta["settings"].get(section, {})
+        for key in sorted({*before, *values}):
+            trained, value = before.get(key), values.get(key)
             if canonical_json(trained) != canonical_json(value):
                 raise UserError(
                     f"{curves.parent} was trained with {section}.{key} = {canonical_json(trained)}, params.yaml now says {canonical_json(value)}: {again}"

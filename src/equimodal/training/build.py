@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from equimodal.layout import manifest_path
+from equimodal.layout import manifest_path, weights_path
 from equimodal.methods.base import Method, Task
 from equimodal.models.framework import MultimodalModel, build_model
+from equimodal.models.pretrained import Pretrained
 from equimodal.settings import Params, ResolvedMethod
 from equimodal.store import digest, file_sha256, read_json
 from equimodal.training.data import DataModule, load_data
@@ -28,6 +29,7 @@ class Setup:
     seed: int
     kind: type[Method]
     data: DataModule
+    pretrained: Pretrained | None = None
 
     @classmethod
     def open(cls, params: Params, dataset: str, method: str, seed: int, kind: type[Method] | None = None) -> "Setup":
@@ -36,13 +38,18 @@ class Setup:
         resolved = params.method(dataset, method)
         kind = kind or resolved.entry.load()
         names = kind.modalities(resolved.settings, read_json(manifest_path(dataset))["modalities"])
-        return cls(params, dataset, resolved, seed, kind, load_data(dataset, names, pick_device(params.runtime), params.runtime.resident))
+        start = params.weights_of(dataset)
+        pretrained = None if start is None else Pretrained.read(weights_path(dataset), start.modalities)
+        data = load_data(dataset, names, pick_device(params.runtime), params.runtime.resident)
+        return cls(params, dataset, resolved, seed, kind, data, pretrained)
 
     def model(self, structure: dict[str, Any] | None = None) -> MultimodalModel:
         """The model, initialised from the run's seed: the same start for every method of the same modalities."""
         torch.manual_seed(derive(self.seed, "init"))
         objective, settings = self.data.objective, self.params.model_of(self.dataset)
         fresh = build_model(self.data.shapes, objective.outputs, settings, self.params.runtime.channels_last, objective.task == "regression", self.data.kinds)
+        if self.pretrained is not None:
+            self.pretrained.load(fresh)
         adapted = self.kind.adapt(fresh, self.resolved.settings, structure or {})
         return adapted.to(self.data.device)
 
@@ -60,8 +67,11 @@ class Setup:
         else:
             settings = self.resolved.aim.fit if stage == "prototypes" else self.resolved.settings.slice()
         runtime = self.params.runtime.slice()
+        model = self.params.model_slice(self.dataset)
+        if self.pretrained is not None:
+            model["weights"] |= {"sha256": self.pretrained.sha256}
         return {
-            "model": self.params.model_slice(self.dataset),
+            "model": model,
             "training": self.params.training_of(self.dataset).slice(),
             "method": {"name": self.resolved.name, "kind": self.resolved.kind, **settings},
             "runtime": {key: runtime[key] for key in RUNTIME_KEYS},
