@@ -13,10 +13,13 @@ import yaml
 
 from equimodal import settings
 from equimodal.settings.base import deep_merge
+from equimodal.settings.regression import RegressionSettings
 from equimodal.store import array_writer, digest, file_sha256, write_json
 
 CLASSES = ["alpha", "beta", "gamma"]
 COUNTS = {"train": 60, "val": 24, "test": 24}
+VALUES = [-2.0, 0.25, 2.0]  # of the classes, as a regression
+REGRESSION: dict[str, Any] = {"low": -3.0, "high": 3.0}
 REJECTED = (5, 40)  # rows of the arrays that belong to no sample
 SIZE, MARGIN, FRAMES = (16, 16), 2, 2
 
@@ -178,6 +181,16 @@ def write(root: Path, third: bool | Sequence[str] = False, seed: int = 0, counts
     manifest["digest"] = digest(manifest)
     write_json(root / "data" / "tiny" / "manifest.json", manifest)
     return manifest
+
+
+def write_regression(root: Path, third: bool | Sequence[str] = False, **overrides: Any) -> settings.Params:
+    """The same data with numbers for labels (about -2, 0.25 and 2 by class), and its params.yaml, which is returned."""
+    manifest = write(root, third)
+    del manifest["digest"]
+    manifest |= {"task": "regression", "regression": RegressionSettings(**REGRESSION).slice(), "classes": RegressionSettings(**REGRESSION).names}
+    manifest["labels"] = [VALUES[label] + (7 * row % 11 - 5) / 20 for row, label in zip(manifest["rows"], manifest["labels"], strict=True)]
+    write_json(root / "data" / "tiny" / "manifest.json", {**manifest, "digest": digest(manifest)})
+    return write_params(root, third, **deep_merge({"datasets": {"tiny": {"task": "regression", "regression": REGRESSION}}}, overrides))
 
 
 def _features(

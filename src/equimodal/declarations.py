@@ -19,7 +19,7 @@ from equimodal.store import canonical_json
 # What of `runtime` changes float results; devices, because each takes batch statistics over its own part of a batch.
 RUNTIME = ("devices", "precision", "threads", "channels_last")
 # Keys of a dataset that later stages are set by, not the raw files.
-NOT_RAW = ("protocol", "labels", "split", "missing", "max_rejected", "modalities", "model", "training", "methods")
+NOT_RAW = ("protocol", "labels", "task", "regression", "split", "missing", "max_rejected", "modalities", "model", "training", "methods")
 STAGES = ("raw", "index", "features", "manifest", "weights", "warmup", "prototypes", "train", "evaluate", "summary", "figures", "cost")
 TABLES = ("comparison", "modalities", "cost")  # of the whole study, in results/tables
 
@@ -38,11 +38,14 @@ def settings(params: Params, stage: str, dataset: str | None, method: str | None
         kinds = {name: feature["kind"] for name, feature in data["modalities"].items()}
         named = {} if data["protocol"] == "custom" else {"protocol": data["protocol"]}
         named |= {"labels": data["labels"]} if "labels" in data else {}
-        return {**raw, "columns": data.get("columns"), "split": data["split"], "missing": data["missing"], "modalities": kinds, **named}
+        numbers = params.dataset(dataset).numbers
+        grid = {} if numbers is None else {"regression": {key: numbers.slice()[key] for key in ("low", "high", "points")}}
+        return {**raw, "columns": data.get("columns"), "split": data["split"], "missing": data["missing"], "modalities": kinds, **named, **grid}
     if stage == "features":
         return {"modalities": {modality: data["modalities"][modality]} if modality else data["modalities"]}
     if stage == "manifest":
-        return {"missing": data["missing"], "max_rejected": data["max_rejected"], "modalities": list(data["modalities"])}
+        regression = {} if params.dataset(dataset).numbers is None else {"regression": data["regression"]}
+        return {"missing": data["missing"], "max_rejected": data["max_rejected"], "modalities": list(data["modalities"]), **regression}
     if stage == "weights":
         start, model = params.weights_of(dataset), params.model_of(dataset)
         return {} if start is None else {"source": start.source, "width": model.width, "layers": list(model.layers)}

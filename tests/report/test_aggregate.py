@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import made_results
-from equimodal.report.aggregate import result
+from equimodal.report.aggregate import errors, result
 from equimodal.store import digest
 
 
@@ -70,3 +70,11 @@ def test_three_modalities():
     found = result(made_results.manifest(modalities=names), [0, 1], [made_results.evaluation(seed, modalities=names) for seed in (0, 1)])
     assert list(found.selection.val.modalities["split"]) == list(names)
     assert found.data.samples == {"train": 12, "val": 3, "test": 6}
+
+
+def test_errors_of_a_regression_over_seeds():
+    measured = {"mae": 0.5, "rmse": 0.75, "pearson": 0.25, "binary_accuracy": 0.8, "binary_f1": 0.7, "nonzero_accuracy": 0.9, "nonzero_f1": 0.6}
+    found = errors([{**measured, "modalities": {}}, {**measured, "mae": 0.7, "pearson": None}])
+    assert found.mae.per_seed == [0.5, 0.7] and found.mae.mean == pytest.approx(0.6) and found.mae.interval95 is not None
+    assert found.pearson is None and found.nonzero_f1.mean == pytest.approx(0.6)  # a seed of constant predictions leaves no mean correlation
+    assert errors([None, None]) is None

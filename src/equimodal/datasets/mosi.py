@@ -127,25 +127,26 @@ class Mosi(DatasetKind):
         return {path.name: FileFact(path.stat().st_size, file_sha256(path)) for path in sorted(scratch.iterdir())}
 
     def listing(self, files: Mapping[str, FileFact]) -> Listing:
-        """One sample a segment; without words it is rejected, and with rule drop-zero a label of zero is dropped."""
+        """One sample a segment; without words it is rejected, and with rule drop-zero a label of zero is dropped. A regression's labels are the scores."""
         settings, folder = self.settings, Path(self.root)
         listed = json.loads((folder / "samples.json").read_text(encoding="utf-8"))["samples"]
         lengths = {name: np.load(folder / f"{NAMES[name]}_lengths.npy") for name in settings.modalities}
         words = np.load(folder / "text_lengths.npy")
         self._check_widths(folder)
         classes, zero = RULES[settings.labels]
+        scores = settings.task == "regression"
         samples, rejected, dropped = [], {}, {}
         for row, entry in enumerate(listed):
             value = entry["label"]
             if words[row] == 0:
                 rejected[entry["id"]] = "no text"
-            elif value == 0 and zero is None:
+            elif value == 0 and zero is None and not scores:
                 dropped[entry["id"]] = "label 0 (labels: drop-zero)"
             else:
                 paths = {name: locator(f"{NAMES[name]}.npy", row, int(lengths[name][row])) if lengths[name][row] else None for name in lengths}
-                label = classes[int(zero or 0) if value == 0 else int(value > 0)]
+                label = repr(value) if scores else classes[int(zero or 0) if value == 0 else int(value > 0)]
                 samples.append(Sample(entry["id"], label, paths, entry["video"], entry["split"]))
-        return Listing(classes, samples, rejected=rejected, dropped=dropped)
+        return Listing(() if scores else classes, samples, rejected=rejected, dropped=dropped)
 
     def _check_widths(self, folder: Path) -> None:
         """Settings and packaging must mean the same features."""

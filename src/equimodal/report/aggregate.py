@@ -6,7 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from equimodal.metrics.spread import interval95, sample_std
-from equimodal.report.result import Availability, Data, Estimate, Flops, Imbalance, Method, Parameters, Result, Selection, Selections, Spread, Validation
+from equimodal.report.result import (
+    Availability,
+    Data,
+    Errors,
+    Estimate,
+    Flops,
+    Imbalance,
+    Method,
+    Parameters,
+    Result,
+    Selection,
+    Selections,
+    Spread,
+    Validation,
+)
 from equimodal.report.rules import RULES, SAMPLE_NOTE
 from equimodal.store import digest
 
@@ -31,6 +45,8 @@ def result(manifest: dict[str, Any], seeds: list[int], evaluations: list[dict[st
         source=manifest["source"],
         note=SAMPLE_NOTE if manifest["source"] == "sample" else None,
         protocol=manifest.get("protocol", "custom"),
+        task=manifest.get("task", "classification"),
+        regression=manifest.get("regression"),
         split=manifest["split"],
         method=Method(name=settings["method"]["name"], kind=settings["method"]["kind"], settings=method),
         settings=settings,
@@ -60,8 +76,32 @@ def selection(rule: str, evaluations: list[dict[str, Any]]) -> Selection:
         modalities={readout: {name: spread(r[readout][name] for r in readouts) for name in by} for readout, by in readouts[0].items()},
         recall={name: statistics.fmean(t["recall"][i] for t in tests) for i, name in enumerate(classes)},
         confusion=[[sum(t["confusion"][i][j] for t in tests) for j in size] for i in size],
-        validation=Validation(accuracy=spread(f["val"]["accuracy"] for f in found), macro_f1=spread(f["val"]["macro_f1"] for f in found)),
+        validation=Validation(
+            accuracy=spread(f["val"]["accuracy"] for f in found),
+            macro_f1=spread(f["val"]["macro_f1"] for f in found),
+            errors=errors([f["val"].get("errors") for f in found]),
+        ),
+        errors=errors([t.get("errors") for t in tests]),
+        modality_errors=_modality_errors(rule, evaluations),
     )
+
+
+def errors(found: list[dict[str, Any] | None]) -> Errors | None:
+    """Measures of a regression over seeds; one that any seed lacks is null, since the others' mean would flatter. None for classification."""
+    known = [each for each in found if each is not None]
+    if not known:
+        return None
+    columns = {name: [each[name] for each in known] for name in Errors.model_fields}
+    return Errors(**{name: None if None in values else estimate(values) for name, values in columns.items()})
+
+
+def _modality_errors(rule: str, evaluations: list[dict[str, Any]]) -> dict[str, dict[str, Errors]] | None:
+    """Readout -> modality -> errors; the probe's for rule val."""
+    if "probe_errors" not in evaluations[0]:
+        return None
+    readouts = [e["selection"][rule]["test"]["errors"]["modalities"] | ({"probe": e["probe_errors"]} if rule == "val" else {}) for e in evaluations]
+    found = {readout: {name: errors([each[readout][name] for each in readouts]) for name in by} for readout, by in readouts[0].items()}
+    return {readout: {name: each for name, each in by.items() if each is not None} for readout, by in found.items()}
 
 
 def spread(values: Any) -> Spread:

@@ -31,11 +31,24 @@ class Estimate(Spread):
     interval95: tuple[float, float] | None = Field(description="Student's t, low and high; over seeds on this one split; null for one seed")
 
 
+class Errors(Part):
+    """Measures of a regression; null where a seed's is not defined (a correlation of constant predictions)."""
+
+    mae: Estimate = Field(description="mean absolute error, in the labels' unit")
+    rmse: Estimate = Field(description="root of the mean squared error")
+    pearson: Estimate | None = Field(description="correlation of predictions and labels")
+    binary_accuracy: Estimate = Field(description="labels and predictions at or above `regression.threshold` against those below")
+    binary_f1: Estimate = Field(description="macro-F1 of the same")
+    nonzero_accuracy: Estimate | None = Field(description="labels equal to the threshold left out, above against below: the literature's negative/positive")
+    nonzero_f1: Estimate | None = Field(description="macro-F1 of the same")
+
+
 class Validation(Part):
     """The same weights on the validation split."""
 
     accuracy: Spread
     macro_f1: Spread
+    errors: Errors | None = Field(None, description="task regression only")
 
 
 class Selection(Part):
@@ -49,6 +62,8 @@ class Selection(Part):
     recall: dict[str, float] = Field(description="class -> share of its test samples found, mean over seeds")
     confusion: list[list[int]] = Field(description="rows: true classes, columns: predicted ones, in the order of `classes`; summed over seeds")
     validation: Validation
+    errors: Errors | None = Field(None, description="task regression only; the accuracies beside it read a number as its nearest grid value")
+    modality_errors: dict[str, dict[str, Errors]] | None = Field(None, description="task regression only: readout -> modality -> errors, as `modalities`")
 
 
 class Selections(Part):
@@ -121,6 +136,8 @@ class Result(Part):
     source: str = Field(description="sample (generated), local or download")
     note: str | None = Field(description="what a reader must know before quoting a number")
     protocol: str = Field("custom", description="the published protocol that data and training follow; custom where params.yaml says all itself")
+    task: Literal["classification", "regression"] = "classification"
+    regression: dict[str, Any] | None = Field(None, description="loss, range, grid and threshold of a regression")
     split: dict[str, Any] = Field(description="the rule that made training, validation and test")
     method: Method
     settings: dict[str, Any] = Field(description="resolved settings of model, training, method and runtime")

@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from equimodal.settings.base import Settings, deep_merge
 from equimodal.settings.features import ArraySettings, Feature
+from equimodal.settings.regression import RegressionSettings
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
@@ -45,6 +46,8 @@ class DatasetSettings(Settings):
     kind: str
     source: str = "local"
     protocol: str = Field("custom", description="a published protocol, which fills in the keys that are not given; results name it (docs/datasets)")
+    task: Literal["classification", "regression"] = Field("classification", description="what labels are: classes, or numbers (docs/regression.md)")
+    regression: RegressionSettings | None = Field(None, description="task regression: loss, range of the labels, grid of target values")
     split: SplitSettings = SplitSettings()
     missing: Literal["reject", "zero"] = Field("reject", description="a sample whose sound or picture is missing: leave it out, or fill with zeros (counted)")
     max_rejected: float = Field(0.01, ge=0, le=1, description="share of samples that may be rejected before the stage stops")
@@ -62,6 +65,17 @@ class DatasetSettings(Settings):
         if not isinstance(name, str) or name not in cls.protocols:
             raise ValueError(f"protocol {name!r} is unknown; valid: {', '.join(['custom', *sorted(cls.protocols)])}")
         return deep_merge(cls.protocols[name], value)
+
+    @model_validator(mode="after")
+    def _numbers_have_a_range(self) -> Self:
+        if self.task == "regression" and self.regression is None:
+            raise ValueError("task: regression needs the section regression with low and high, the range of the labels")
+        return self
+
+    @property
+    def numbers(self) -> RegressionSettings | None:
+        """The settings of a regression; None for classification."""
+        return self.regression if self.task == "regression" else None
 
     @model_validator(mode="after")
     def _some_modality(self) -> Self:

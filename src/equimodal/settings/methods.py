@@ -6,11 +6,17 @@ from pydantic import Field, model_validator
 
 from equimodal.settings.base import Settings
 
+BOTH_TASKS = ("classification", "regression")
+
 
 class MethodSettings(Settings):
-    """Every method's settings may name a preset; a variant's `base` is resolved before these are read."""
+    """Every method's settings may name a preset; a variant's `base` is resolved before these are read.
+
+    `least_modalities` and `tasks` say what data the method is for; other data is refused where params.yaml is read.
+    """
 
     least_modalities: ClassVar[int] = 1
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     preset: str | None = None
 
@@ -18,15 +24,21 @@ class MethodSettings(Settings):
 class JointSettings(MethodSettings):
     """Cross entropy on the fused logits; nothing to set."""
 
+    tasks: ClassVar[tuple[str, ...]] = BOTH_TASKS
+
 
 class JointUniSettings(MethodSettings):
     """Cross entropy on the fused logits and on each modality's readout (methods.md 4.3)."""
+
+    tasks: ClassVar[tuple[str, ...]] = BOTH_TASKS
 
     weight: float = Field(1.0, ge=0, description="weight of each modality's cross entropy; 0 is joint training")
 
 
 class UnimodalSettings(MethodSettings):
     """One modality alone: encoder and linear classifier."""
+
+    tasks: ClassVar[tuple[str, ...]] = BOTH_TASKS
 
     modality: str = Field(description="which one")
 
@@ -118,7 +130,7 @@ class AIMSettings(MethodSettings):
     """Adaptive intra-network modulation (arXiv 2508.19769; aim.md). Defaults are the shipped choices; `literal` is the paper to the letter."""
 
     least_modalities: ClassVar[int] = 2
-
+    tasks: ClassVar[tuple[str, ...]] = BOTH_TASKS
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "literal": {
             "lambda_mod": 1.0, "tau": 1.0, "normalize": False, "pool": "mean", "update": "joint", "aux_fraction": 1.0,

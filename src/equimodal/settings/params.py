@@ -100,11 +100,14 @@ class Params(Settings):
         return ResolvedMethod(name, kind, entry, read)
 
     def check_pair(self, dataset: str, method: str) -> None:
-        """Refuse a method of one modality on a dataset that has no such modality, and one that balances where there is nothing to balance."""
+        """Refuse a method of one modality where there is no such modality, one that balances where there is nothing to balance, one of another task."""
         settings = self.method(dataset, method).settings
         names = list(self.dataset(dataset).modalities)
         if isinstance(settings, UnimodalSettings) and settings.modality not in names:
             raise UserError(f"method '{method}' reads modality '{settings.modality}' (methods.{method}.modality); {dataset} has: {', '.join(names)}")
+        task = self.dataset(dataset).task
+        if task not in settings.tasks:
+            raise UserError(f"method '{method}' is for {' and '.join(settings.tasks)}; datasets.{dataset}.task is {task}: leave the method out there")
         if len(names) < settings.least_modalities:
             raise UserError(f"method '{method}' balances modalities and needs two or more; {dataset} has: {', '.join(names)}")
 

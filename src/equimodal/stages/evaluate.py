@@ -87,7 +87,7 @@ def by_split(setup: Setup, model: MultimodalModel) -> dict[str, Any]:
 
 
 def with_training_split(setup: Setup, model: MultimodalModel) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(the same, {"probe", "s", "alpha", "gap"} on the test split); one pass a split.
+    """(the same, {"probe", "s", "alpha", "gap"} on the test split, and "probe_errors" of a regression); one pass a split.
 
     s is measured against class means of the training split at every depth, whatever the method, in units of the spread around them: as they
     are, distances at shallow depths are so small that s is 1/K; divided by the gap between class means, s no longer says how wide that gap is.
@@ -110,9 +110,10 @@ def with_training_split(setup: Setup, model: MultimodalModel) -> tuple[dict[str,
     measured = {split: measures(found, objective) for split, found in decisions.items()}
     readouts = {**measured["test"]["modalities"], "probe": probe}
     gap = {readout: unimodal_gap(by_modality) for readout, by_modality in readouts.items()}
+    chosen = {"probe": probe, "s": scores.s, "alpha": imbalance(scores.s), "gap": gap}
     if isinstance(objective, Regression):
-        measured["test"]["errors"]["modalities"]["probe"] = {name: errors(found, labels, objective.settings.threshold) for name, found in probed.items()}
-    return measured, {"probe": probe, "s": scores.s, "alpha": imbalance(scores.s), "gap": gap}
+        chosen["probe_errors"] = {name: errors(found, labels, objective.settings.threshold) for name, found in probed.items()}
+    return measured, chosen
 
 
 def measures(decisions: Decisions, objective: Objective) -> dict[str, Any]:

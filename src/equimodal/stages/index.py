@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from equimodal.datasets import targets
 from equimodal.datasets.base import FileFact, Sample
 from equimodal.datasets.probe import Tracks, probe, probe_arrays
 from equimodal.datasets.registry import dataset_kind
@@ -23,11 +24,16 @@ def run(params: Params, dataset: str) -> None:
     """Write data/D/index.json from data/D/raw/manifest.json and a look into each container.
 
     Raises:
-        UserError: a list that cannot be made, too many rejected, a class absent from a split.
+        UserError: a list that cannot be made, too many rejected, a class absent from a split, a regression's label out of range.
     """
     kind = dataset_kind(params, dataset)
     files = read_files(dataset)
     listing = kind.listing(files)
+    numbers = kind.settings.numbers
+    values: dict[str, float] | None = None
+    if numbers is not None:
+        values = targets.values_of(listing, numbers, dataset)
+        listing = targets.as_classes(listing, values, numbers)
     split = assign(listing, kind.settings.split, dataset)  # before anything is rejected: one broken clip must not move the others
     tracks = look(kind.root, listing.samples, kind.settings, params.runtime.workers, dataset)
     samples: list[dict[str, Any]] = []
@@ -36,10 +42,11 @@ def run(params: Params, dataset: str) -> None:
         reasons = unusable(sample, tracks, kind.settings)
         rejected += reasons
         if not reasons:
-            samples.append(_entry(sample, listing.classes.index(sample.label), split[sample.id]))
+            samples.append(_entry(sample, values[sample.id] if values is not None else listing.classes.index(sample.label), split[sample.id]))
     check_rejected(rejected, len(listing.samples) + len(listing.rejected), kind.settings.max_rejected, dataset)
+    labels, splits = [entry["label"] for entry in samples], [entry["split"] for entry in samples]
     own_validation = any(sample.split == "val" for sample in listing.samples)
-    table = counts(listing.classes, [entry["label"] for entry in samples], [entry["split"] for entry in samples], dataset, own_validation)
+    table = targets.counts(labels, splits, numbers, dataset) if numbers is not None else counts(listing.classes, labels, splits, dataset, own_validation)
     content = {
         "dataset": dataset,
         "kind": kind.settings.kind,
@@ -52,6 +59,8 @@ def run(params: Params, dataset: str) -> None:
     }
     if listing.dropped:
         content["dropped"] = [{"id": name, "reason": reason} for name, reason in sorted(listing.dropped.items())]
+    if numbers is not None:
+        content["task"] = "regression"
     if kind.settings.protocol != "custom":
         content["protocol"] = kind.settings.protocol
     if listing.missing is not None:
@@ -127,7 +136,7 @@ def check_rejected(rejected: list[dict[str, Any]], total: int, limit: float, dat
         )
 
 
-def _entry(sample: Sample, label: int, split: str) -> dict[str, Any]:
+def _entry(sample: Sample, label: float, split: str) -> dict[str, Any]:
     """One sample as index.json has it."""
     return {
         "id": sample.id,

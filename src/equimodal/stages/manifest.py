@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from typing import Any
 
+from equimodal.datasets import targets
 from equimodal.errors import UserError
 from equimodal.layout import feature_paths, index_path, manifest_path
 from equimodal.settings import Params
@@ -36,13 +37,18 @@ def run(params: Params, dataset: str) -> None:
     check_share(rejected, len(samples) + len({entry["id"] for entry in index["rejected"]}), dataset, settings.max_rejected)
     rows = [row for row, sample in enumerate(samples) if sample["id"] not in gone]
     kept = [samples[row] for row in rows]
-    check_classes(kept, index["classes"], dataset)
+    numbers = settings.numbers
+    if numbers is None:
+        check_classes(kept, index["classes"], dataset)
+        found = counts(kept, index["classes"])
+    else:
+        found = targets.counts([sample["label"] for sample in kept], [sample["split"] for sample in kept], numbers, dataset)
     content = {
         "dataset": dataset,
         "source": index["source"],
-        "task": "classification",
+        "task": settings.task,
         "classes": index["classes"],
-        "split": {**index["split"], "counts": counts(kept, index["classes"])},
+        "split": {**index["split"], "counts": found},
         "modalities": {modality: entry(dataset, feature) for modality, feature in features.items()},
         "rows": rows,
         "ids": [sample["id"] for sample in kept],
@@ -52,6 +58,8 @@ def run(params: Params, dataset: str) -> None:
         "rejected": rejected,
         "zero_filled": {modality: len(ids - gone) for modality, ids in zero_filled.items()},
     }
+    if numbers is not None:
+        content["regression"] = numbers.slice()
     if "protocol" in index:
         content["protocol"] = index["protocol"]
     if "missing" in index:

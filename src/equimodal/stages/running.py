@@ -68,7 +68,8 @@ class Run:
         now = time.monotonic()
         seconds, self._last = now - self._last, now
         self.tracker.epoch(epoch, metrics, seconds)
-        shown = "  ".join(f"{name} {metrics[name]:.4f}" for name in ("train/loss", "train/accuracy", "val/accuracy", "test/accuracy") if name in metrics)
+        names = ("train/loss", *(f"{part}/{self.setup.data.objective.measure}" for part in ("train", "val", "test")))
+        shown = "  ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
         print(f"epoch {epoch:3d}  {shown}  {seconds:.1f} s", file=sys.stderr, flush=True)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from equimodal.layout import result_path
 from equimodal.report.pages import html, markdown
 from equimodal.report.result import Result
-from equimodal.report.table import by_rule, caption, comparison
+from equimodal.report.table import by_rule, caption, comparison, regressions
 from equimodal.settings import Params
 from equimodal.store import atomic
 
@@ -17,7 +17,7 @@ def run(params: Params, dataset: str) -> None:
     methods = [*params.study.from_scratch, *params.study.from_warmup]
     results = [Result.read(result_path(dataset, method)) for method in methods]
     lines = caption(results)
-    tables = [("Chosen on validation", comparison(results)), ("Test accuracy by selection rule", by_rule(results))]
+    tables = [("Chosen on validation", comparison(results)), (f"Test {'MAE' if regressions(results) else 'accuracy'} by selection rule", by_rule(results))]
     note = lines[-1] if any(result.source == "sample" for result in results) else None
     pages = {".md": markdown(f"Methods on {dataset}", tables, lines), ".html": html(f"Methods on {dataset}", tables, lines, note)}
     for ending, page in pages.items():

@@ -15,7 +15,7 @@ from equimodal.tracking.info import RunInfo
 
 EPOCH_MS = 1000  # files hold no clock: an epoch counts one second, so that any two runs lie on one time axis
 SHARED = ("warmup", "prototypes")  # folders of stages that several methods start from; the files in them are named after their owner
-NO_MEASURES = ("meta", "settings", "method", "split", "seeds", "data")
+NO_MEASURES = ("meta", "settings", "method", "split", "seeds", "data", "regression")
 
 
 @dataclass(frozen=True)

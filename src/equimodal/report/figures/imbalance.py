@@ -1,4 +1,4 @@
-"""How unequal the modalities are at the end: accuracy by readout, and discriminability by depth."""
+"""How unequal the modalities are at the end: accuracy (of a regression: mean absolute error) by readout, and discriminability by depth."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,19 +26,26 @@ def readouts(axes: Axes, result: Result) -> None:
     best = result.selection.val
     modalities = list(result.imbalance.s)
     names: list[str] = [name for name in ("split", "zero-feature", "probe") if name in best.modalities]
+    numbers = best.errors is not None
+    fused: Spread = best.errors.mae if best.errors is not None else best.accuracy
+    scale = 1 if numbers else 100
     width = 0.8 / len(modalities)
     for i, modality in enumerate(modalities):
         place = np.arange(len(names)) + (i - (len(modalities) - 1) / 2) * width
-        _bars(axes, place, [best.modalities[name][modality] for name in names], 0.92 * width, color(modality, result.data.modalities), modality)
+        values: list[Spread] = [best.modality_errors[n][modality].mae if best.modality_errors else best.modalities[n][modality] for n in names]
+        _bars(axes, place, values, 0.92 * width, color(modality, result.data.modalities), modality, scale)
     ticks, labels = list(range(len(names))), names
     if len(modalities) > 1:
-        _bars(axes, np.array([len(names)]), [best.accuracy], 0.92 * min(width, 0.4), FUSED, "fused")
+        _bars(axes, np.array([len(names)]), [fused], 0.92 * min(width, 0.4), FUSED, "fused", scale)
         ticks, labels = [*ticks, len(names)], [*labels, "fused"]
     axes.set_xticks(ticks, labels)
     axes.grid(visible=False, axis="x")
     axes.set_xlabel("readout of a modality")
-    axes.set_title("accuracy by readout", loc="left")
-    percent_axis(axes, "test accuracy (%)")
+    axes.set_title("mean absolute error by readout" if numbers else "accuracy by readout", loc="left")
+    if numbers:
+        axes.set_ylabel("test error (labels' unit)")
+    else:
+        percent_axis(axes, "test accuracy (%)")
 
 
 def s_by_depth(axes: Axes, result: Result) -> None:
@@ -61,13 +68,13 @@ def alpha_by_depth(axes: Axes, result: Result) -> None:
     axes.set_title("imbalance by depth", loc="left")
 
 
-def _bars(axes: Axes, place: np.ndarray, values: list[Spread], width: float, shade: str, label: str) -> None:
-    axes.bar(place, [100 * v.mean for v in values], width, color=shade, alpha=0.55, label=label)
+def _bars(axes: Axes, place: np.ndarray, values: list[Spread], width: float, shade: str, label: str, scale: int) -> None:
+    axes.bar(place, [scale * v.mean for v in values], width, color=shade, alpha=0.55, label=label)
     if values[0].std is not None:
-        axes.errorbar(place, [100 * v.mean for v in values], [100 * (v.std or 0) for v in values], fmt="none", ecolor=shade, elinewidth=1.4, capsize=3)
+        axes.errorbar(place, [scale * v.mean for v in values], [scale * (v.std or 0) for v in values], fmt="none", ecolor=shade, elinewidth=1.4, capsize=3)
     for x, value in zip(place, values, strict=True):
         offsets = np.linspace(-0.2, 0.2, len(value.per_seed)) * width if len(value.per_seed) > 1 else np.zeros(1)
-        seeds = [100 * v for v in value.per_seed]
+        seeds = [scale * v for v in value.per_seed]
         axes.plot(x + offsets, seeds, linestyle="none", marker="o", markersize=4.5, color=shade, markeredgecolor="white", markeredgewidth=0.6)
 
 
