@@ -126,7 +126,16 @@ def test_report_holds_captions_tables_and_figures(built: Project, tmp_path: Path
     built.run("snakemake", "--cores", "2")
     built.run("snakemake", "--report", str(tmp_path / "report.html"))
     text = (tmp_path / "report.html").read_text()
-    for part in ("cremad", "curves.svg", "methods compared", "Balanced multimodal learning", "side by side"):
+    for part in (
+        "cremad",
+        "curves.svg",
+        "methods compared",
+        "Balanced multimodal learning",
+        "side by side",
+        "comparison",
+        "by a linear probe",
+        "What a training step",
+    ):
         assert part in text, part
 
 

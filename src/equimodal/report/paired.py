@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from equimodal.errors import UserError
-from equimodal.report.result import Result
+from equimodal.report.result import Result, Spread
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean difference of accuracy over seeds, its 95 % interval, and the two-sided p; None for a single seed."""
+    """Mean difference over seeds, its 95 % interval, and the two-sided p; None for a single seed."""
 
     mean: float
     interval95: tuple[float, float] | None
@@ -37,18 +37,24 @@ def paired(values: Sequence[float], baseline: Sequence[float]) -> Difference:
     return Difference(mean, (mean - reach, mean + reach), 2 * float(stdtr(count - 1, -abs(mean) / error)))
 
 
+def judged(result: Result) -> Spread:
+    """What a result is compared by: accuracy; of a regression the mean absolute error."""
+    errors = result.selection.val.errors
+    return result.selection.val.accuracy if errors is None else errors.mae
+
+
 def paired_results(result: Result, baseline: Result) -> tuple[Difference, list[int]]:
-    """Test accuracy of two results at the epochs that validation chose, on the seeds that both have: (difference, those seeds).
+    """Two results, `judged` by test at the epochs that validation chose, on the seeds that both have: (difference, those seeds).
 
     Raises:
-        UserError: no seed in common, or other data.
+        UserError: no seed in common, or other data or task.
     """
-    if result.data.digest != baseline.data.digest:
-        raise UserError(f"{result.name} and {baseline.name} were measured on different data (data.digest): build both again before comparing them")
+    if (result.data.digest, result.task) != (baseline.data.digest, baseline.task):
+        raise UserError(f"{result.name} and {baseline.name} were measured on different data (data.digest, task): build both again before comparing them")
     seeds = [seed for seed in result.seeds if seed in baseline.seeds]
     if not seeds:
         raise UserError(f"{result.name} has seeds {result.seeds}, {baseline.name} has {baseline.seeds}: none in common, run both with the same study.seeds")
-    ours, theirs = (dict(zip(r.seeds, r.selection.val.accuracy.per_seed, strict=True)) for r in (result, baseline))
+    ours, theirs = (dict(zip(r.seeds, judged(r).per_seed, strict=True)) for r in (result, baseline))
     return paired([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]), seeds
 
 

@@ -10,11 +10,10 @@ from equimodal.report.rules import RULES
 from equimodal.report.table import percent
 from equimodal.report.tables.collection import BASELINES, Collection
 from equimodal.report.tables.described import dataset_lines, numbers, sample_note, source_lines
+from equimodal.report.tables.errors import errors_lines, errors_record, errors_table
 from equimodal.report.tables.marks import marked
 from equimodal.report.tables.page import Page
-from equimodal.report.tables.significance import WHAT_IT_SAYS, Test, signs, tests
-
-Tests = dict[tuple[str, str], Test]
+from equimodal.report.tables.significance import WHAT_IT_SAYS, Test, Tests, signs, tests
 
 
 def page(collection: Collection) -> Page:
@@ -25,20 +24,25 @@ def page(collection: Collection) -> Page:
     lines = [
         "Test split, percent, mean ± standard deviation over seeds. Of ours, the best of a column is bold and the second underlined, by the number shown.",
         *WHAT_IT_SAYS,
+        *errors_lines(collection),
         *dataset_lines(collection),
         *source_lines(collection, cited),
         *([note] if note else []),
     ]
     tables = [("Accuracy and macro-F1", _accuracies(collection, by_dataset))]
+    errors = errors_table(collection, by_dataset)
+    if errors is not None:
+        tables.append(("Regressions: error and correlation", errors))
     if any(by_dataset.values()):
-        tables.append(("Difference of accuracy, in points", _differences(collection, by_dataset)))
+        tables.append(("Differences of accuracy, in points, and of a regression's mean absolute error", _differences(collection, by_dataset)))
     tables.append(("Accuracy by rule of selection", _rules(collection)))
     return Page("Methods compared", lines, note, tables, _records(collection, by_dataset))
 
 
 def beside(collection: Collection, dataset: str, method: str) -> list[Printed]:
-    """What papers print for a row; nothing beside a generated sample, whose data are other ones."""
-    return [] if collection.sampled(dataset) else printed(dataset, method)
+    """What papers print for a row; nothing beside a generated sample, whose data are other ones, or a regression, whose task is."""
+    other = collection.sampled(dataset) or any(result.task == "regression" for result in collection.on(dataset).values())
+    return [] if other else printed(dataset, method)
 
 
 def cell(found: Iterable[Printed], quantity: str) -> str:
@@ -55,7 +59,7 @@ def _accuracies(collection: Collection, by_dataset: dict[str, Tests]) -> Table:
         for name, quantity in (("accuracy", "accuracy"), ("macro-F1", "macro_f1")):
             values: list[Spread | None] = [getattr(results[m].selection.val, quantity) if m in results else None for m in collection.methods]
             texts = [percent(value) for value in values]
-            if quantity == "accuracy":
+            if quantity == "accuracy" and not any(result.task == "regression" for result in results.values()):
                 texts = [text + signs(method, by_dataset[dataset]) for text, method in zip(texts, collection.methods, strict=True)]
             heads.append(f"{dataset} {name}")
             columns.append(marked(texts, values, 100))
@@ -84,10 +88,11 @@ def _differences(collection: Collection, by_dataset: dict[str, Tests]) -> Table:
 
 
 def _difference(test: Test, result: Result) -> str:
+    scale, form = (1, "+.3f") if result.task == "regression" else (100, "+.1f")
     interval = test.difference.interval95
-    reach = "" if interval is None else f" [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]"
+    reach = "" if interval is None else f" [{scale * interval[0]:{form}}, {scale * interval[1]:{form}}]"
     fewer = f" (seeds {numbers(test.seeds)})" if test.seeds != result.seeds else ""
-    return f"{100 * test.difference.mean:+.1f}{reach}{fewer}"
+    return f"{scale * test.difference.mean:{form}}{reach}{fewer}"
 
 
 def _rules(collection: Collection) -> Table:
@@ -132,6 +137,7 @@ def _measured(result: Result) -> dict[str, Any]:
         "method": result.method.name,
         "source": result.source,
         "protocol": result.protocol,
+        "task": result.task,
         "note": result.note,
         "seeds": numbers(result.seeds),
     }
@@ -141,4 +147,4 @@ def _measured(result: Result) -> dict[str, Any]:
     record["accuracy_validation"] = result.selection.val.validation.accuracy.mean
     for rule in ("last", "test"):
         record[f"accuracy_rule_{rule}"] = getattr(result.selection, rule).accuracy.mean
-    return record
+    return record | errors_record(result)

@@ -4,7 +4,7 @@ from typing import Any
 
 from equimodal.report.pages import Table
 from equimodal.report.result import Result
-from equimodal.report.table import percent
+from equimodal.report.table import number, percent
 from equimodal.report.tables.collection import Collection
 from equimodal.report.tables.comparison import beside
 from equimodal.report.tables.described import dataset_lines, numbers, sample_note, source_lines
@@ -34,6 +34,7 @@ def page(collection: Collection) -> Page:
         *([note] if note else []),
     ]
     tables = [(dataset, _accuracies(collection, dataset, readouts[dataset])) for dataset in datasets]
+    tables += [(f"{dataset}: mean absolute error", errors) for dataset in datasets if (errors := _errors(collection, dataset, readouts[dataset])) is not None]
     tables += [(f"{dataset}: imbalance alpha (Eq. 14) by depth", alpha) for dataset in datasets if (alpha := _imbalance(collection, dataset)) is not None]
     return Page("Modalities inside the models", lines, note, tables, _records(collection))
 
@@ -61,6 +62,19 @@ def _accuracies(collection: Collection, dataset: str, readouts: list[str]) -> Ta
         row += [percent(result.imbalance.gap.get(readout)) for readout in readouts]
         rows.append(row)
     return heads, rows
+
+
+def _errors(collection: Collection, dataset: str, readouts: list[str]) -> Table | None:
+    """The same of a regression by mean absolute error, in the labels' unit."""
+    by_method = {method: result.selection.val.modality_errors for method, result in collection.on(dataset).items() if result.selection.val.modality_errors}
+    if not by_method:
+        return None
+    names = collection.modalities(dataset)
+    rows = []
+    for method, found in by_method.items():
+        errors = [found.get(readout, {}).get(name) for name in names for readout in readouts]
+        rows.append([method, *(number(each.mae if each is not None else None) for each in errors)])
+    return ["method", *(f"{name} ({readout})" for name in names for readout in readouts)], rows
 
 
 def _imbalance(collection: Collection, dataset: str) -> Table | None:

@@ -17,7 +17,7 @@ WHAT_IT_SAYS = [
 
 @dataclass(frozen=True)
 class Test:
-    """A method minus a baseline in accuracy: the difference, the seeds it is over, p after Holm (None for one seed)."""
+    """A method minus a baseline in accuracy (regressions: MAE): the difference, the seeds it is over, p after Holm (None for one seed)."""
 
     difference: Difference
     seeds: list[int]
@@ -29,16 +29,19 @@ class Test:
         return self.holm is not None and self.holm < LEVEL
 
 
-def tests(results: dict[str, Result]) -> dict[tuple[str, str], Test]:
+Tests = dict[tuple[str, str], Test]  # by (method, baseline)
+
+
+def tests(results: dict[str, Result]) -> Tests:
     """(method, baseline) -> test, of one dataset's results by method; pairs without a common seed or with other data are left out."""
-    found: dict[tuple[str, str], Test] = {}
+    found: Tests = {}
     for baseline in BASELINES:
         if baseline not in results:
             continue
         family = {}
         for method, result in results.items():
             base = results[baseline]
-            if method != baseline and result.data.digest == base.data.digest and set(result.seeds) & set(base.seeds):
+            if method != baseline and (result.data.digest, result.task) == (base.data.digest, base.task) and set(result.seeds) & set(base.seeds):
                 family[method] = paired_results(result, base)
         tested = [method for method, (difference, _) in family.items() if difference.p is not None]
         ps: list[float] = [difference.p for difference, _ in family.values() if difference.p is not None]
@@ -47,7 +50,7 @@ def tests(results: dict[str, Result]) -> dict[tuple[str, str], Test]:
     return found
 
 
-def signs(method: str, found: dict[tuple[str, str], Test]) -> str:
+def signs(method: str, found: Tests) -> str:
     """' †‡' behind a number whose method differs from joint and joint-uni."""
     marks = "".join(sign for sign, baseline in zip("†‡", BASELINES, strict=True) if (method, baseline) in found and found[method, baseline].significant)
     return f" {marks}" if marks else ""
