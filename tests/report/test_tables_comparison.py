@@ -121,6 +121,7 @@ def test_the_caption_names_protocol_source_rule_and_seeds(three):
     for part in ("source local", "protocol custom", "split by the table's own column", "12 / 3 / 6 samples", "seeds 0, 1, 2, 3", "validation", "dddddddd"):
         assert part in line
     assert any("says nothing about other splits" in said for said in three.lines)
+    assert "Methods tested against joint, which Holm's rule corrects for: made 2." in three.lines
 
 
 def test_every_rule_of_selection_is_shown(three):

@@ -24,6 +24,7 @@ def page(collection: Collection) -> Page:
     lines = [
         "Test split, percent, mean ± standard deviation over seeds. Of ours, the best of a column is bold and the second underlined, by the number shown.",
         *WHAT_IT_SAYS,
+        *_families(by_dataset),
         *errors_lines(collection),
         *dataset_lines(collection),
         *source_lines(collection, cited),
@@ -37,6 +38,13 @@ def page(collection: Collection) -> Page:
         tables.append(("Differences of accuracy, in points, and of a regression's mean absolute error", _differences(collection, by_dataset)))
     tables.append(("Accuracy by rule of selection", _rules(collection)))
     return Page("Methods compared", lines, note, tables, _records(collection, by_dataset))
+
+
+def _families(by_dataset: dict[str, Tests]) -> list[str]:
+    """How many tests each correction is for: more rows, larger corrected p."""
+    counts = {dataset: sum(baseline == "joint" for _, baseline in found) for dataset, found in by_dataset.items()}
+    named = ", ".join(f"{dataset} {count}" for dataset, count in counts.items() if count)
+    return [f"Methods tested against joint, which Holm's rule corrects for: {named}."] if named else []
 
 
 def beside(collection: Collection, dataset: str, method: str) -> list[Printed]:
