@@ -89,6 +89,7 @@ def test_start_weights_set_their_stage_and_every_training(raw: dict[str, Any]) -
     other["model"]["weights"] = "a.pth"
     assert changed(other, {"model/weights": "b.pth"}) == {"weights"}, "what is in the file counts, not its name"
     assert {name.split()[0] for name in changed(other, {"model/weights_for": ["audio"]})} == trained
+    assert settings.parse({**other, "model": {**other["model"], "weights_for": ["audio"]}}).weights_of("mosi") is None, "a sequence there"
     assert not changed(raw, {"model/weights_for": ["audio"]}), "without weights it says nothing"
 
 

@@ -52,6 +52,37 @@ def test_pointers_are_read_and_absent_names_left_out(monkeypatch: pytest.MonkeyP
         pointer_facts("http://x", names, "key")
 
 
+MIRROR_RAW = "https://mirror.org/crema-d/raw"
+
+
+@pytest.mark.parametrize("answer", ["pointer", "clip", "page", "gone"])
+def test_a_mirror_s_pointers_are_read_from_it_if_it_has_them(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    asked = []
+
+    def get(url: str, most: int) -> bytes:
+        asked.append(url)
+        if url.startswith(MIRROR_RAW) and answer in ("clip", "gone"):
+            raise web.WebError("longer", 413) if answer == "clip" else web.WebError("no answer from it")
+        return b"<html>" if url.startswith(MIRROR_RAW) and answer == "page" else POINTER.format("a" * 64, 12).encode()
+
+    monkeypatch.setattr(cremad_public, "get", get)
+    for url in ("https://mirror.org/crema-d", "https://mirror.org/crema-d.git"):
+        assert cremad_public.pointer_home(url, "key") == (MIRROR_RAW if answer == "pointer" else cremad_public.POINTERS)
+    assert asked[0] == f"{MIRROR_RAW}/{cremad_public.COMMITS['AudioWAV']}/AudioWAV/1001_DFA_ANG_XX.wav"
+    assert cremad_public.pointer_home(None, "key") == cremad_public.pointer_home(cremad_public.HOME + "/", "key") == cremad_public.POINTERS
+
+
+def test_without_any_pointers_one_line_asks_for_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def get(url: str, most: int) -> bytes:
+        raise web.WebError("longer", 413) if url.startswith(MIRROR_RAW) else web.WebError("no answer from GitHub")
+
+    monkeypatch.setattr(cremad_public, "get", get)
+    said = r"no LFS pointers .*mirror\.org/crema-d/raw/.* is a file, not its LFS pointer; no answer from GitHub\): set datasets\.d\.manifest to a CSV"
+    with pytest.raises(UserError, match=said) as caught:
+        load_facts(None, tmp_path, "datasets.d.manifest", "https://mirror.org/crema-d")
+    assert "\n" not in str(caught.value)
+
+
 def test_pointers_that_are_not_the_pinned_ones_are_refused_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cremad_public, "get", lambda url, most: POINTER.format("b" * 64, 5).encode())
     with pytest.raises(UserError, match="not the pinned"):

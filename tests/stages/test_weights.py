@@ -170,11 +170,16 @@ def test_the_pinned_file_is_torchvision_s() -> None:
     assert weights.FACT.sha256 is not None and weights.FACT.sha256.startswith(digits) and weights.CACHE.name == weights.HOME.rpartition("/")[2]
 
 
+def test_a_dataset_s_own_list_of_another_modality_is_refused() -> None:
+    with pytest.raises(UserError, match=r"datasets\.tiny\.model\.weights_for names 'sound', but tiny has: audio, visual"):
+        tiny_dataset.params(datasets={"tiny": {"model": {"weights": "a.pth", "weights_for": ["sound"]}}})
+
+
 @pytest.mark.parametrize(
     ("model", "said"),
     [
         ({"weights": "download"}, r"datasets\.tiny\.model has weights: download, a ResNet18 \(width: 64.*and width: 4, layers: \[1, 1, 1, 1\]"),
-        ({"weights": "a.pth", "weights_for": ["sound"]}, r"model\.weights_for names 'sound', but tiny has: audio, visual"),
+        ({"weights": "a.pth", "weights_for": ["sound"]}, r"model\.weights_for names 'sound', which no dataset has"),
         ({"weights": 3}, r"model\.weights = 3"),
         ({"weights_for": []}, r"model\.weights_for = \[\]"),
     ],

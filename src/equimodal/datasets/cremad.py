@@ -49,7 +49,7 @@ class CremadSettings(DatasetSettings):
     raw: str = Field("data/cremad/copy", description="local: folder with AudioWAV/ and VideoFlash/; download: where they are fetched to")
     url: str | None = Field(None, description="download: another home of the repository (a mirror); null is the public one")
     manifest: str | None = Field(
-        None, description="CSV with path, sha256, bytes of every file, for verify and download; null: read from the repository's LFS pointers"
+        None, description="CSV with path, sha256, bytes of every file, for verify and download; null: read from the LFS pointers of the mirror or repository"
     )
     sample: CremadSample = CremadSample()
 
@@ -90,7 +90,7 @@ class Cremad(DatasetKind):
         """Fetch what is not there yet, checked by sha256."""
         from equimodal.datasets.lfs import fetch
 
-        facts = load_facts(self.settings.manifest, Path(self.root), self.key("manifest"))
+        facts = load_facts(self.settings.manifest, Path(self.root), self.key("manifest"), self.settings.url)
         fetch(facts, Path(self.root), self.settings.url or HOME, self.key("url"), MIRROR)
 
     def _scan(self) -> dict[str, FileFact]:
@@ -140,7 +140,7 @@ class Cremad(DatasetKind):
         """The sample's own manifest, or the published sizes and checksums of all 14,884 files."""
         if self.settings.source == "sample":
             return files
-        return load_facts(self.settings.manifest, Path(self.root), self.key("manifest"))
+        return load_facts(self.settings.manifest, Path(self.root), self.key("manifest"), self.settings.url)
 
 
 def _write_clip(task: "tuple[Clip, CremadSample, Path]") -> dict[str, FileFact]:

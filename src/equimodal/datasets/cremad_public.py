@@ -17,6 +17,8 @@ HOME = "https://github.com/CheyneyComputerScience/CREMA-D"
 MIRROR = "https://gitlab.com/cs-cooper-lab/crema-d-mirror"  # the maintainers' own, for when GitHub's LFS budget is spent (their issue 15)
 POINTERS = "https://raw.githubusercontent.com/CheyneyComputerScience/CREMA-D"
 COMMITS = {"AudioWAV": "f06ffd71c7065ae7e30587f31b96662c44c80f78", "VideoFlash": "02f12b39b56c8424039d0a953b89d47fc47d380f"}
+PROBE = "AudioWAV/1001_DFA_ANG_XX.wav"  # one that is there, to see what a server answers
+POINTER_BYTES = 1000  # more than any LFS pointer has
 CLIPS = 7442
 ORIGIN_BYTES = 605_899_936 + 2_443_021_141  # all wav + all flv
 # Sha256 of the sorted lines "path,sha256,bytes" of all wav and flv files: whatever brought the facts, they are these.
@@ -36,10 +38,11 @@ _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\noid sha25
 _SENTENCES = ("DFA", "IEO", "IOM", "ITH", "ITS", "IWL", "IWW", "MTI", "TAI", "TIE", "TSI", "WSI")
 
 
-def load_facts(manifest: str | None, root: Path, key: str) -> dict[str, FileFact]:
+def load_facts(manifest: str | None, root: Path, key: str, url: str | None = None) -> dict[str, FileFact]:
     """Size and sha256 of every wav and flv file.
 
-    From the CSV `manifest` if given; else from the repository's LFS pointers at a pinned commit, kept as lfs_manifest.csv below `root`.
+    From the CSV `manifest` if given; else from the repository's LFS pointers at a pinned commit, kept as lfs_manifest.csv below `root`. With a mirror
+    `url` they come from there if it gives them, else from the public repository; either way they must be the pinned ones.
 
     Raises:
         UserError: no such CSV, a column missing, no network, or facts that are not the pinned ones.
@@ -48,7 +51,7 @@ def load_facts(manifest: str | None, root: Path, key: str) -> dict[str, FileFact
         return read_facts(Path(manifest), key)
     kept = root / "lfs_manifest.csv"
     if not kept.is_file():
-        facts = pointer_facts(POINTERS, possible_files(), key)
+        facts = pointer_facts(pointer_home(url, key), possible_files(), key)
         check_pinned(facts, "the repository's LFS pointers", key)
         with atomic(kept) as scratch:
             scratch.write_text("path,sha256,bytes\n" + facts_text(facts), encoding="utf-8")
@@ -97,6 +100,28 @@ def possible_files() -> list[str]:
     return [f"AudioWAV/{stem}.wav" for stem in stems] + [f"VideoFlash/{stem}.flv" for stem in stems]
 
 
+def pointer_home(url: str | None, key: str) -> str:
+    """Address below which commit/path is a file's LFS pointer: `url`/raw (GitLab, Gitea) if that serves pointers, else the public repository's.
+
+    Raises:
+        UserError: neither does: what each answered.
+    """
+    if url is None or url.rstrip("/") == HOME:
+        return POINTERS
+    homes = (f"{url.rstrip('/').removesuffix('.git')}/raw", POINTERS)
+    troubles = []
+    for home in homes:
+        address = f"{home}/{COMMITS['AudioWAV']}/{PROBE}"
+        try:
+            if _POINTER.fullmatch(get(address, most=POINTER_BYTES)):
+                return home
+            troubles.append(f"{address} is not an LFS pointer")
+        except WebError as error:
+            # Some servers (GitLab among them) may send the clip itself, which is longer than any pointer.
+            troubles.append(f"{address} is a file, not its LFS pointer" if error.status == 413 else str(error))
+    raise UserError(f"no LFS pointers of CREMA-D to be had ({'; '.join(troubles)}): set {key} to a CSV with path, sha256, bytes")
+
+
 def pointer_facts(base: str, names: Iterable[str], key: str, jobs: int = 16) -> dict[str, FileFact]:
     """Read git LFS pointers at `base`/commit/name: small text files with sha256 and size. Names that do not exist (404) are left out.
 
@@ -106,7 +131,7 @@ def pointer_facts(base: str, names: Iterable[str], key: str, jobs: int = 16) -> 
 
     def one(name: str) -> tuple[str, FileFact | None]:
         try:
-            text = get(f"{base}/{COMMITS[name.partition('/')[0]]}/{name}", most=1000)
+            text = get(f"{base}/{COMMITS[name.partition('/')[0]]}/{name}", most=POINTER_BYTES)
         except WebError as error:
             if error.status == 404:
                 return name, None

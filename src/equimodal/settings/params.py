@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
-import yaml
 from pydantic import Field
 
 from equimodal.datasets.registry import KINDS
@@ -15,6 +14,7 @@ from equimodal.models.registry import choose, used_settings
 from equimodal.settings.base import Settings, layered, nearest
 from equimodal.settings.datasets import DatasetSettings, Name
 from equimodal.settings.methods import AIMSettings, MethodSettings, UnimodalSettings
+from equimodal.settings.text import read_yaml
 from equimodal.settings.training import ModelSettings, RuntimeSettings, StudySettings, TrackingSettings, TrainingSettings
 
 if TYPE_CHECKING:
@@ -73,11 +73,13 @@ class Params(Settings):
             return None
         kinds = self._kinds(dataset)
         able = [name for name, encoder in self.encoders_of(dataset).items() if encoder == "resnet"]
-        names = [name for name in able if kinds[name] in ("frames", "flow")] if model.weights_for is None else list(model.weights_for)
-        for name in names:
+        wanted = [name for name in able if kinds[name] in ("frames", "flow")] if model.weights_for is None else model.weights_for
+        own = "weights_for" in self.dataset(dataset).model  # the section `model` may name modalities of other datasets
+        for name in wanted if own else ():
             if name not in able:
                 why = "its encoder is no resnet" if name in kinds else f"{dataset} has: {', '.join(kinds)}"
-                raise UserError(f"params.yaml: model.weights_for names '{name}', but {why} (datasets.{dataset}.model overrides it)")
+                raise UserError(f"params.yaml: datasets.{dataset}.model.weights_for names '{name}', but {why}")
+        names = [name for name in wanted if name in able]
         if model.weights == "download" and names and (model.width, model.layers) != (64, (2, 2, 2, 2)):
             shape = f"width: {model.width}, layers: {list(model.layers)}"
             raise UserError(f"params.yaml: datasets.{dataset}.model has weights: download, a ResNet18 (width: 64, layers: [2, 2, 2, 2]), and {shape}")
@@ -195,11 +197,7 @@ def load(path: str | Path = "params.yaml") -> Params:
         raise UserError(f"{path} not found: run in the project's root folder (where the Snakefile is)") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8") from None
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from None
-    return parse(raw)
+    return parse(read_yaml(text, str(path)))
 
 
 def parse(raw: Any) -> Params:
@@ -207,6 +205,10 @@ def parse(raw: Any) -> Params:
     if not isinstance(raw, dict):
         raise UserError("params.yaml is empty or not a mapping of sections")
     params = Params.read(raw, "")
+    modalities = {name for settings in params.datasets.values() for name in settings.modalities}
+    for name in params.model.weights_for or ():
+        if name not in modalities:
+            raise UserError(f"params.yaml: model.weights_for names '{name}', which no dataset has" + nearest(name, sorted(modalities)))
     for dataset in params.datasets:
         params.encoders_of(dataset)
         params.weights_of(dataset)
