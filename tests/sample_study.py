@@ -9,6 +9,7 @@ from equimodal.settings.base import deep_merge
 
 # What makes a kind's sample small; a new kind of dataset with a sample adds its line.
 SMALL: dict[str, dict[str, Any]] = {
+    "ucf101": {"sample": {"classes": 3, "groups": 8, "clips_per_group": 2, "seconds": 0.3, "size": [32, 40]}, "split": {"validation": 0.34}},
     "cremad": {"sample": {"actors": 4, "clips_per_actor": 12, "seconds": 0.5, "size": [32, 40]}, "split": {"folds": 4, "validation": 0.34}},
     "ks": {"sample": {"classes": 2, "clips_per_class": 15, "seconds": 0.6, "size": [32, 40]}, "split": {"validation": 0.34}},
     "mosi": {

@@ -22,6 +22,12 @@ KS: dict[str, Any] = {
     "missing": "zero",
     "modalities": MODALITIES,
 }
+UCF101: dict[str, Any] = {
+    "kind": "ucf101",
+    "source": "sample",
+    "sample": {"classes": 3, "groups": 6, "clips_per_group": 1, "seconds": 0.3, "size": [32, 40]},
+    "modalities": {"rgb": {"kind": "frames", "n": 2, "size": [16, 16]}, "flow": {"kind": "flow", "n": 2, "size": [16, 16]}},
+}
 TABLE: dict[str, Any] = {"kind": "table", "root": "media", "table": "rows.csv", "split": {"rule": "stratified"}, "modalities": MODALITIES}
 
 

@@ -10,7 +10,7 @@ import yaml
 from equimodal.datasets.base import DatasetKind
 from equimodal.datasets.registry import KINDS, dataset_kind, module_of
 from equimodal.settings.datasets import DatasetSettings
-from small_datasets import CREMAD, TABLE, params_of
+from small_datasets import CREMAD, TABLE, UCF101, params_of
 
 
 def test_every_kind_has_its_code_and_its_settings(root: Path) -> None:
@@ -21,7 +21,7 @@ def test_every_kind_has_its_code_and_its_settings(root: Path) -> None:
         assert (root / "src" / (module_of(kind).replace(".", "/") + ".py")).is_file()
 
 
-@pytest.mark.parametrize("base", [CREMAD, TABLE])
+@pytest.mark.parametrize("base", [CREMAD, TABLE, UCF101])
 def test_a_dataset_is_made_from_its_settings(base: dict) -> None:
     kind = dataset_kind(params_of(base), "d")
     assert isinstance(kind, DatasetKind) and kind.name == "d" and kind.workers == 2 and kind.settings.kind == base["kind"]

@@ -1,6 +1,7 @@
 """Optical flow: known motion, its bytes, refusals."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -54,6 +55,31 @@ def test_motion_is_measured_in_px_of_the_stored_picture(moving: Path) -> None:
     assert np.median(flow.decode(row, 8.0)[0][:, 6:-6, 6:-6]) == pytest.approx(1.0, abs=0.15)
 
 
+@pytest.mark.parametrize("scale", [1, 2])
+def test_motion_may_be_measured_in_px_of_a_larger_picture(moving: Path, scale: int) -> None:
+    chosen = settings(size=[32, 48], compute_size=[64 * scale, 96 * scale])
+    (row,) = flow.extract(moving, [WHOLE], chosen)
+    assert row.shape == (2, 3, 32, 48)
+    u, v = flow.decode(row, 8.0)[:, :, 6:-6, 6:-6]
+    assert np.median(u) == pytest.approx(2.0 * scale, abs=0.25 * scale)
+    assert np.median(v) == pytest.approx(-1.0 * scale, abs=0.25 * scale)
+    assert flow.notes(chosen)["px_of"] == [64 * scale, 96 * scale] and flow.notes(settings(size=[32, 48], margin=4))["px_of"] == [36, 52]
+
+
+def test_a_wild_value_is_clipped_before_it_is_shrunk() -> None:
+    wild = np.zeros((64, 96, 2), dtype=np.float32)
+    wild[0, 0] = 1e6
+    stored = flow._stored(wild, settings(size=[32, 48]))
+    assert stored[0, 0, 0] == flow.encode(np.float32(2.0), 8.0) and stored[0, 1:].max() == flow.ZERO
+
+
+def test_pairs_read_in_several_goes_are_the_same(moving: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (whole,) = flow.extract(moving, [WHOLE], settings(n=6, algorithm="dis-fast"))
+    monkeypatch.setattr(flow, "HELD", 2 * 2 * 64 * 96)
+    (pieces,) = flow.extract(moving, [WHOLE], settings(n=6, algorithm="dis-fast"))
+    assert np.array_equal(whole, pieces)
+
+
 def test_three_channels_repeat_u(moving: Path) -> None:
     (row,) = flow.extract(moving, [WHOLE], settings(channels=3, algorithm="dis-fast"))
     assert row.shape[0] == 3
@@ -83,14 +109,29 @@ def test_the_last_frame_is_paired_with_the_one_before(tmp_path: Path) -> None:
     assert isinstance(row, np.ndarray)
 
 
-def test_tvl1_without_contrib_names_the_wheel() -> None:
+def test_tvl1_without_contrib_names_the_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
     import cv2
 
-    if hasattr(cv2, "optflow"):
-        assert callable(flow.estimator("tvl1"))
-    else:
-        with pytest.raises(UserError, match="opencv-contrib-python-headless"):
-            flow.estimator("tvl1")
+    monkeypatch.delattr(cv2, "optflow", raising=False)
+    with pytest.raises(UserError, match="opencv-contrib-python-headless"):
+        flow.estimator("tvl1")
+    assert callable(flow.estimator("dis-medium"))  # the others do not ask for it
+
+
+def test_tvl1_is_asked_of_the_contrib_build(moving: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import cv2
+
+    class Dual:
+        def calc(self, one: np.ndarray, two: np.ndarray, start: None) -> np.ndarray:
+            assert one.shape == two.shape == (64, 96) and one.dtype == np.uint8
+            return np.full((*one.shape, 2), (2.0, -1.0), dtype=np.float32)
+
+    monkeypatch.setattr(cv2, "optflow", SimpleNamespace(DualTVL1OpticalFlow_create=Dual), raising=False)
+    chosen = settings(algorithm="tvl1")
+    (row,) = flow.extract(moving, [WHOLE], chosen)
+    u, v = flow.decode(row, chosen.bound)
+    np.testing.assert_allclose(u, 2.0, atol=8 / 254)
+    np.testing.assert_allclose(v, -1.0, atol=8 / 254)
 
 
 def test_a_picture_too_small_for_the_algorithm_is_refused_by_its_settings() -> None:
@@ -98,3 +139,6 @@ def test_a_picture_too_small_for_the_algorithm_is_refused_by_its_settings() -> N
         settings(size=[8, 96])
     assert settings(size=[8, 96], algorithm="farneback").size == (8, 96)
     assert flow.estimator("dis-medium")(*np.zeros((2, 12, 12), dtype=np.uint8)).shape == (12, 12, 2)
+    assert settings(size=[8, 96], compute_size=[64, 96]).compute_size == (64, 96)
+    with pytest.raises(ValueError, match="at least 12 px"):
+        settings(compute_size=[8, 96])

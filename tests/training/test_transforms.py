@@ -14,7 +14,15 @@ NO_CROP = AugmentSettings(crop=False, flip=False)
 
 
 def pictures(kind: str = "frames", channels: int = 3, margin: int = 4) -> InputTransform:
-    entry = {"kind": kind, "settings": {"size": [8, 12]}, "shape": [channels, 2, 8 + margin, 12 + margin], "mean": [51.0] * channels, "std": [25.5] * channels}
+    notes = {"zero": 128} if kind == "flow" else {}
+    entry = {
+        "kind": kind,
+        "notes": notes,
+        "settings": {"size": [8, 12]},
+        "shape": [channels, 2, 8 + margin, 12 + margin],
+        "mean": [51.0] * channels,
+        "std": [25.5] * channels,
+    }
     return InputTransform(entry, CPU)
 
 
@@ -140,10 +148,10 @@ def test_mirrored_flow_turns_its_horizontal_part(channels: int) -> None:
     out, plain = t.augment(x, flips(6, 1), draw(), AugmentSettings(crop=False)), t.evaluate(x)
     values, before = raw_values(t, out), raw_values(t, plain)
     assert torch.equal(out[0], plain[0])
-    torch.testing.assert_close(values[1, 0], 255 - before[1, 0].flip(-1), atol=1e-3, rtol=0)  # u: negated around 127.5
+    torch.testing.assert_close(values[1, 0], 256 - before[1, 0].flip(-1), atol=1e-3, rtol=0)  # u: negated around 128, no motion
     torch.testing.assert_close(values[1, 1], before[1, 1].flip(-1), atol=1e-3, rtol=0)  # v: only moved
     if channels == 3:
-        torch.testing.assert_close(values[1, 2], 255 - before[1, 2].flip(-1), atol=1e-3, rtol=0)
+        torch.testing.assert_close(values[1, 2], 256 - before[1, 2].flip(-1), atol=1e-3, rtol=0)
 
 
 def test_specaugment_masks_one_stretch_up_to_its_length() -> None:
@@ -169,7 +177,8 @@ def test_specaugment_puts_the_mean_into_what_is_not_standardised() -> None:
 
 def picking(frames: int, pick: int | None, kind: str = "frames", channels: int = 1) -> InputTransform:
     settings = {"size": [8, 12]} if pick is None else {"size": [8, 12], "pick": pick}
-    entry = {"kind": kind, "settings": settings, "shape": [channels, frames, 8, 12], "mean": [0.0] * channels, "std": [255.0] * channels}
+    notes = {"zero": 128} if kind == "flow" else {}
+    entry = {"kind": kind, "notes": notes, "settings": settings, "shape": [channels, frames, 8, 12], "mean": [0.0] * channels, "std": [255.0] * channels}
     return InputTransform(entry, CPU)
 
 

@@ -86,6 +86,28 @@ def write_mp4(path: Path, frames: np.ndarray, times: np.ndarray, sound: np.ndarr
             container.mux(audio.encode())
 
 
+def write_avi(path: Path, frames: np.ndarray, fps: Fraction) -> None:
+    """Write a silent clip as XVID (MPEG-4 part 2) in AVI.
+
+    Args:
+        path: file to write; its folder is made.
+        frames: uint8 [T, H, W, 3], RGB; H and W even.
+        fps: frames a second.
+    """
+    import av
+    from av.video.stream import VideoStream
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
+        video = container.add_stream("mpeg4", rate=fps, options={"flags": "+bitexact", "threads": "1", "qscale": "3", "g": "12"})
+        assert isinstance(video, VideoStream)
+        video.width, video.height, video.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
+        video.codec_context.codec_tag = "XVID"
+        for picture in frames:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode())
+
+
 def to_int16(sound: np.ndarray) -> np.ndarray:
     """[-1, 1] to 16-bit integers, clipped."""
     return np.round(np.clip(sound, -1.0, 1.0) * 32767.0).astype(np.int16)

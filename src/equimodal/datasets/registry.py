@@ -37,6 +37,7 @@ KINDS: dict[str, Entry] = {
     "cremad": Entry("cremad", "Cremad", "CremadSettings"),
     "ks": Entry("ks", "KineticsSounds", "KineticsSoundsSettings"),
     "mosi": Entry("mosi", "Mosi", "MosiSettings"),
+    "ucf101": Entry("ucf101", "Ucf101", "Ucf101Settings"),
     "table": Entry("table", "Table", "TableSettings"),
 }
 

@@ -15,6 +15,9 @@ from equimodal.settings.features import FlowSettings
 
 LIBRARIES = ("av", "cv2")
 
+# Bytes of grey pictures that are held at once.
+HELD = 32 << 20
+
 # No motion is a byte of its own and the scale is symmetric, so that a mirrored picture's u is exactly 256 - byte. 0 is never written.
 ZERO, LEVELS = 128, 127
 
@@ -30,8 +33,9 @@ def dtype(settings: FlowSettings) -> str:
 
 
 def notes(settings: FlowSettings) -> dict[str, Any]:
-    """Flow in px of the stored picture = (byte - zero) * px_per_level."""
-    return {"zero": ZERO, "px_per_level": settings.bound / LEVELS, "bound": settings.bound}
+    """How to turn bytes into px, and of which picture: [height, width] at which flow was computed."""
+    computed = list(settings.compute_size or stored_size(settings))
+    return {"zero": ZERO, "px_per_level": settings.bound / LEVELS, "bound": settings.bound, "formula": "px = (byte - zero) * px_per_level", "px_of": computed}
 
 
 def encode(flow: np.ndarray, bound: float) -> np.ndarray:
@@ -47,8 +51,9 @@ def decode(stored: np.ndarray, bound: float) -> np.ndarray:
 def extract(path: Path, segments: Sequence[Segment], settings: FlowSettings) -> list[np.ndarray | MediaError]:
     """Rows [C, T, H + margin, W + margin] uint8; channels u (right), v (down), and u again with `channels: 3`.
 
-    At each of T moments the frame shown and the next one (the last frame: and the one before it) are shrunk to the stored
-    size in grey; their flow is what is stored. Samples of a clip share the pairs that they have in common.
+    At each of T moments the frame shown and the next one (the last frame: and the one before it) are cropped and resized in grey to
+    `compute_size`, or to the stored size; their flow is shrunk by area to the stored size, its px staying those of the computed picture.
+    Samples of a clip share the pairs that they have in common.
 
     Raises:
         MissingTrackError: the clip has no video.
@@ -65,9 +70,15 @@ def extract(path: Path, segments: Sequence[Segment], settings: FlowSettings) -> 
             firsts.append(np.minimum(video.at(moments(segment, video, settings)), len(video.times) - 2))
         except MediaError as error:
             firsts.append(error)
-    pairs = {int(first) for indices in firsts if isinstance(indices, np.ndarray) for first in indices}
-    pictures = video.read(pairs | {first + 1 for first in pairs}, "gray", shrinker(settings))
-    flows = {first: _stored(method(pictures[first], pictures[first + 1]), settings) for first in pairs if first in pictures and first + 1 in pictures}
+    pairs = sorted({int(first) for indices in firsts if isinstance(indices, np.ndarray) for first in indices})
+    size = settings.compute_size or stored_size(settings)
+    shrink = shrinker(settings, size)
+    flows: dict[int, np.ndarray] = {}
+    step = max(1, HELD // (2 * size[0] * size[1]))
+    for begin in range(0, len(pairs), step):
+        some = pairs[begin : begin + step]
+        pictures = video.read({frame for first in some for frame in (first, first + 1)}, "gray", shrink)
+        flows |= {first: _stored(method(pictures[first], pictures[first + 1]), settings) for first in some if first in pictures and first + 1 in pictures}
     return [indices if isinstance(indices, MediaError) else _row(indices, flows) for indices in firsts]
 
 
@@ -96,7 +107,12 @@ def estimator(algorithm: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
 
 
 def _stored(flow: np.ndarray, settings: FlowSettings) -> np.ndarray:
-    """[H, W, 2] px -> [C, H, W] bytes."""
+    """[h, w, 2] px -> [C, H, W] bytes. Clipped before it is shrunk, as the published pipelines do: one wild px must not spoil its neighbours."""
+    height, width = stored_size(settings)
+    if flow.shape[:2] != (height, width):
+        import cv2
+
+        flow = cv2.resize(np.clip(flow, -settings.bound, settings.bound), (width, height), interpolation=cv2.INTER_AREA)
     planes = encode(flow, settings.bound).transpose(2, 0, 1)
     return planes[[0, 1, 0]] if settings.channels == 3 else planes
 

@@ -38,12 +38,12 @@ def stored_size(settings: PictureSettings) -> tuple[int, int]:
     return settings.size[0] + settings.margin, settings.size[1] + settings.margin
 
 
-def shrinker(settings: PictureSettings) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that crops a picture by fractions and resizes it once, by area, to the stored size. [h, w(, 3)] -> [H, W(, 3)], uint8."""
+def shrinker(settings: PictureSettings, size: tuple[int, int] | None = None) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that crops a picture by fractions and resizes it once, by area, to `size` (None: the stored size). [h, w(, 3)] -> [H, W(, 3)], uint8."""
     import cv2
 
     cv2.setNumThreads(1)  # processes give the parallelism
-    height, width = stored_size(settings)
+    height, width = size or stored_size(settings)
 
     def shrink(picture: np.ndarray) -> np.ndarray:
         if settings.crop is not None:

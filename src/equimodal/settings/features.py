@@ -107,13 +107,20 @@ class FlowSettings(PictureSettings):
 
     kind: Literal["flow"]
     algorithm: Literal["dis-fast", "dis-medium", "farneback", "tvl1"] = "dis-medium"
-    bound: float = Field(20.0, gt=0, description="px; flow is clipped to ±bound")
+    compute_size: tuple[int, int] | None = Field(
+        None, description="height, width in px at which flow is computed and its px count, then shrunk to the stored size by area; null: the stored size"
+    )
+    bound: float = Field(20.0, gt=0, description="px of the computed picture; flow is clipped to ±bound")
     channels: Literal[2, 3] = Field(2, description="2: u, v; 3: u, v, u (keeps an ImageNet stem)")
 
     @model_validator(mode="after")
     def _room_for_patches(self) -> Self:
-        if self.algorithm.startswith("dis") and min(self.size) + self.margin < 12:
-            raise ValueError("size + margin must be at least 12 px for the dis algorithms, which compare patches of 8 px (farneback takes less)")
+        if self.compute_size is not None and min(self.compute_size) < 8:
+            raise ValueError("compute_size must be at least 8 x 8 px")
+        if self.algorithm.startswith("dis") and min(self.compute_size or [side + self.margin for side in self.size]) < 12:
+            raise ValueError(
+                "size + margin (or compute_size) must be at least 12 px for the dis algorithms, which compare patches of 8 px (farneback takes less)"
+            )
         return self
 
 

@@ -36,6 +36,7 @@ class InputTransform:
         mean, std = entry["mean"], entry["std"]
         if self.pictures:
             self.size = tuple(self.settings["size"])
+            self.still: int = entry["notes"]["zero"] if self.kind == "flow" else 0
             self.shape: tuple[int, ...] = (stored[0], self.pick or stored[1], *self.size)
             if self.kind == "frames" and stored[0] == 3:
                 mean, std = IMAGENET_MEAN, IMAGENET_STD
@@ -122,10 +123,10 @@ class InputTransform:
         return out.unflatten(0, (batch, frames)).transpose(1, 2) if settings.per_frame else out.unflatten(1, (channels, frames))
 
     def _mirror(self, x: Tensor, flips: Tensor) -> Tensor:
-        """Mirror some samples. Their flow's u changes sign: u is stored around 127.5."""
+        """Mirror some samples. Their flow's u changes sign, exactly: it is stored symmetrically about the byte of no motion."""
         mirrored = x.flip(-1)
         if self.kind == "flow":
-            mirrored[:, ::2] = 255 - mirrored[:, ::2]  # channels u, v or u, v, u
+            mirrored[:, ::2] = 2 * self.still - mirrored[:, ::2]  # channels u, v or u, v, u
         return torch.where(flips.view(-1, 1, 1, 1, 1), mirrored, x)
 
     def _mask(self, x: Tensor, draw: torch.Generator, settings: AugmentSettings) -> Tensor:
