@@ -159,6 +159,7 @@ def write(root: Path, third: bool | Sequence[str] = False, seed: int = 0, counts
             "dtype": str(stored.dtype),
             "path": str(path),
             "sha256": file_sha256(root / path),
+            "notes": {"zero": 128} if feature["kind"] == "flow" else {},
             "mean": train.mean(axes).tolist(),
             "std": train.std(axes).tolist(),
             "settings": feature,

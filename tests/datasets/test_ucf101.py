@@ -150,4 +150,4 @@ def test_a_protocol_fills_in_what_is_not_given(protocol: str) -> None:
     assert data.modalities["flow"].channels == {"bench": 2, "bml": 3}[protocol]
     assert (data.modalities["flow"].compute_size, data.modalities["rgb"].pick) == ((240, 320), 3)
     assert (training.epochs, training.optimizer.name, training.batch_size) == (7, *{"bench": ("adamw", 32), "bml": ("sgd", 64)}[protocol])
-    assert params.model_of("d").width == 64
+    assert (params.model_of("d").width, params.model_of("d").weights) == (64, "download")

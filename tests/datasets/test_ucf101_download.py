@@ -113,7 +113,7 @@ def test_an_archive_without_a_pin_is_checked_by_size_and_its_checksum_told(site:
 
 
 def test_wrong_bytes_are_not_unpacked(site: Path, unrar: Path, project: Path) -> None:
-    with serving(site) as url, pytest.raises(UserError, match=r"wrong checksum: .* run again to go on, or fetch .* yourself"):
+    with serving(site) as url, pytest.raises(UserError, match=r"is not the file of the manifest: sha256 .* run again to go on, or fetch .* yourself"):
         dataset_kind(params_of(UCF101, **archive_settings(site, url, sha256="0" * 64)), "d").acquire(project / "unused")
     assert not (unrar.parent / "called").exists()
 

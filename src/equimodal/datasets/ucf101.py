@@ -26,7 +26,7 @@ LISTS = "ucfTrainTestlist"  # the folder's name in the official archive
 # bounded to 20 px, ResNet18 that starts from ImageNet.
 _FRAMES: dict[str, Any] = {"kind": "frames", "n": 6, "pick": 3, "size": [224, 224], "channels": 3}
 _FLOW: dict[str, Any] = {"kind": "flow", "n": 6, "pick": 3, "size": [224, 224], "bound": 20.0, "compute_size": [240, 320]}
-_MODEL: dict[str, Any] = {"width": 64, "layers": [2, 2, 2, 2], "frames": "fold", "stem_stride": 2, "stem_pool": True}
+_MODEL: dict[str, Any] = {"width": 64, "layers": [2, 2, 2, 2], "frames": "fold", "stem_stride": 2, "stem_pool": True, "weights": "download"}
 _AUGMENT: dict[str, Any] = {"crop": False, "flip": True}
 
 
