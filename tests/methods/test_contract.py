@@ -23,7 +23,7 @@ RAW = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["method
 FILES = ("val.safetensors", "last.safetensors", "test.safetensors", "curves.json")
 
 
-def params(third: bool = False) -> Params:
+def params(third: bool | tuple[str, ...] = False) -> Params:
     """The tiny dataset with the methods of params.yaml, AIM's stages cut short as tiny_dataset does."""
     raw = tiny_dataset.raw_params(third)
     raw["methods"] = deep_merge(RAW, raw["methods"])
@@ -56,10 +56,13 @@ def test_every_registered_method_is_reachable() -> None:
     assert {checked.method("tiny", name).kind for name in RAW} == set(METHODS)
 
 
-CASES = [(False, name) for name in RAW] + [(True, name) for name, own in RAW.items() if "base" not in own]
+SEQUENCES = ("text", "face", "facts")  # two transformers and an MLP
+OWN = [name for name, own in RAW.items() if "base" not in own]
+CASES = [(False, name) for name in RAW] + [(three, name) for three in (True, SEQUENCES) for name in OWN]
+IDS = [f"{name}-{2 if not three else 'sequences' if three == SEQUENCES else 3}" for three, name in CASES]
 
 
-@pytest.mark.parametrize(("root", "name"), CASES, ids=[f"{name}-{3 if third else 2}" for third, name in CASES], indirect=["root"])
+@pytest.mark.parametrize(("root", "name"), CASES, ids=IDS, indirect=["root"])
 def test_a_method_keeps_the_contract(root: tuple[Path, Params], name: str) -> None:
     _, params = root
     folder = trained(params, name)
