@@ -1,6 +1,8 @@
 """Which encoder a modality gets, and which settings of `model` a dataset's results depend on."""
 
 import copy
+import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ import yaml
 import tiny_dataset
 from equimodal import declarations, settings
 from equimodal.errors import UserError
-from equimodal.models.registry import ENCODERS, KIND_OF_RANK, choose
+from equimodal.layout import model_folder
+from equimodal.models.registry import ENCODERS, KIND_OF_RANK, Entry, choose
 from equimodal.settings.training import ModelSettings
-from equimodal.store import canonical_json
+from equimodal.stages import prototypes, train, warmup
+from equimodal.store import canonical_json, read_json, read_tensors
 
 
 def test_every_encoder_builds_from_a_shape_of_each_kind_that_it_reads() -> None:
@@ -80,3 +84,26 @@ def test_code_of_the_encoders_in_use_is_code_of_the_stages_that_build_models() -
     for stage in ("warmup", "prototypes", "train", "evaluate"):
         assert names(["text", "face"], stage) == {"transformer"}
         assert names(["audio", "facts"], stage) == {"resnet", "mlp"}
+
+
+def test_an_encoder_of_ones_own_is_one_file_and_one_line(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/examples/own_encoder.py as a module of the package and an entry of the registry, trained by AIM through the stages."""
+    spec = importlib.util.spec_from_file_location("equimodal.models.conv", root / "docs/examples/own_encoder.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setitem(sys.modules, "equimodal.models.conv", module)
+    monkeypatch.setitem(ENCODERS, "conv", Entry("conv:Convolution", ("sequence",), ("transformer",)))
+    # The stages ask for the code files of what they run, and this one is not in the package's folder.
+    monkeypatch.setattr("equimodal.stages.running.encoder_modules", lambda params, dataset: [])
+    names = ["text", "face"]
+    params = tiny_dataset.params(names, model={"encoders": {"face": "conv"}})
+    assert params.model_slice("tiny")["encoders"] == {"face": "conv"}
+    tiny_dataset.write(tmp_path, names)
+    monkeypatch.chdir(tmp_path)
+    for stage in (warmup, prototypes, train):
+        stage.run(params, "tiny", "aim", 0)
+    trained, _ = read_tensors(model_folder("tiny", "aim", 0) / "last.safetensors")
+    assert trained["encoders.face.layers.1.conv.weight"].shape == (8, 8, 3)
+    metrics = read_json(model_folder("tiny", "aim", 0) / "curves.json")["epochs"][-1]["metrics"]
+    assert {"depth2/face/s_aux", "depth2/text/s_aux"} <= set(metrics) and "depth3/text/s" not in metrics
