@@ -4,11 +4,12 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from equimodal.datasets.base import DatasetKind, FileFact, Listing, Sample, shown, size_of
+from equimodal.datasets.cremad_protocols import PROTOCOLS
 from equimodal.datasets.cremad_public import CLIPS, HOME, MIRROR, ORIGIN_BYTES, load_facts, ogm_lists
 from equimodal.errors import UserError
 from equimodal.features import pool, progress
@@ -43,6 +44,8 @@ class CremadSample(Settings):
 
 class CremadSettings(DatasetSettings):
     """CREMA-D: 7,442 clips, 91 actors, six emotions."""
+
+    protocols: ClassVar[dict[str, dict[str, Any]]] = PROTOCOLS
 
     kind: Literal["cremad"]
     source: Literal["sample", "local", "download"] = "sample"
