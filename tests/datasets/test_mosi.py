@@ -15,6 +15,7 @@ from equimodal.datasets.mosi import MosiSample, MosiSettings
 from equimodal.errors import UserError
 from equimodal.settings import Params
 from equimodal.stages import features, index, manifest, raw
+from lfs_server import serving
 from small_datasets import params_of
 
 SMALL: dict[str, Any] = {"videos": 8, "segments": 6, "lengths": {"text": 5, "audio": 9, "vision": 7}}
@@ -174,6 +175,30 @@ def test_a_malicious_packaging_is_refused_and_nothing_runs(project: Path) -> Non
     with pytest.raises(UserError, match=r"mosi.pkl holds more than plain arrays and was not loaded: it names os.mkdir"):
         listed(params_of(BASE, source="local", raw="mosi.pkl"))
     assert not (project / "executed").exists() and not (project / "data/d/raw").exists()
+
+
+def test_a_download_goes_on_after_an_interruption_and_is_checked(project: Path) -> None:
+    packaging(project / "mosi.pkl")
+    with serving() as server:
+        fact = server.add((project / "mosi.pkl").read_bytes())
+        server.cut[fact.sha256 or ""] = 1
+        fetched = {"source": "download", "raw": "copy/mosi.pkl", "url": f"{server.url}/objects/{fact.sha256}"}
+        found = listed(params_of(BASE, **fetched, sha256=(fact.sha256 or "").upper()))
+        assert len(found["samples"]) == 48 and found["source"] == "download"
+        assert [wanted is None for _, wanted in server.gets] == [True, False]  # the second time from where the first broke off
+        listed(params_of(BASE, **fetched, sha256=fact.sha256))
+        assert len(server.gets) == 2  # kept
+        with pytest.raises(UserError, match=r"copy/mosi.pkl is not the file wanted: its sha256 is .*datasets.d.sha256 says aaa.*move it away"):
+            listed(params_of(BASE, **fetched, sha256="a" * 64))
+        (project / "copy/mosi.pkl").unlink()
+        with pytest.raises(UserError, match=r"is not the file wanted"):
+            listed(params_of(BASE, **fetched, sha256="a" * 64))
+        assert not (project / "copy/mosi.pkl").exists()
+
+
+def test_a_download_needs_an_address_and_a_checksum(project: Path) -> None:
+    with pytest.raises(UserError, match=r"no official home: set datasets.d.url .* and datasets.d.sha256 to its checksum, or fetch it yourself"):
+        listed(params_of(BASE, source="download", url="http://127.0.0.1:9/x"))
 
 
 def test_label_rule_and_protocol_set_the_index_not_the_raw_files() -> None:

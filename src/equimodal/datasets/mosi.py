@@ -15,7 +15,7 @@ from equimodal.features.arrays import locator
 from equimodal.settings.base import Settings
 from equimodal.settings.datasets import DatasetSettings, SplitSettings
 from equimodal.settings.features import ArraySettings, SequenceSettings
-from equimodal.store import canonical_json, file_sha256
+from equimodal.store import canonical_json, disk_error, file_sha256
 
 SEGMENTS = 2199
 # Rule -> names of the two classes, and the class of a label of zero (None: it is dropped).
@@ -109,6 +109,8 @@ class Mosi(DatasetKind):
             mosi_sample.write(source, settings.sample)
         elif source.resolve().is_relative_to(self.produced.resolve()):
             raise UserError(f"{self.key('raw')} = {source} lies inside {self.produced}, which is rebuilt: choose another folder")
+        elif settings.source == "download":
+            self._download(source)
         size_of(source, f"set {self.key('raw')} to {PACKAGINGS}, or {self.key('source')}: download | sample (docs/datasets/mosi.md says where to get one)")
         found = read_packaging(source, self.key("raw"))
         for name, array in found.arrays.items():
@@ -125,6 +127,32 @@ class Mosi(DatasetKind):
         if settings.source != "sample" and len(found.ids) != SEGMENTS:
             print(f"{self.name}: {source} has {len(found.ids)} segments, CMU-MOSI {SEGMENTS:,}: packagings leave some out", file=sys.stderr)
         return {path.name: FileFact(path.stat().st_size, file_sha256(path)) for path in sorted(scratch.iterdir())}
+
+    def _download(self, target: Path) -> None:
+        """Fetch the packaging unless it is there; checked before it is read."""
+        from equimodal.datasets.transfer import download
+        from equimodal.datasets.web import WebError
+
+        url, wanted = self.settings.url, (self.settings.sha256 or "").lower()
+        if not url or not wanted:
+            raise UserError(
+                f"CMU-MOSI's features have no official home: set {self.key('url')} to the address of {PACKAGINGS} and {self.key('sha256')} to its checksum,"
+                f" or fetch it yourself and set {self.key('source')}: local and {self.key('raw')}"
+            )
+        fetched = not target.is_file()
+        if fetched:
+            try:
+                download(url, target)
+            except WebError as error:
+                raise UserError(f"{error}: what was begun is kept, try again later, or change {self.key('url')}") from None
+            except OSError as error:
+                raise disk_error(error, target) from error
+        found = file_sha256(target)
+        if found != wanted:
+            if fetched:
+                target.unlink()
+            advice = "mend the setting or the url" if fetched else "move it away, or mend the setting"
+            raise UserError(f"{target} is not the file wanted: its sha256 is {found}, {self.key('sha256')} says {wanted}: {advice}")
 
     def listing(self, files: Mapping[str, FileFact]) -> Listing:
         """One sample a segment; without words it is rejected, and with rule drop-zero a label of zero is dropped. A regression's labels are the scores."""
