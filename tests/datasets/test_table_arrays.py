@@ -1,14 +1,16 @@
 """Tables whose modalities are arrays: columns, stacked files, mixtures with media, and the line that each mistake gets."""
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from array_files import padded, ragged, write_parquet
-from equimodal import declarations
+from equimodal import declarations, settings
 from equimodal.datasets.base import Listing
 from equimodal.datasets.registry import dataset_kind
 from equimodal.errors import UserError
@@ -209,3 +211,19 @@ def test_where_arrays_lie_sets_raw_and_index_and_nothing_changes_for_media() -> 
             "text": {"file": "text.npy", "lengths": "lengths.npy"},
             "audio": {"column": "sound"},
         }
+
+
+def test_the_example_in_the_docs_runs(project: Path, root: Path) -> None:
+    text = (root / "docs/datasets/table.md").read_text()
+    code, rest = text.split("```python\n")[1].split("```\n", 1)
+    exec(code, {})
+    block = rest.split("With that as params.yaml")[0]
+    params = settings.parse(yaml.safe_load(textwrap.dedent(block)))
+    for stage in (raw, index):
+        stage.run(params, "mine")
+    for modality in ("words", "face"):
+        features.run(params, "mine", modality)
+    manifest.run(params, "mine")
+    found = json.loads(Path("data/mine/manifest.json").read_text())
+    assert found["ids"][:2] == ["s0", "s1"] and found["classes"] == ["a", "b"]
+    assert set(found["modalities"]["words"]["lengths"]) == set(range(4, 13)) and len(found["labels"]) == 240
