@@ -106,6 +106,16 @@ def test_label_rules(project: Path, rule: str, classes: list[str], zero: int | N
         assert "dropped" not in found and labels["sample000[0]"] == zero
 
 
+def test_a_regression_has_the_opinions_for_labels(project: Path) -> None:
+    packaging(project / "mosi.pkl", zeros)
+    grid = {"low": -3, "high": 3, "points": 7}
+    found = built(params_of(BASE, source="local", raw="mosi.pkl", labels="drop-zero", task="regression", regression=grid))
+    content = pickle.loads((project / "mosi.pkl").read_bytes())
+    wanted = {name.replace("$_$", "[") + "]": float(value) for f in content.values() for name, value in zip(f["id"], f["regression_labels"], strict=True)}
+    assert dict(zip(found["ids"], found["labels"], strict=True)) == wanted  # none dropped
+    assert found["classes"] == ["-3", "-2", "-1", "0", "1", "2", "3"] and found["task"] == "regression"
+
+
 def test_dropped_labels_do_not_count_as_rejected_and_wordless_ones_do(project: Path) -> None:
     def change(content: dict[str, Any]) -> None:
         zeros(content)
