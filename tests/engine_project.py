@@ -12,7 +12,7 @@ from unittest import mock
 SMALL_STUDY = """
 study:
   datasets: [cremad]
-  from-scratch: [joint, joint-uni]
+  from-scratch: [joint, joint-uni, ogm-ge, aug]
   from-warmup: [aim, aim-no-pam]
   warmups: [aim]
   fits: [aim]

@@ -154,14 +154,14 @@ def test_encoders_start_as_those_of_joint(tiny: Path) -> None:
 def test_predictions_merge_the_sums_of_the_classifiers(tiny: Path, merge: list[float] | None, weights: list[float]) -> None:
     method, batch = made(merge=merge)
     for owner in ("visual", "audio", "visual"):
-        method.heads[0].add(owner)
+        method.heads.add(owner)
     outputs = method.model.eval()(batch.inputs)
     state = {name: value.numpy() for name, value in method.model.fusion.state_dict().items()}
     merged = 0
     for name, weight in zip(("audio", "visual"), weights, strict=True):
         z = outputs.features[name].detach().numpy()
         total = 0
-        for t, owner in enumerate(method.heads[0].owners):
+        for t, owner in enumerate(method.heads.owners):
             if owner == name:
                 hidden = np.maximum(z @ state[f"classifiers.{t}.0.weight"].T + state[f"classifiers.{t}.0.bias"], 0)
                 total = total + hidden @ state["layer2.all.weight"].T + state["layer2.all.bias"]
@@ -173,8 +173,8 @@ def test_predictions_merge_the_sums_of_the_classifiers(tiny: Path, merge: list[f
 @pytest.mark.parametrize(("shared", "layers"), [("all", 1), ("modality", 2), ("none", 4)])
 def test_layer2_is_shared_as_asked(tiny: Path, shared: str, layers: int) -> None:
     method, batch = made(shared_head=shared, width=6)
-    method.heads[0].add("visual")
-    method.heads[0].add("visual")
+    method.heads.add("visual")
+    method.heads.add("visual")
     shapes = [tuple(p.shape) for p in method.model.fusion.parameters() if p.dim() == 2]
     width = method.model.fusion.dims["audio"]
     assert sorted(shapes) == sorted([(6, width)] * 4 + [(3, 6)] * layers)
@@ -183,7 +183,7 @@ def test_layer2_is_shared_as_asked(tiny: Path, shared: str, layers: int) -> None
 
 def test_width_is_half_of_the_widest_feature(tiny: Path) -> None:
     method, _ = made()
-    assert method.heads[0].width == max(method.model.fusion.dims.values()) // 2 == 16
+    assert method.heads.width == max(method.model.fusion.dims.values()) // 2 == 16
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -315,7 +315,7 @@ def test_the_export_carries_the_classifiers_and_evaluation_reads_it(tiny: Path) 
 
 def test_the_released_preset_and_what_it_refuses(tiny: Path) -> None:
     method, batch = made(preset="released")
-    assert method.aug.added == "frozen_random" and method.heads[0].merge == {"audio": 0.4, "visual": 0.6}
+    assert method.aug.added == "frozen_random" and method.heads.merge == {"audio": 0.4, "visual": 0.6}
     assert method.end_epoch(0, LOOP) if method(batch) else False
     tiny_dataset.write(tiny, third=True)
     with pytest.raises(UserError, match=r"aug: merge has 2 weights for 3 modalities"):

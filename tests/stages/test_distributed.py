@@ -35,10 +35,11 @@ train.run(settings.load(), "tiny", sys.argv[1], 0)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["joint", "aim"])
+@pytest.mark.parametrize("method", ["joint", "aim", "ogm-ge", "aug"])
 def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
     tracking = {"enabled": True, "uri": "sqlite:///unused.db"} if method == "joint" else {"enabled": False}
-    params = tiny_dataset.write_params(tiny, runtime={"devices": 2}, training={"epochs": 2}, tracking=tracking)
+    methods = {"ogm": {}, "ogm-ge": {"base": "ogm", "ge": True}, "aug": {"interval": 1, "tau": 0.0, "step": "alternate"}}
+    params = tiny_dataset.write_params(tiny, runtime={"devices": 2}, training={"epochs": 2}, tracking=tracking, methods=methods)
     if method == "aim":
         single = tiny_dataset.params(training={"epochs": 2})
         warmup.run(single, "tiny", params.warmup_of("tiny", method), 0)
@@ -53,7 +54,8 @@ def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
     assert (said["tracked"], unsaid["tracked"]) == (method == "joint", False)
 
     folder = model_folder("tiny", method, 0)
-    last, _ = read_tensors(folder / "last.safetensors")
+    last, meta = read_tensors(folder / "last.safetensors")
+    assert len(meta["structure"].get("classifiers", [])) == (3 if method == "aug" else 0), "one that DDP did not know when it was set up"
     assert all(torch.equal(first[f"model.{name}"], value) for name, value in last.items())
     curves = read_json(folder / "curves.json")
     assert [entry["epoch"] for entry in curves["epochs"]] == [0, 1]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from equimodal.settings.training import OptimizerSettings, ScheduleSettings
-from equimodal.training.schedule import build_optimizer, rate_factor
+from equimodal.training.schedule import adopt, build_optimizer, rate_factor
 
 
 def factors(epochs: int = 6, **settings: object) -> list[float]:
@@ -36,3 +36,18 @@ def test_optimizers_take_their_settings() -> None:
     for name, kind in (("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)):
         made = build_optimizer(weights, OptimizerSettings(name=name, lr=0.1, weight_decay=0.01))  # type: ignore[arg-type]
         assert type(made) is kind and made.defaults["lr"] == 0.1 and made.defaults["weight_decay"] == 0.01
+
+
+def test_parameters_that_come_later_are_trained_like_the_first() -> None:
+    first, second = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    optimizer = build_optimizer([first], OptimizerSettings(lr=0.1, momentum=0.0, weight_decay=0.5))
+    optimizer.param_groups[0]["lr"] = 0.01  # as the schedule does
+    for _ in range(2):
+        adopt(optimizer, [first, second])
+    for parameter in (first, second):
+        parameter.grad = torch.ones(2)
+    optimizer.step()
+    assert torch.equal(first, second) and first.tolist() == pytest.approx([1 - 0.01 * 1.5] * 2)
+    for wrong in ([second, first], [first]):
+        with pytest.raises(ValueError, match="may only grow at its end"):
+            adopt(optimizer, wrong)

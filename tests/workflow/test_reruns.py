@@ -14,7 +14,7 @@ from engine_project import Project
 def built(project: Project) -> Project:
     """The study built by Snakemake and recorded by DVC: the bridge `equimodal plan && dvc commit -f`."""
     project.run("snakemake", "--cores", "4")
-    assert len(project.ran()) == 6 + 2 + 5 * 4 + 1 + 3, "preprocessing, warm-up and prototypes, five stages a method, one table a dataset, three of the study"
+    assert len(project.ran()) == 6 + 2 + 5 * 6 + 1 + 3, "preprocessing, warm-up and prototypes, five stages a method, one table a dataset, three of the study"
     project.run("equimodal", "plan")
     project.dvc("commit", "-f", "-q")
     return project
@@ -57,16 +57,17 @@ def test_settings_that_change_no_result_run_nothing(built: Project) -> None:
         (built.root / "params.yaml").write_text(text)
 
 
-def test_a_method_s_file_reruns_that_method(built: Project) -> None:
-    edit_code(built, "joint_uni.py")
+@pytest.mark.parametrize(("file", "method"), [("joint_uni.py", "joint-uni"), ("ogm.py", "ogm-ge"), ("aug.py", "aug")])
+def test_a_method_s_file_reruns_that_method(built: Project, file: str, method: str) -> None:
+    edit_code(built, file)
     planned, ran = reruns(built)
+    edit_code(built, file, back=True)  # which DVC restores from its run cache
     # Snakemake plans what may change further down; DVC, having run, has seen that the trained files are the same.
-    assert ran == sorted([*of("train", "joint-uni"), *of("evaluate", "joint-uni"), "cost cremad joint-uni"])
-    assert planned == sorted([*ran, "summary cremad joint-uni", "figures cremad joint-uni", *(job for job in TABLES if job != "tables cost")])
+    assert ran == sorted([*of("train", method), *of("evaluate", method), f"cost cremad {method}"])
+    assert planned == sorted([*ran, f"summary cremad {method}", f"figures cremad {method}", *(job for job in TABLES if job != "tables cost")])
 
 
 def test_a_file_of_aim_reruns_the_aim_family(built: Project) -> None:
-    edit_code(built, "joint_uni.py", back=True)  # which DVC restores from its run cache
     edit_code(built, "aim/modulation.py")
     planned, ran = reruns(built)
     edit_code(built, "aim/modulation.py", back=True)

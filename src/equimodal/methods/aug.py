@@ -83,10 +83,14 @@ class AUG(Method):
         super().__init__(model, settings, task)
         assert isinstance(settings, AUGSettings) and isinstance(model.fusion, BoostedHeads)
         self.aug = settings
-        self.heads = [model.fusion]  # in a list: the model has registered it already
         self.interval = settings.interval or max(1, round(task.epochs / 10))
         self._waiting: list[str] = []
         self._scores = torch.zeros(len(model.modalities) + 1, dtype=torch.float64)
+
+    @property
+    def heads(self) -> BoostedHeads:
+        """What the model has in place of a fused head."""
+        return cast(BoostedHeads, self.model.fusion)
 
     @classmethod
     def adapt(cls, model: MultimodalModel, settings: MethodSettings, structure: dict[str, Any]) -> MultimodalModel:
@@ -96,21 +100,20 @@ class AUG(Method):
         return model
 
     def structure(self) -> dict[str, Any]:
-        return {"classifiers": list(self.heads[0].owners)}
+        return {"classifiers": list(self.heads.owners)}
 
     def extra(self) -> dict[str, Any]:
         return {**self.structure(), "waiting": self._waiting}
 
     def load_extra(self, state: dict[str, Any]) -> None:
-        for owner in state["classifiers"][len(self.heads[0].owners) :]:
-            self.heads[0].add(owner, trained=self.aug.added == "trained")
+        for owner in state["classifiers"][len(self.heads.owners) :]:
+            self.heads.add(owner, trained=self.aug.added == "trained")
         self._waiting = state["waiting"]
 
     def begin_epoch(self, epoch: int, loop: "Loop") -> None:
         # Not at the end of the last one: what is measured and exported there has no classifier that was never trained.
         for owner in self._waiting:
-            draw = generator(self.task.seed, "aug", len(self.heads[0].owners))
-            self.heads[0].add(owner, draw, trained=self.aug.added == "trained")
+            self.heads.add(owner, generator(self.task.seed, "aug", len(self.heads.owners)), trained=self.aug.added == "trained")
         self._waiting = []
         self._scores = torch.zeros_like(self._scores, device=loop.device)
 
@@ -119,10 +122,10 @@ class AUG(Method):
         losses, merged = [], []
         for index, name in enumerate(self.model.modalities):
             if modality in (None, name):
-                each = self.heads[0].each(name, self.model.encoders[name](batch.inputs[name]))
+                each = self.heads.each(name, self.model.encoders[name](batch.inputs[name]))
                 losses.append(boosting_loss(each, batch.labels, self.aug.lambda_residual, self.aug.residual == "merged"))
                 total = torch.stack(each).sum(0).detach()
-                merged.append(self.heads[0].merge[name] * total)
+                merged.append(self.heads.merge[name] * total)
                 self._scores[index] += total.float().softmax(1).gather(1, batch.labels[:, None]).sum()
         self._scores[-1] += len(batch.labels) * len(losses) / len(self.model.modalities)
         return Step(torch.stack(losses).sum(), torch.stack(merged).sum(0), {})
@@ -142,7 +145,7 @@ class AUG(Method):
         means = {name: score / seen for name, score in zip(self.model.modalities, scores, strict=True)}
         if (epoch + 1) % self.interval == 0 or (epoch == 0 and self.aug.check_first):
             self._waiting = assigned(means, self.aug)
-        counts = {f"{name}/classifiers": float(self.heads[0].owners.count(name)) for name in means}
+        counts = {f"{name}/classifiers": float(self.heads.owners.count(name)) for name in means}
         return {f"{name}/score": score for name, score in means.items()} | counts
 
 
