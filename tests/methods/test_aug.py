@@ -29,11 +29,11 @@ LOOP: Any = SimpleNamespace(device="cpu", fabric=SimpleNamespace(world_size=1))
 EVERY = {"interval": 1, "tau": 0.0}  # a classifier after each epoch but the last
 
 
-def params(third: bool = False, training: dict[str, Any] | None = None, **settings: Any) -> Any:
+def params(third: bool | tuple[str, ...] = False, training: dict[str, Any] | None = None, **settings: Any) -> Any:
     return tiny_dataset.params(third, training=training or {}, methods={"aug": settings, "aim": {"start_epoch": 0}})
 
 
-def made(third: bool = False, kind: type[AUG] | None = None, **settings: Any) -> tuple[AUG, Batch]:
+def made(third: bool | tuple[str, ...] = False, kind: type[AUG] | None = None, **settings: Any) -> tuple[AUG, Batch]:
     setup = Setup.open(params(third, **settings), "tiny", "aug", 0, kind=kind)
     inputs, labels = next(setup.data.evaluation_batches("train", 16))
     method = setup.method()
@@ -42,7 +42,7 @@ def made(third: bool = False, kind: type[AUG] | None = None, **settings: Any) ->
     return method, Batch(inputs, labels)
 
 
-def loop(folder: str, third: bool = False, kind: type[AUG] | None = None, training: dict[str, Any] | None = None, **settings: Any) -> Loop:
+def loop(folder: str, third: bool | tuple[str, ...] = False, kind: type[AUG] | None = None, training: dict[str, Any] | None = None, **settings: Any) -> Loop:
     own = params(third, training, **settings)
     setup = Setup.open(own, "tiny", "aug", 0, kind=kind)
     return Loop(setup.method(), setup.data, own.training, own.runtime, 0, Path(folder), "key", "train of tiny aug, seed 0")
@@ -280,6 +280,15 @@ def test_a_broken_run_goes_on_with_the_classifiers_it_had(tiny: Path, monkeypatc
         torch.rand(7)  # another process would stand elsewhere in the global stream
         part.run(until=until)
     assert files("broken") == files("unbroken")
+
+
+def test_padded_sequences_beside_sound(tiny: Path) -> None:
+    names = ("audio", "text", "face")
+    tiny_dataset.write(tiny, third=names)
+    trained = loop("run", names, training={"epochs": 3}, **EVERY)
+    metrics = trained.run().history[-1]["metrics"]
+    assert sum(metrics[f"{name}/classifiers"] for name in names) == 5 and len(set(trained.method.heads.dims.values())) > 1
+    assert all(0 < metrics[f"{name}/score"] < 1 for name in names)
 
 
 def test_a_new_classifier_draws_from_its_own_generator(tiny: Path) -> None:

@@ -27,12 +27,12 @@ LOOP: Any = SimpleNamespace(device="cpu", fabric=SimpleNamespace(world_size=1))
 WHOLE = {"window": [0.0, 1.0]}
 
 
-def params(third: bool = False, training: dict[str, Any] | None = None, model: dict[str, Any] | None = None, **settings: Any) -> Any:
+def params(third: bool | tuple[str, ...] = False, training: dict[str, Any] | None = None, model: dict[str, Any] | None = None, **settings: Any) -> Any:
     methods = {"ogm": {**WHOLE, **settings}, "ogm-ge": {"base": "ogm", "ge": True}, "aim": {"start_epoch": 0}}
     return tiny_dataset.params(third, training=training or {}, model=model or {}, methods=methods)
 
 
-def made(name: str = "ogm", third: bool = False, model: dict[str, Any] | None = None, **settings: Any) -> tuple[OGM, Batch]:
+def made(name: str = "ogm", third: bool | tuple[str, ...] = False, model: dict[str, Any] | None = None, **settings: Any) -> tuple[OGM, Batch]:
     setup = Setup.open(params(third, model=model, **settings), "tiny", name, 0)
     inputs, labels = next(setup.data.evaluation_batches("train", 16))
     method = setup.method()
@@ -212,6 +212,16 @@ def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool) -> None:
     metrics = second.progress.history[-1]["metrics"]
     assert all(0 < metrics[f"{name}/score"] < 1 and 0 <= metrics[f"{name}/k"] <= 1 for name in tiny_dataset.names(third))
     assert min(metrics[f"{name}/k"] for name in tiny_dataset.names(third)) < 1
+
+
+def test_transformers_on_padded_sequences_are_modulated_in_their_matrices(tiny: Path) -> None:
+    tiny_dataset.write(tiny, third=("audio", "text", "face"))
+    method, batch = made("ogm-ge", third=("audio", "text", "face"))
+    before, after = gradients(method, batch)
+    for name, gradient in before.items():
+        encoder = name.startswith("encoders") and gradient.dim() >= (4 if name.startswith("encoders.audio") else 2)
+        assert torch.equal(after[name], gradient) != encoder, name
+    assert all(value.isfinite().all() for value in after.values())
 
 
 def test_noise_is_of_the_seed_and_the_epoch(tiny: Path) -> None:
