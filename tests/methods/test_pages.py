@@ -28,3 +28,9 @@ def test_a_page_s_commands_name_what_there_is(root: Path, name: str) -> None:
     assert lines
     for words in lines:
         check_targets(params, words)
+
+
+def test_alphas_of_the_datasets_are_those_of_the_page(root: Path) -> None:
+    params = parse(yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8")))
+    found = {dataset: params.method(dataset, "ogm-ge").settings.slice()["alpha"] for dataset in ("cremad", "ks", "ucf101", "mosi")}
+    assert found == {"cremad": 0.8, "ks": 0.8, "ucf101": 1.5, "mosi": 0.8}
