@@ -15,7 +15,7 @@ from equimodal.layout import model_folder
 from equimodal.report.result import Result
 from equimodal.settings import Params, parse
 from equimodal.stages import evaluate, features, figures, index, manifest, prototypes, raw, running, show, summary, table, train, warmup
-from equimodal.store import read_json
+from equimodal.store import digest, read_json, write_json
 from small_datasets import TABLE, params_of
 
 METHODS = ("joint", "joint-uni", "audio", "visual", "aim", "aim-no-pam")
@@ -153,3 +153,19 @@ def test_a_killed_run_goes_on_to_the_same_bytes(trained: Params, monkeypatch: py
     assert Path(".checkpoints/train-tiny-aim-0/state.safetensors").is_file()
     train.run(trained, "tiny", "aim", 0)
     assert [file.read_bytes() for file in files] == before
+
+
+def test_aim_on_padded_sequences_and_a_grid_that_data_do_not_fill(folder: Path) -> None:
+    """Thirteen grid values, most of them far from any label: prototypes begin between their neighbours, and nothing is NaN."""
+    grid = {"datasets": {"tiny": {"regression": {**tiny_dataset.REGRESSION, "points": 13}}}}
+    params = tiny_dataset.write_regression(folder, tiny_dataset.SEQUENCES, training={"epochs": 2}, **grid)
+    manifest_path = Path("data/tiny/manifest.json")
+    content = {key: value for key, value in read_json(manifest_path).items() if key != "digest"}
+    content |= {"regression": params.dataset("tiny").regression.slice(), "classes": params.dataset("tiny").regression.names}
+    write_json(manifest_path, {**content, "digest": digest(content)})
+    warmup.run(params, "tiny", "aim", 0)
+    prototypes.run(params, "tiny", "aim", 0)
+    train.run(params, "tiny", "aim", 0)
+    metrics = read_json(model_folder("tiny", "aim", 0) / "curves.json")["epochs"][-1]["metrics"]
+    assert None not in metrics.values() and 0 < metrics["depth1/text/s"] < 1
+    assert len(read_json(Path("models/tiny/prototypes/0/aim.json"))["log"]["cosine"]["face"][0]) == 13
