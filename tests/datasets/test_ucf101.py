@@ -1,8 +1,10 @@
 """UCF-101 from its sample or a copy: what is listed, and what is said where list and folder disagree."""
 
+import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
 
 from equimodal.datasets.base import FileFact
 from equimodal.datasets.registry import dataset_kind
@@ -151,3 +153,11 @@ def test_a_protocol_fills_in_what_is_not_given(protocol: str) -> None:
     assert (data.modalities["flow"].compute_size, data.modalities["rgb"].pick) == ((240, 320), 3)
     assert (training.epochs, training.optimizer.name, training.batch_size) == (7, *{"bench": ("adamw", 32), "bml": ("sgd", 64)}[protocol])
     assert (params.model_of("d").width, params.model_of("d").weights) == (64, "download")
+
+
+def test_settings_shown_in_the_docs_are_accepted(root: Path) -> None:
+    text = (root / "docs" / "datasets" / "ucf101.md").read_text(encoding="utf-8")
+    block = text[text.index("    ucf101:\n") :].split("\n\n")[0]
+    study = {"datasets": ["ucf101"], "from-scratch": [], "from-warmup": [], "warmups": [], "fits": [], "seeds": [0]}
+    params = parse({"study": study, "datasets": yaml.safe_load(textwrap.dedent(block)), "methods": {}})
+    assert (params.dataset("ucf101").protocol, params.training_of("ucf101").batch_size) == ("bench", 32)
