@@ -142,3 +142,30 @@ def test_a_picture_too_small_for_the_algorithm_is_refused_by_its_settings() -> N
     assert settings(size=[8, 96], compute_size=[64, 96]).compute_size == (64, 96)
     with pytest.raises(ValueError, match="at least 12 px"):
         settings(compute_size=[8, 96])
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+@pytest.mark.parametrize("compute_size", [None, [64, 96]])
+def test_training_mirrors_a_row_into_that_of_the_mirrored_clip(moving: Path, tmp_path: Path, channels: int, compute_size: list[int] | None) -> None:
+    """From file to model input: the flip that training draws gives what the features stage gives for the clip filmed in a mirror."""
+    import torch
+
+    from equimodal.settings.training import AugmentSettings
+    from equimodal.training.transforms import InputTransform
+
+    mirror = tmp_path / "mirror.mp4"
+    with av.open(str(moving)) as source, av.open(str(mirror), "w") as target:
+        stream = target.add_stream("libx264", rate=25, options={"crf": "5"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for frame in source.decode(video=0):
+            target.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.to_ndarray(format="rgb24")[:, ::-1]), format="rgb24")))
+        target.mux(stream.encode(None))
+    chosen = settings(size=[32, 48], channels=channels, compute_size=compute_size)
+    rows = [flow.extract(path, [WHOLE], chosen)[0] for path in (moving, mirror)]
+    entry = {"kind": "flow", "notes": flow.notes(chosen), "settings": chosen.slice(), "shape": list(rows[0].shape), "mean": [128.0] * channels}
+    transform = InputTransform({**entry, "std": [255 / 2] * channels}, torch.device("cpu"))
+    plain, mirrored = (torch.from_numpy(row)[None] for row in rows)
+    flipped = transform.augment(plain, torch.tensor([True]), torch.Generator(), AugmentSettings(crop=False, flip=True))
+    apart = (flipped - transform.evaluate(mirrored)).abs()[..., 6:-6, 6:-6]
+    moved = (transform.evaluate(plain) - transform.evaluate(mirrored)).abs()[..., 6:-6, 6:-6]
+    assert apart.median() < 0.02 and moved[:, 0].median() > 0.2  # u changes its sign, so unflipped rows lie far apart
