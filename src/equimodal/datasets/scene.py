@@ -41,19 +41,20 @@ def film(shown: Kind, strength: float, times: np.ndarray, size: tuple[int, int],
     y, x = np.meshgrid(np.linspace(-1, 1, height, dtype=np.float32), np.linspace(-aspect, aspect, width, dtype=np.float32), indexing="ij")
     moment = times.astype(np.float32)[:, None, None]
     swing = np.sin(2 * np.pi * (shown.beat * moment + np.float32(generator.random())))
-    centre = generator.uniform(-0.3, 0.3, 2).astype(np.float32)
+    centre = generator.uniform(-0.25, 0.25, 2).astype(np.float32)
     drift = generator.uniform(-0.12, 0.12, 2).astype(np.float32)
-    radius = np.float32(generator.uniform(0.5, 0.75))
-    angle = np.float32(generator.uniform(0, 2 * np.pi)) + np.float32(0.25) * swing
+    radius = np.float32(generator.uniform(0.6, 0.85))
+    angle = np.float32(generator.normal(0, 0.5)) + np.float32(0.25) * swing
     across, down = (x - centre[0] - drift[0] * swing) / radius, (y - centre[1] - drift[1] * swing) / radius
     turned, upright = np.cos(angle) * across + np.sin(angle) * down, np.cos(angle) * down - np.sin(angle) * across
     distance, direction = np.hypot(turned, upright), np.arctan2(upright, turned)
 
-    depth = np.float32(0.32 * strength)
+    depth = np.float32(0.35 * strength)
     inside = _soft(1.0 - depth + depth * np.cos(shown.lobes * direction) - distance, 0.06)
     marks = 0.5 + 0.5 * np.float32(strength) * _pattern(shown.pattern, turned, upright, distance, direction)
 
-    ground, body, paint = generator.uniform(0.1, 0.9, 3), generator.uniform(0.15, 0.95, 3), generator.uniform(0.15, 0.95, 3)
+    # Any colours, but the marks are dark on light, and the ground is neither.
+    ground, body, paint = generator.uniform(0.25, 0.6, 3), generator.uniform(0.6, 1.0, 3), generator.uniform(0.0, 0.3, 3)
     planes = np.empty((3, len(times), height, width), np.float32)
     planes[:] = ground.astype(np.float32)[:, None, None, None] + np.float32(0.1) * generator.uniform(-1, 1) * x + np.float32(0.1) * generator.uniform(-1, 1) * y
     for _ in range(4):  # clutter: discs that mean nothing
