@@ -45,7 +45,27 @@ def test_pictures_are_those_of_plain_sequential_decoding(tmp_path: Path) -> None
 
 def test_only_groups_with_a_wanted_frame_are_decoded(tmp_path: Path) -> None:
     video = Video.probe(media.write_video(tmp_path / "clip.flv", codec="flv1", gop=10))
-    assert len(list(video._decode([int(np.unique(video._track.stamps)[35])]))) <= 10
+    assert len(list(video._decode([int(np.unique(video._track.stamps)[35])], sparing=True))) <= 10
+
+
+def test_h264_frames_that_no_other_needs_are_not_decoded_and_the_rest_are_the_same(tmp_path: Path) -> None:
+    video = Video.probe(media.write_video(tmp_path / "clip.mp4", b_frames=3, gop=40))
+    stamps = np.unique(video._track.stamps)
+    for index in range(40):  # whatever kind of frame it is
+        plain, spared = (dict(video._decode([int(stamps[index])], sparing)) for sparing in (False, True))
+        assert np.array_equal(plain[stamps[index]].to_ndarray(), spared[stamps[index]].to_ndarray())
+    assert len(spared) < len(plain)
+
+
+def test_what_sparing_loses_is_read_again_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    video = Video.probe(media.write_video(tmp_path / "clip.mp4", b_frames=3))
+    decode = Video._decode
+
+    def lossy(self: Video, stamps: list[int], sparing: bool) -> list:
+        return [(stamp, frame) for stamp, frame in decode(self, stamps, sparing) if not sparing or stamp != stamps[-1]]
+
+    monkeypatch.setattr(Video, "_decode", lossy)
+    assert read(video, [5, 6]) == {5: 5, 6: 6}
 
 
 def test_a_moment_belongs_to_the_frame_shown_then(tmp_path: Path) -> None:

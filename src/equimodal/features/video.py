@@ -70,19 +70,30 @@ class Video:
         Raises:
             MediaError: unreadable.
         """
+        kept, whole = self._read(wanted, pixels, keep, sparing=True)
+        if not whole:  # damaged, or a stream whose decoder needs all frames to put them in order
+            kept, _ = self._read(wanted, pixels, keep, sparing=False)
+        return kept
+
+    def _read(
+        self, wanted: Collection[int], pixels: PixelFormat, keep: Callable[[np.ndarray], np.ndarray], sparing: bool
+    ) -> tuple[dict[int, np.ndarray], bool]:
+        """The same, and whether every wanted frame was there itself. `sparing`: frames that no other needs are decoded only if wanted."""
         stamps = np.unique(self._track.stamps[~self._track.hidden])
         index_of = {int(stamps[index]): index for index in wanted}
         key_of = {stamp: int(self._track.stamps[self._key_before(stamp)]) for stamp in index_of}
         todo = deque(sorted(index_of))
         kept: dict[int, np.ndarray] = {}
         convert = _Converter(pixels)
-        shown, previous = 0, None
+        shown, previous, whole = 0, None, True
 
         def stand_in(stamp: int) -> None:
+            nonlocal whole
+            whole = False
             if previous is not None and key_of[stamp] <= shown and (stamp - shown) * self._track.unit <= STAND_IN:
                 kept[index_of[stamp]] = keep(convert(previous))
 
-        for stamp, frame in self._decode(sorted(index_of)):
+        for stamp, frame in self._decode(sorted(index_of), sparing):
             while todo and todo[0] < stamp:
                 stand_in(todo.popleft())
             if todo and todo[0] == stamp:
@@ -90,7 +101,7 @@ class Video:
             shown, previous = stamp, frame
         for stamp in todo:
             stand_in(stamp)
-        return kept
+        return kept, whole
 
     def _key_before(self, stamp: int) -> int:
         """Packet at which decoding must begin to show the frame `stamp`: a key frame that is not after it in time either (open groups of pictures)."""
@@ -99,7 +110,7 @@ class Video:
         keys = np.flatnonzero(self._track.keys[: packet + 1] & (stamps[: packet + 1] <= stamp))
         return int(keys[-1]) if len(keys) else 0
 
-    def _decode(self, stamps: Collection[int]) -> Iterator[tuple[int, "VideoFrame"]]:
+    def _decode(self, stamps: Collection[int], sparing: bool) -> Iterator[tuple[int, "VideoFrame"]]:
         """Demux everything, but decode only from the key frame before each wanted frame up to that frame.
 
         So no container's own seeking has to be trusted. Measured (CPU ms for 3 frames of a clip, opening it included): FLV, 75 frames, a key
@@ -111,11 +122,14 @@ class Video:
         for stamp in stamps:
             feed[self._key_before(stamp) : int(np.flatnonzero(self._track.stamps == stamp)[0]) + 1] = True
         left = int(feed.sum())
+        needed = set(stamps)
         with self._track.decoding(self.path, video_track) as (context, packets):
+            sparing = sparing and context.name == "h264"  # whose frames say of themselves whether another refers to them
             for ordinal, packet in enumerate(packets):
                 if not feed[ordinal]:
                     continue
                 left -= 1
+                context.skip_frame = "NONREF" if sparing and int(self._track.stamps[ordinal]) not in needed else "DEFAULT"
                 for piece in (packet,) if feed[ordinal + 1] else (packet, None):  # None: hand out what the decoder holds back
                     try:
                         decoded = context.decode(piece)
