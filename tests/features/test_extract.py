@@ -153,3 +153,14 @@ def test_every_odd_file_is_decoded_or_refused_with_a_reason(shared: Path) -> Non
                 assert isinstance(row, MediaError), name
                 assert str(row).startswith(expected), (name, row)
                 assert isinstance(row, MissingTrackError) == (expected in ("no audio track", "no video track"))
+
+
+def test_a_clip_that_is_given_up_fails_every_sample_of_it_with_the_reason() -> None:
+    """That the worker of such a clip is ended and the others go on is shown in test_pool."""
+    jobs, _ = extract.plan(SAMPLES, "visual", Path("/root"), 100)
+    assert extract.LIMIT.seconds(jobs[0]) == 3 * extract.PATIENCE
+    _, failures, facts = extract.LIMIT.result(jobs[0])
+    assert [(failure.row, failure.id, failure.missing, failure.reason) for failure in failures] == [
+        (row, f"a-{number}", False, "stuck: not decoded after 120 s a sample") for row, number in enumerate((0, 1, 9))
+    ]
+    assert facts == []

@@ -19,6 +19,9 @@ from equimodal.settings.datasets import DatasetSettings
 from equimodal.settings.features import ArraySettings, Feature
 from equimodal.store import read_json, write_json
 
+# Seconds, by the clock, after which a file that does not open is given up; headers take milliseconds.
+PATIENCE = 120.0
+
 
 def run(params: Params, dataset: str) -> None:
     """Write data/D/index.json from data/D/raw/manifest.json and a look into each container.
@@ -77,7 +80,10 @@ def look(root: str, samples: list[Sample], settings: DatasetSettings, workers: i
     """`File of a sample` -> what is in it; each file is opened once, whatever the number of samples in it."""
     files = {file_of(path, settings.modalities[name]) for sample in samples for name, path in sample.paths.items() if path is not None}
     jobs = [(root, file) for file in sorted(files)]
-    results = pool.run(_look, jobs, workers, lambda job: job[1][0], (__name__, "av"))
+    limit = pool.Limit[tuple[str, tuple[str, ...]], tuple[tuple[str, ...], Tracks]](
+        lambda job: PATIENCE, lambda job: (job[1], Tracks(error=f"stuck: not opened after {PATIENCE:.0f} s"))
+    )
+    results = pool.run(_look, jobs, workers, lambda job: job[1][0], (__name__, "av"), limit)
     return dict(progress.shown(results, len(jobs), f"{dataset}: looking into files", "files"))
 
 
