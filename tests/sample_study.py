@@ -38,6 +38,6 @@ def small_params(root: Path, names: list[str] | None = None) -> dict[str, Any]:
         settings = raw["datasets"][name]
         assert settings["kind"] in SMALL, f"say in tests/sample_study.py what makes the sample of {settings['kind']} small"
         kept[name] = deep_merge(deep_merge(settings, short), SMALL[settings["kind"]])
-    methods = {"joint": {}, "aim": deep_merge(raw["methods"]["aim"], aim)}
+    methods = deep_merge(raw["methods"], {"aim": aim})
     runtime = {"device": "cpu", "workers": 1}
     return {**raw, "study": study, "datasets": kept, "methods": methods, "tracking": {"enabled": False}, "runtime": deep_merge(raw["runtime"], runtime)}
