@@ -17,7 +17,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "modalities": {"text": {"length": 5}, "audio": {"length": 8}, "visual": {"length": 7}},
     },
 }
-METHODS = ("joint", "aim")
+CLASSIFIERS = ("ogm-ge", "aug")  # methods that are defined by classes only
 EPOCHS = 2
 
 
@@ -27,10 +27,15 @@ def datasets(raw: dict[str, Any]) -> list[str]:
 
 
 def small_params(root: Path, names: list[str] | None = None) -> dict[str, Any]:
-    """The project's params.yaml, its study the sample datasets (or those named) x {joint, aim}, shrunk to seconds."""
+    """The project's params.yaml, its study the sample datasets (or those named) x {joint, aim}, shrunk to seconds.
+
+    Where all datasets are classified, the other methods that are unlike joint training come along.
+    """
     raw = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     names = datasets(raw) if names is None else names
-    study = {"datasets": names, "from-scratch": ["joint"], "from-warmup": ["aim"], "warmups": ["aim"], "fits": ["aim"], "seeds": [0]}
+    classified = all(raw["datasets"][name].get("task", "classification") == "classification" for name in names)
+    scratch = ["joint", *(CLASSIFIERS if classified else ())]
+    study = {"datasets": names, "from-scratch": scratch, "from-warmup": ["aim"], "warmups": ["aim"], "fits": ["aim"], "seeds": [0]}
     short = {"model": {"width": 4}, "training": {"epochs": EPOCHS, "batch_size": 8}, "methods": {"aim": {"start_epoch": 1}}}
     aim = {"dap": {"steps": 5, "required_accuracy": 0.0}, "pdm": {"latent": 16, "steps": 5}}
     kept = {}

@@ -77,12 +77,12 @@ def test_a_killed_finish_is_made_up_for(tiny: Path, monkeypatch: pytest.MonkeyPa
     assert outputs("joint") == first
 
 
-@pytest.mark.parametrize("method", ["joint", "aim", pytest.param("aim-label", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["joint", "aim", "aug", pytest.param("aim-label", marks=pytest.mark.slow), pytest.param("ogm-ge", marks=pytest.mark.slow)])
 def test_a_killed_process_goes_on_bit_for_bit(tiny: Path, capfd: pytest.CaptureFixture[str], method: str) -> None:
     """Weights, optimizers, generators, and AIM's prototypes and decoupling are all in the checkpoint."""
-    settings: dict[str, Any] = {"training": {"epochs": 8}}
+    settings: dict[str, Any] = {"training": {"epochs": 8}, "methods": {"ogm": {}, "ogm-ge": {"base": "ogm", "ge": True}, "aug": {"tau": 0.0}}}
     params = tiny_dataset.write_params(tiny, **settings)
-    if method != "joint":
+    if params.family(method) == "from-warmup":
         share(params, method)
     train.run(params, "tiny", method, 0)
     unbroken = outputs(method)
