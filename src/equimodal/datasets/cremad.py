@@ -4,17 +4,16 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from equimodal.datasets.base import DatasetKind, FileFact, Listing, Sample, shown, size_of
 from equimodal.datasets.cremad_protocols import PROTOCOLS
 from equimodal.datasets.cremad_public import CLIPS, HOME, MIRROR, ORIGIN_BYTES, load_facts, ogm_lists
 from equimodal.errors import UserError
 from equimodal.features import pool, progress
-from equimodal.settings.base import Settings
-from equimodal.settings.datasets import DatasetSettings
+from equimodal.settings.datasets import DatasetSettings, VideoSample
 from equimodal.store import file_sha256
 
 if TYPE_CHECKING:
@@ -26,20 +25,12 @@ FOLDERS = {"AudioWAV": ".wav", "VideoFlash": ".flv"}
 _STEM = re.compile(r"(\d{4})_([A-Z]{3})_(NEU|HAP|SAD|FEA|DIS|ANG)_(XX|LO|MD|HI|X)")
 
 
-class CremadSample(Settings):
+class CremadSample(VideoSample):
     """The generated stand-in for CREMA-D: its names, its codecs, its imbalance."""
 
     actors: int = Field(20, ge=2, le=8999)
     clips_per_actor: int = Field(36, ge=6, le=72, description="clips of each actor, spread over the six emotions (each at most in 12 sentences)")
     seconds: float = Field(1.2, ge=0.4, le=20, description="length of the longest clips; the shortest have 0.85 of it")
-    size: tuple[int, int] = Field((64, 80), description="height, width of the video in px, even numbers")
-    seed: int = Field(0, ge=0)
-
-    @model_validator(mode="after")
-    def _size_can_be_encoded(self) -> Self:
-        if min(self.size) < 16 or any(side % 2 for side in self.size):
-            raise ValueError(f"size {self.size} must be two even numbers of at least 16 px")
-        return self
 
 
 class CremadSettings(DatasetSettings):

@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from equimodal.datasets.base import DatasetKind, FileFact, Listing, Sample, shown, size_of
 from equimodal.datasets.ks_folder import LAYOUTS, Matching, Name, match, scan
@@ -13,7 +13,7 @@ from equimodal.datasets.ks_lists import CLASSES, NAMES, Wanted, read_lists
 from equimodal.errors import UserError
 from equimodal.features import pool, progress
 from equimodal.settings.base import Settings
-from equimodal.settings.datasets import DatasetSettings, SplitSettings
+from equimodal.settings.datasets import DatasetSettings, SplitSettings, VideoSample
 from equimodal.store import file_sha256, write_json
 
 if TYPE_CHECKING:
@@ -23,21 +23,13 @@ if TYPE_CHECKING:
 NEARLY_NOTHING = 0.02
 
 
-class KineticsSoundsSample(Settings):
+class KineticsSoundsSample(VideoSample):
     """The generated stand-in for Kinetics-Sounds: its names, lists and codecs, its imbalance."""
 
     classes: int = Field(8, ge=2, le=31, description="of the 31 classes so many, evenly spread")
     clips_per_class: int = Field(60, ge=10, le=600, description="listed clips of each class; a fifth of them to test")
     missing: float = Field(0.05, ge=0, le=0.5, description="share of the listed clips that have no file, as ids are gone from YouTube")
     seconds: float = Field(2.5, ge=0.4, le=10, description="length of the longest clips; the shortest have 0.9 of it")
-    size: tuple[int, int] = Field((64, 80), description="height, width of the video in px, even numbers")
-    seed: int = Field(0, ge=0)
-
-    @model_validator(mode="after")
-    def _size_can_be_encoded(self) -> Self:
-        if min(self.size) < 16 or any(side % 2 for side in self.size):
-            raise ValueError(f"size {self.size} must be two even numbers of at least 16 px")
-        return self
 
 
 class KineticsSoundsLists(Settings):

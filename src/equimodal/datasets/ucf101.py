@@ -3,17 +3,16 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from equimodal.datasets.base import DatasetKind, FileFact, Listing, Sample, shown, size_of
 from equimodal.datasets.ucf101_download import ARCHIVE, ARCHIVE_BYTES, fetch_archive, fetch_files, read_manifest
 from equimodal.datasets.ucf101_lists import STEM, Lists, read_lists
 from equimodal.errors import UserError
 from equimodal.features import pool, progress
-from equimodal.settings.base import Settings
-from equimodal.settings.datasets import DatasetSettings, SplitSettings
+from equimodal.settings.datasets import DatasetSettings, SplitSettings, VideoSample
 from equimodal.store import file_sha256
 
 if TYPE_CHECKING:
@@ -30,21 +29,13 @@ _MODEL: dict[str, Any] = {"width": 64, "layers": [2, 2, 2, 2], "frames": "fold",
 _AUGMENT: dict[str, Any] = {"crop": False, "flip": True}
 
 
-class Ucf101Sample(Settings):
+class Ucf101Sample(VideoSample):
     """The generated stand-in for UCF-101: its names, its codec, its lists."""
 
     classes: int = Field(8, ge=2, le=12, description="actions, of the twelve that the sample knows")
     groups: int = Field(15, ge=6, le=99, description="groups a class (UCF-101: 25); 7 in 25 of them are tested")
     clips_per_group: int = Field(4, ge=1, le=99)
     seconds: float = Field(1.0, ge=0.2, le=20, description="length of the longest clips; the shortest have 0.85 of it")
-    size: tuple[int, int] = Field((64, 80), description="height, width of the video in px, even numbers")
-    seed: int = Field(0, ge=0)
-
-    @model_validator(mode="after")
-    def _size_can_be_encoded(self) -> Self:
-        if min(self.size) < 16 or any(side % 2 for side in self.size):
-            raise ValueError(f"size {self.size} must be two even numbers of at least 16 px")
-        return self
 
 
 class Ucf101Split(SplitSettings):

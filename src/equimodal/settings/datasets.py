@@ -33,6 +33,19 @@ class SplitSettings(Settings):
         return self
 
 
+class VideoSample(Settings):
+    """What every generated dataset of videos has."""
+
+    size: tuple[int, int] = Field((64, 80), description="height, width of the video in px, even numbers")
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _size_can_be_encoded(self) -> Self:
+        if min(self.size) < 16 or any(side % 2 for side in self.size):
+            raise ValueError(f"size {self.size} must be two even numbers of at least 16 px")
+        return self
+
+
 class DatasetSettings(Settings):
     """What every dataset has, whatever its layout.
 
