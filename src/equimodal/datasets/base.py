@@ -1,5 +1,6 @@
 """What a dataset has to know: how its raw files get here, and how they become a list of samples."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -70,9 +71,9 @@ class DatasetKind(ABC):
         return Path("data") / self.name / "raw"
 
     @property
-    @abstractmethod
     def root(self) -> str:
-        """Folder that the paths of files are relative to, as written in params.yaml."""
+        """Folder that the paths of files are relative to, as written in params.yaml: what was generated, else the setting `raw`."""
+        return self.produced.as_posix() if self.settings.source == "sample" else self.settings.raw
 
     @abstractmethod
     def acquire(self, scratch: Path) -> dict[str, FileFact]:
@@ -93,6 +94,11 @@ class DatasetKind(ABC):
             UserError: what makes a list impossible, and what to do.
         """
 
+    def check_apart(self, raw: str) -> None:
+        """Refuse a folder or file `raw` of the user's inside `produced`; a UserError that names the setting."""
+        if Path(raw).resolve().is_relative_to(self.produced.resolve()):
+            raise UserError(f"{self.key('raw')} = {raw} lies inside {self.produced}, which is rebuilt: choose another folder")
+
     def expected(self, files: Mapping[str, FileFact]) -> Mapping[str, FileFact]:
         """What `equimodal verify` compares the files with; the raw manifest itself where nothing better is published."""
         return files
@@ -100,6 +106,19 @@ class DatasetKind(ABC):
     def key(self, setting: str) -> str:
         """Full name of one of this dataset's settings, for messages."""
         return f"datasets.{self.name}.{setting}"
+
+
+def seconds(text: str, where: str) -> float | None:
+    """A time in seconds, None for an empty cell; a UserError that begins with `where` and the text if it is none."""
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value < 0:
+        raise UserError(f"{where} is not a time in seconds (0 or more)")
+    return value
 
 
 def shown(names: list[str], most: int = 5) -> str:

@@ -54,17 +54,11 @@ class Cremad(DatasetKind):
     settings: CremadSettings
     folder_of: ClassVar[dict[bool, str]] = {True: "AudioWAV", False: "VideoFlash"}
 
-    @property
-    def root(self) -> str:
-        """data/D/raw for the sample, else the setting `raw`."""
-        return self.produced.as_posix() if self.settings.source == "sample" else self.settings.raw
-
     def acquire(self, scratch: Path) -> dict[str, FileFact]:
         """See the base; `download` leaves finished files alone and resumes the others."""
         if self.settings.source == "sample":
             return self._generate(scratch)
-        if Path(self.root).resolve().is_relative_to(self.produced.resolve()):
-            raise UserError(f"{self.key('raw')} = {self.root} lies inside {self.produced}, which is rebuilt: choose another folder")
+        self.check_apart(self.root)
         if self.settings.source == "download":
             self._download()
         return self._scan()

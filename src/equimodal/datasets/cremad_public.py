@@ -1,6 +1,5 @@
 """What is published about CREMA-D: sizes and checksums of its files, and the OGM-GE split lists. Facts are pinned, lists never shipped."""
 
-import csv
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
@@ -8,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from equimodal.datasets.base import FileFact, shown
+from equimodal.datasets.checksums import read_checksums
 from equimodal.datasets.web import WebError, get
 from equimodal.errors import UserError
 from equimodal.features.progress import shown as watched
@@ -62,17 +62,7 @@ def load_facts(manifest: str | None, root: Path, key: str, url: str | None = Non
 
 def read_facts(path: Path, key: str) -> dict[str, FileFact]:
     """Read a CSV with the columns path, sha256, bytes; rows that are no wav or flv clip are passed over."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            lacking = {"path", "sha256", "bytes"} - set(rows.fieldnames or ())
-            if lacking:
-                raise UserError(f"{path} has no column {shown(sorted(lacking))}: {key} must name a CSV with path, sha256, bytes")
-            facts = {row["path"]: FileFact(int(row["bytes"]), row["sha256"].lower()) for row in rows if _MEDIA.fullmatch(row["path"] or "")}
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): set {key} to a CSV with path, sha256, bytes, or to null") from None
-    except (ValueError, AttributeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a proper manifest ({error}): {key} must name a CSV with path, sha256, bytes") from None
+    facts = read_checksums(path, key, _MEDIA.fullmatch)
     if not facts:
         raise UserError(f"{path} lists no AudioWAV/*.wav or VideoFlash/*.flv: {key} must name CREMA-D's manifest")
     return facts

@@ -101,11 +101,6 @@ class KineticsSounds(DatasetKind):
 
     settings: KineticsSoundsSettings
 
-    @property
-    def root(self) -> str:
-        """data/D/raw for the sample, else the setting `raw`."""
-        return self.produced.as_posix() if self.settings.source == "sample" else self.settings.raw
-
     def acquire(self, scratch: Path) -> dict[str, FileFact]:
         """See the base; writes availability.json beside the raw manifest: which listed clips are there, and which are not."""
         if self.settings.source == "sample":
@@ -113,8 +108,7 @@ class KineticsSounds(DatasetKind):
             self._availability(scratch, self._wanted(scratch), list(facts))
             return facts
         root = Path(self.root)
-        if root.resolve().is_relative_to(self.produced.resolve()):
-            raise UserError(f"{self.key('raw')} = {self.root} lies inside {self.produced}, which is rebuilt: choose another folder")
+        self.check_apart(self.root)
         wanted = self._wanted()
         if self.settings.source == "download":
             self._download(wanted)

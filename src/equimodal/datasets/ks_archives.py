@@ -4,7 +4,6 @@ The archives (https://github.com/cvdfoundation/kinetics-dataset) are .tar.gz fil
 {url}/{part}/k400_{part}_path.txt. One lies on the disk at a time; only listed clips are taken out of it.
 """
 
-import csv
 import shutil
 import sys
 import tarfile
@@ -16,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit
 
 from equimodal.datasets.base import FileFact, shown
+from equimodal.datasets.checksums import read_checksums
 from equimodal.datasets.ks_folder import SUFFIXES, Name, match, scan
 from equimodal.datasets.ks_lists import Wanted
 from equimodal.datasets.transfer import download
@@ -61,17 +61,7 @@ def fetch(wanted: Sequence[Wanted], root: Path, url: str | None, parts: Sequence
 
 def read_facts(manifest: str, key: str) -> dict[str, FileFact]:
     """File name -> size and sha256, from a CSV with path, sha256, bytes."""
-    try:
-        with open(manifest, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            lacking = {"path", "sha256", "bytes"} - set(reader.fieldnames or ())
-            if lacking:
-                raise UserError(f"{manifest} has no column {shown(sorted(lacking))}: {key} must name a CSV with path, sha256, bytes")
-            return {PurePosixPath(row["path"]).name: FileFact(int(row["bytes"]), row["sha256"].lower()) for row in reader}
-    except OSError as error:
-        raise UserError(f"{manifest} cannot be read ({error.strerror}): set {key} to a CSV with path, sha256, bytes, or to null") from None
-    except (ValueError, AttributeError, TypeError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{manifest} is not a proper manifest ({error}): {key} must name a CSV with path, sha256, bytes") from None
+    return {PurePosixPath(name).name: fact for name, fact in read_checksums(Path(manifest), key).items()}
 
 
 @dataclass

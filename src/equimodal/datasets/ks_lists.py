@@ -2,11 +2,11 @@
 
 import csv
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from equimodal.datasets.base import seconds
 from equimodal.datasets.web import WebError, get
 from equimodal.errors import UserError
 from equimodal.settings.base import nearest
@@ -106,7 +106,7 @@ def _read(path: Path, split: str, key: str) -> list[Wanted]:
     for where, cells in rows:
         if len(cells) != width or width <= max(columns.values()):
             raise UserError(f"{where}: {len(cells)} columns, the lines before have {width}: every line is {FORMATS}")
-        start, end = (_seconds(cells[columns[name]], where) if name in columns else None for name in ("start", "end"))
+        start, end = (seconds(cells[columns[name]], f"{where}: '{cells[columns[name]][:40]}'") if name in columns else None for name in ("start", "end"))
         if end is not None and end <= (start or 0.0):
             raise UserError(f"{where}: end {end:g} s is not after start {start or 0.0:g} s")
         name = cells[columns["id"]]
@@ -145,16 +145,3 @@ def _label(text: str, where: str) -> str:
 def class_name(text: str) -> str:
     """'Playing guitar' -> 'playing_guitar': how folders and lists spell a class varies."""
     return text.strip().lower().replace(" ", "_").replace("-", "_")
-
-
-def _seconds(text: str, where: str) -> float | None:
-    """A time within the file in seconds, None for an empty cell."""
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or value < 0:
-        raise UserError(f"{where}: '{text[:40]}' is not a time in seconds (0 or more)")
-    return value

@@ -107,10 +107,10 @@ class Mosi(DatasetKind):
         source = scratch / "mosi_sample.pkl" if settings.source == "sample" else Path(settings.raw)
         if settings.source == "sample":
             mosi_sample.write(source, settings.sample)
-        elif source.resolve().is_relative_to(self.produced.resolve()):
-            raise UserError(f"{self.key('raw')} = {source} lies inside {self.produced}, which is rebuilt: choose another folder")
-        elif settings.source == "download":
-            self._download(source)
+        else:
+            self.check_apart(str(source))
+            if settings.source == "download":
+                self._download(source)
         size_of(source, f"set {self.key('raw')} to {PACKAGINGS}, or {self.key('source')}: download | sample (docs/datasets/mosi.md says where to get one)")
         found = read_packaging(source, self.key("raw"))
         for name, array in found.arrays.items():

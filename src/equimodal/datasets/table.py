@@ -1,7 +1,6 @@
 """Your own data: a CSV with one row a sample; any container that FFmpeg reads."""
 
 import csv
-import math
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from equimodal.datasets import table_arrays
-from equimodal.datasets.base import DatasetKind, FileFact, Listing, Sample, shown, size_of
+from equimodal.datasets.base import DatasetKind, FileFact, Listing, Sample, seconds, shown, size_of
 from equimodal.errors import UserError
 from equimodal.features.arrays import locate
 from equimodal.settings.base import Settings
@@ -204,7 +203,7 @@ class Table(DatasetKind):
                 raise UserError(f"{where}: unknown split '{values['split']}' in column '{columns.split}': use train, val or test")
         if columns.group is not None and not values["group"]:
             raise UserError(f"{where}: column '{columns.group}' is empty: every row needs a group, or leave out columns.group")
-        start, end = (_seconds(values[role], where, getattr(columns, role)) for role in ("start", "end"))
+        start, end = (seconds(values[role], f"{where}: '{values[role]}' in column '{getattr(columns, role)}'") for role in ("start", "end"))
         if end is not None and end <= (start or 0.0):
             raise UserError(f"{where}: end {end:g} s is not after start {start or 0.0:g} s: mend columns '{columns.start}' and '{columns.end}'")
         arrays = {name: self._path(path, where) if (path := cell(feature.column)) else None for name, feature in self.arrays.items() if feature.column}
@@ -224,19 +223,6 @@ class Table(DatasetKind):
         if not path.is_absolute() and path.parts[:1] == ("..",):
             raise UserError(f"{where}: '{written}' leaves the folder {self.root}: write an absolute path, or set {self.key('root')} higher up")
         return path.as_posix()
-
-
-def _seconds(text: str, where: str, column: str | None) -> float | None:
-    """A time in seconds, None for an empty cell."""
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or value < 0:
-        raise UserError(f"{where}: '{text}' in column '{column}' is not a time in seconds (0 or more)")
-    return value
 
 
 def _ids(rows: list[Row]) -> list[str]:

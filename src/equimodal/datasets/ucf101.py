@@ -94,18 +94,12 @@ class Ucf101(DatasetKind):
 
     settings: Ucf101Settings
 
-    @property
-    def root(self) -> str:
-        """data/D/raw for the sample, else the setting `raw`."""
-        return self.produced.as_posix() if self.settings.source == "sample" else self.settings.raw
-
     def acquire(self, scratch: Path) -> dict[str, FileFact]:
         """See the base; `download` leaves finished files alone and resumes the others."""
         if self.settings.source == "sample":
             return self._generate(scratch)
         raw = Path(self.root)
-        if raw.resolve().is_relative_to(self.produced.resolve()):
-            raise UserError(f"{self.key('raw')} = {self.root} lies inside {self.produced}, which is rebuilt: choose another folder")
+        self.check_apart(self.root)
         if self.settings.source == "download":
             self._download(raw)
         return self._scan(raw)

@@ -1,6 +1,5 @@
 """UCF-101 over the network: its RAR archive, unpacked by a program that the machine has, or a mirror of plain files."""
 
-import csv
 import os
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 from equimodal.datasets.base import FileFact, shown
+from equimodal.datasets.checksums import read_checksums
 from equimodal.datasets.lfs import inside
 from equimodal.datasets.transfer import download
 from equimodal.datasets.ucf101_lists import STEM
@@ -107,17 +107,7 @@ def unpack(archive: Path, target: Path, program: str) -> None:
 
 def read_manifest(path: Path, key: str) -> dict[str, FileFact]:
     """Read a CSV with the columns path, sha256, bytes; rows that are no clip are passed over."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            lacking = {"path", "sha256", "bytes"} - set(rows.fieldnames or ())
-            if lacking:
-                raise UserError(f"{path} has no column {shown(sorted(lacking))}: {key} must name a CSV with path, sha256, bytes")
-            facts = {row["path"]: FileFact(int(row["bytes"]), row["sha256"].lower()) for row in rows if _is_clip(row["path"])}
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): set {key} to a CSV with path, sha256, bytes, or to null") from None
-    except (ValueError, AttributeError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not a proper manifest ({error}): {key} must name a CSV with path, sha256, bytes") from None
+    facts = read_checksums(path, key, _is_clip)
     if not facts:
         raise UserError(f"{path} lists no clip (as Archery/v_Archery_g01_c01.avi): {key} must name UCF-101's manifest")
     return facts
