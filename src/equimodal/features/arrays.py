@@ -6,7 +6,7 @@ A sample's path may name a row of a file that holds all samples: `text.npy#12` i
 import re
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from equimodal.features.contract import Place
+from equimodal.features.contract import Place, Row, Segment
 from equimodal.features.media import MediaError, MissingTrackError
 
 if TYPE_CHECKING:
@@ -200,3 +200,19 @@ def _list_array(values: Any) -> np.ndarray:
     if len(widths) > 1:
         raise MediaError(f"steps of {min(widths)} to {max(widths)} numbers: every step needs as many")
     return values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), widths.pop() if widths else 0)
+
+
+def read_rows(path: Path, segments: Sequence[Segment], key: str | None, make: Callable[[np.ndarray], Row]) -> list[np.ndarray | Row | MediaError]:
+    """What `make` says of each segment's array, or why there is none; the file is opened once.
+
+    Raises:
+        MediaError: the file cannot be opened.
+    """
+    file = opened(path, key)
+    rows: list[np.ndarray | Row | MediaError] = []
+    for segment in segments:
+        try:
+            rows.append(make(file.read(segment.place)))
+        except MediaError as error:
+            rows.append(error)
+    return rows

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from equimodal.features.arrays import opened
+from equimodal.features.arrays import read_rows
 from equimodal.features.cleaning import cleaned
 from equimodal.features.contract import Row, Segment
 from equimodal.features.media import MediaError, MissingTrackError
@@ -36,17 +36,14 @@ def extract(path: Path, segments: Sequence[Segment], settings: SequenceSettings)
     Raises:
         MediaError: the file cannot be opened.
     """
-    file = opened(path, settings.key)
-    rows: list[np.ndarray | Row | MediaError] = []
-    for segment in segments:
-        try:
-            values = file.read(segment.place)
-            if values.ndim != 2 or values.shape[1] != settings.width:
-                hint = f" (set width: {values.shape[1]})" if values.ndim == 2 else " (set kind: vector)" if values.ndim == 1 else ""
-                raise MediaError(f"has shape {list(values.shape)}, a sequence [steps, {settings.width}] was expected{hint}")
-            if len(values) == 0:
-                raise MissingTrackError("a sequence of no steps")
-            rows.append(cleaned(values[: settings.length], settings.nonfinite, cut=max(0, len(values) - settings.length)))
-        except MediaError as error:
-            rows.append(error)
-    return rows
+    return read_rows(path, segments, settings.key, lambda values: _row(values, settings))
+
+
+def _row(values: np.ndarray, settings: SequenceSettings) -> Row:
+    """One sample's array, checked and cleaned; a MediaError that says what it is instead."""
+    if values.ndim != 2 or values.shape[1] != settings.width:
+        hint = f" (set width: {values.shape[1]})" if values.ndim == 2 else " (set kind: vector)" if values.ndim == 1 else ""
+        raise MediaError(f"has shape {list(values.shape)}, a sequence [steps, {settings.width}] was expected{hint}")
+    if len(values) == 0:
+        raise MissingTrackError("a sequence of no steps")
+    return cleaned(values[: settings.length], settings.nonfinite, cut=max(0, len(values) - settings.length))

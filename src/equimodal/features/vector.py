@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from equimodal.features.arrays import opened
+from equimodal.features.arrays import read_rows
 from equimodal.features.cleaning import cleaned
 from equimodal.features.contract import Row, Segment
 from equimodal.features.media import MediaError
@@ -36,15 +36,12 @@ def extract(path: Path, segments: Sequence[Segment], settings: VectorSettings) -
     Raises:
         MediaError: the file cannot be opened.
     """
-    file = opened(path, settings.key)
-    rows: list[np.ndarray | Row | MediaError] = []
-    for segment in segments:
-        try:
-            values = file.read(segment.place)
-            if values.shape != (settings.width,):
-                hint = f" (set width: {values.shape[0]})" if values.ndim == 1 else " (set kind: sequence)" if values.ndim == 2 else ""
-                raise MediaError(f"has shape {list(values.shape)}, a vector of width: {settings.width} was expected{hint}")
-            rows.append(cleaned(values, settings.nonfinite))
-        except MediaError as error:
-            rows.append(error)
-    return rows
+    return read_rows(path, segments, settings.key, lambda values: _row(values, settings))
+
+
+def _row(values: np.ndarray, settings: VectorSettings) -> Row:
+    """One sample's array, checked and cleaned; a MediaError that says what it is instead."""
+    if values.shape != (settings.width,):
+        hint = f" (set width: {values.shape[0]})" if values.ndim == 1 else " (set kind: sequence)" if values.ndim == 2 else ""
+        raise MediaError(f"has shape {list(values.shape)}, a vector of width: {settings.width} was expected{hint}")
+    return cleaned(values, settings.nonfinite)
