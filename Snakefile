@@ -4,7 +4,7 @@ import sys
 
 from snakemake.utils import min_version
 
-from equimodal.workflow import command_line, registered_engine
+from equimodal.engines.workflow import command_line, registered_engine
 
 min_version("9.27")
 
@@ -34,5 +34,7 @@ rule study:
     default_target: True
     input:
         results=expand("results/{dataset}_{method}.json", dataset=PARAMS.study.datasets, method=study_methods(PARAMS)),
-        figures=expand("results/figures/{dataset}_{method}", dataset=PARAMS.study.datasets, method=study_methods(PARAMS)),
+        figures=expand(
+            "results/figures/{dataset}_{method}", dataset=PARAMS.study.datasets, method=study_methods(PARAMS)
+        ),
         tables=expand("results/tables/{table}.html", table=[*PARAMS.study.datasets, *TABLES]),

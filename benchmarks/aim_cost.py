@@ -4,9 +4,10 @@
     python benchmarks/aim_cost.py --batch 64 --device cuda
     python benchmarks/aim_cost.py --width 8 --layers 1 1 1 1 --audio 1 40 51 --visual 1 5 32 40 --classes 51 --batch 64
 
-Prints, for joint training and AIM's variants, the median seconds a step, the operations a step and the peak memory, each with its ratio to joint;
-then where AIM's time goes.
-On the CPU seconds are processor seconds, which a machine's other work hardly touches (use --threads 1 on a busy one); on a GPU they are wall time.
+Prints, for joint training and AIM's variants, the median seconds a step, the operations a step and the peak memory,
+each with its ratio to joint; then where AIM's time goes.
+On the CPU seconds are processor seconds, which a machine's other work hardly touches (use --threads 1 on a busy one);
+on a GPU they are wall time.
 """
 
 import argparse
@@ -37,7 +38,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--visual", type=int, nargs=4, default=[3, 3, 224, 224], help="channels, frames, height, width")
     parser.add_argument("--classes", type=int, default=6)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--small-stem", action="store_true", help="stem of stride 1 without pooling, as for small pictures")
+    parser.add_argument(
+        "--small-stem", action="store_true", help="stem of stride 1 without pooling, as for small pictures"
+    )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=3, help="each is one cycle of the PDM's pace a variant")
@@ -49,13 +52,14 @@ def build(name: str, args: argparse.Namespace):
     """A variant with its step function, ready to be timed."""
     import torch
 
+    from equimodal.evaluation.operations import StepLoop
     from equimodal.methods.aim.method import AIMMethod
+    from equimodal.methods.aim.settings import AIMSettings
     from equimodal.methods.base import Batch, Task
-    from equimodal.methods.joint import Joint
-    from equimodal.metrics.cost import StepLoop
+    from equimodal.methods.joint.method import Joint
+    from equimodal.methods.joint.settings import JointSettings
     from equimodal.models.framework import build_model
     from equimodal.objectives import Classification
-    from equimodal.settings.methods import AIMSettings, JointSettings
     from equimodal.settings.training import ModelSettings, TrainingSettings
 
     torch.manual_seed(0)
@@ -79,7 +83,10 @@ def build(name: str, args: argparse.Namespace):
             optimizer.zero_grad(set_to_none=True)
 
     loop = Loop(method, TrainingSettings(batch_size=args.batch), device)
-    batch = Batch({m: torch.randn(args.batch, *shape, device=device) for m, shape in shapes.items()}, torch.arange(args.batch, device=device) % args.classes)
+    batch = Batch(
+        {m: torch.randn(args.batch, *shape, device=device) for m, shape in shapes.items()},
+        torch.arange(args.batch, device=device) % args.classes,
+    )
     return method, lambda: method.training_step(batch, loop)
 
 
@@ -108,7 +115,9 @@ def cycle_seconds(step, args: argparse.Namespace) -> float:
 
 
 def operations(step) -> float:
-    """Floating-point operations a step of convolutions and matrix products, mean over one cycle: what a machine's state cannot change."""
+    """Floating-point operations a step of convolutions and matrix products, mean over one cycle: what a machine's state
+    cannot change.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
@@ -130,7 +139,9 @@ def peak(name: str, args: argparse.Namespace) -> float:
 
 
 def profile(args: argparse.Namespace) -> dict[str, float]:
-    """Seconds a step that AIM spends in its own parts, forward passes only for auxiliaries, and whole for the PDM's own training."""
+    """Seconds a step that AIM spends in its own parts, forward passes only for auxiliaries, and whole for the PDM's own
+    training.
+    """
     from equimodal.methods.aim import stepping
     from equimodal.methods.aim.decoupling import BlockDecoupling
     from equimodal.methods.aim.modulator import Modulator
@@ -170,7 +181,9 @@ def main() -> None:
         return
     memory = {}
     for name in VARIANTS:  # a process each: the peak of a process only grows
-        out = subprocess.run([sys.executable, __file__, *sys.argv[1:], "--only", name], check=True, capture_output=True, text=True).stdout
+        out = subprocess.run(
+            [sys.executable, __file__, *sys.argv[1:], "--only", name], check=True, capture_output=True, text=True
+        ).stdout
         memory[name] = float(out.split()[-1])
     steps = {name: build(name, args)[1] for name in VARIANTS}
     counted = {name: operations(step) for name, step in steps.items()}  # also warms up
@@ -179,15 +192,22 @@ def main() -> None:
         for name, step in steps.items():
             seconds[name].append(cycle_seconds(step, args))
     ratios = {name: [a / b for a, b in zip(found, seconds["joint"], strict=True)] for name, found in seconds.items()}
-    print(f"width {args.width}, batch {args.batch}, {args.classes} classes, audio {args.audio}, visual {args.visual}, {args.device}, {args.threads} threads")
+    print(
+        f"width {args.width}, batch {args.batch}, {args.classes} classes, audio {args.audio}, visual"
+        f" {args.visual}, {args.device}, {args.threads} threads"
+    )
     print(f"K/B = {args.classes / args.batch:.2f} of every AIM ratio is the riding prototypes\n")
-    print(f"{'':24}{'s/step':>9}{'ratio':>8}{'less K/B':>10}{'GFLOP':>8}{'ratio':>8}{'less K/B':>10}{'GiB':>7}{'ratio':>8}")
+    print(
+        f"{'':24}{'s/step':>9}{'ratio':>8}{'less K/B':>10}{'GFLOP':>8}{'ratio':>8}{'less K/B':>10}{'GiB':>7}"
+        f"{'ratio':>8}"
+    )
     for name, found in seconds.items():
         ratio = statistics.median(ratios[name])
         riding = 0.0 if name == "joint" else args.classes / args.batch
         work = counted[name] / counted["joint"]
         print(
-            f"{name:24}{statistics.median(found):9.3f}{ratio:8.2f}{ratio - riding:10.2f}{counted[name] / 1e9:8.0f}{work:8.2f}{work - riding:10.2f}"
+            f"{name:24}{statistics.median(found):9.3f}{ratio:8.2f}{ratio - riding:10.2f}"
+            f"{counted[name] / 1e9:8.0f}{work:8.2f}{work - riding:10.2f}"
             f"{memory[name]:7.2f}{memory[name] / memory['joint']:8.2f}"
         )
     print("\nwhere a step of `aim` goes (seconds)")

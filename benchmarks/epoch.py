@@ -1,8 +1,10 @@
-"""An epoch of training fed from stored arrays (resident, or behind a memory map) against the same loop fed by a per-item loader.
+"""An epoch of training fed from stored arrays (resident, or behind a memory map) against the same loop fed by a
+per-item loader.
 
-The per-item loader does what the OGM-GE code's Dataset does: for every sample read its sound, compute the spectrogram, decode its jpg
-frames, crop and resize them. Model, loop and sizes are those of GRID in params.yaml (width 8, five frames of 32x40, 40 mel bins, batch 64,
-one thread). CPU seconds are compared, which other work on the machine changes little.
+The per-item loader does what the OGM-GE code's Dataset does: for every sample read its sound, compute the spectrogram,
+decode its jpg frames, crop and resize them. Model, loop and sizes are those of GRID in params.yaml (width 8, five
+frames of 32x40, 40 mel bins, batch 64, one thread). CPU seconds are compared, which other work on the machine changes
+little.
 
     python benchmarks/epoch.py [samples]
 """
@@ -26,10 +28,10 @@ import torch
 from torch import Tensor
 
 from equimodal.methods.base import Task
-from equimodal.methods.joint import Joint
+from equimodal.methods.joint.method import Joint
+from equimodal.methods.joint.settings import JointSettings
 from equimodal.models.framework import build_model
 from equimodal.objectives import Classification
-from equimodal.settings.methods import JointSettings
 from equimodal.settings.training import ModelSettings, RuntimeSettings, TrainingSettings
 from equimodal.training.data import DataModule
 from equimodal.training.loop import Loop
@@ -47,7 +49,9 @@ def write_media(folder: Path, count: int) -> None:
         soundfile.write(folder / f"{i}.wav", random.normal(scale=0.1, size=int(RATE * SECONDS)), RATE)
         for frame in range(FRAMES):
             coarse = random.integers(0, 256, (18, 24, 3), dtype=np.uint8)
-            cv2.imwrite(str(folder / f"{i}_{frame}.jpg"), cv2.resize(coarse, PICTURE[::-1], interpolation=cv2.INTER_CUBIC))
+            cv2.imwrite(
+                str(folder / f"{i}_{frame}.jpg"), cv2.resize(coarse, PICTURE[::-1], interpolation=cv2.INTER_CUBIC)
+            )
 
 
 def read_sound(folder: Path, i: int) -> np.ndarray:
@@ -71,10 +75,25 @@ def store(folder: Path, count: int) -> dict[str, Any]:
     np.save(folder / "visual.npy", np.stack([read_frames(folder, i, (36, 44)) for i in range(count)]))
     splits = ["val"] * 2 + ["test"] * 2 + ["train"] * (count - 4)
     sound = {"kind": "spectrogram", "shape": [1, 40, 51], "settings": {}, "mean": [-8.0], "std": [2.0]}
-    pictures = {"kind": "frames", "shape": [1, FRAMES, 36, 44], "settings": {"size": [32, 40]}, "mean": [127.0], "std": [50.0]}
-    modalities = {"audio": {**sound, "path": str(folder / "audio.npy")}, "visual": {**pictures, "path": str(folder / "visual.npy")}}
+    pictures = {
+        "kind": "frames",
+        "shape": [1, FRAMES, 36, 44],
+        "settings": {"size": [32, 40]},
+        "mean": [127.0],
+        "std": [50.0],
+    }
+    modalities = {
+        "audio": {**sound, "path": str(folder / "audio.npy")},
+        "visual": {**pictures, "path": str(folder / "visual.npy")},
+    }
     labels = [i % CLASSES for i in range(count)]
-    return {"classes": [str(k) for k in range(CLASSES)], "labels": labels, "rows": list(range(count)), "splits": splits, "modalities": modalities}
+    return {
+        "classes": [str(k) for k in range(CLASSES)],
+        "labels": labels,
+        "rows": list(range(count)),
+        "splits": splits,
+        "modalities": modalities,
+    }
 
 
 class PerItem(DataModule):
@@ -82,13 +101,21 @@ class PerItem(DataModule):
 
     folder: Path
 
-    def training_batches(self, batch_size: int, shuffle: torch.Generator, draw: torch.Generator, *rest: Any) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    def training_batches(
+        self, batch_size: int, shuffle: torch.Generator, draw: torch.Generator, *rest: Any
+    ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         members = self._members["train"]
         order = members[torch.randperm(len(members), generator=shuffle)]
         for chunk in order.split(batch_size):
             sound = torch.from_numpy(np.stack([read_sound(self.folder, int(i)) for i in chunk]).astype(np.float32))
             frames = torch.stack([self._augmented(int(i), draw) for i in chunk])
-            yield {"audio": self.transforms["audio"].evaluate(sound), "visual": self.transforms["visual"].evaluate(frames)}, self.labels[chunk]
+            yield (
+                {
+                    "audio": self.transforms["audio"].evaluate(sound),
+                    "visual": self.transforms["visual"].evaluate(frames),
+                },
+                self.labels[chunk],
+            )
 
     def _augmented(self, i: int, draw: torch.Generator) -> Tensor:
         """One box and one flip a sample, as the stored arrays get."""
@@ -108,7 +135,17 @@ def seconds(data: DataModule, folder: Path, epochs: int = 3) -> float:
     training, runtime = TrainingSettings(epochs=epochs, batch_size=64), RuntimeSettings(device="cpu", threads=1)
     times: list[float] = []
     method = Joint(model, JointSettings(), Task(Classification(CLASSES), epochs, data.steps(64), 0))
-    Loop(method, data, training, runtime, 0, folder / "checkpoint", "key", "benchmark", lambda epoch, metrics: times.append(time.process_time())).run()
+    Loop(
+        method,
+        data,
+        training,
+        runtime,
+        0,
+        folder / "checkpoint",
+        "key",
+        "benchmark",
+        lambda epoch, metrics: times.append(time.process_time()),
+    ).run()
     return (times[-1] - times[0]) / (epochs - 1)
 
 
@@ -121,13 +158,20 @@ def main(count: int) -> None:
         names = list(manifest["modalities"])
         per_item = PerItem(manifest, names, CPU)
         per_item.folder = folder
-        sources = {"resident": DataModule(manifest, names, CPU, "device"), "memory map": DataModule(manifest, names, CPU, "map"), "per item": per_item}
+        sources = {
+            "resident": DataModule(manifest, names, CPU, "device"),
+            "memory map": DataModule(manifest, names, CPU, "map"),
+            "per item": per_item,
+        }
         found = {source: seconds(data, folder) for source, data in sources.items()}
         feeding = {source: feeding_seconds(data) for source, data in sources.items()}
     print(f"{count} samples an epoch, joint training, one thread: CPU seconds")
     for source in sources:
         epoch, alone = found[source], feeding[source]
-        against = f"epoch {epoch:6.2f} (x {epoch / found['resident']:.2f})   feeding alone {alone:6.3f} (x {alone / feeding['resident']:.1f})"
+        against = (
+            f"epoch {epoch:6.2f} (x {epoch / found['resident']:.2f})   feeding alone {alone:6.3f} (x"
+            f" {alone / feeding['resident']:.1f})"
+        )
         print(f"{source:12s} {against}   epoch of 6,000 samples {epoch * 6000 / count:5.1f}")
 
 

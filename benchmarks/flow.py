@@ -2,11 +2,12 @@
 
     python benchmarks/flow.py [--pairs 60] [--folder ../shared/data/grid/clips]
 
-Speed: one process with 1 and 2 OpenCV threads, then 1 and 2 processes of one thread each, which is how the features stage works. CPU ms a pair is
-the number to trust on a shared machine; ratios are against dis-medium with one thread.
-Accuracy: real frames moved by a known, smooth displacement (a shift, a zoom and a turn of up to `SHIFT` px), so that the true flow is known;
-endpoint error is the distance in px to it, mean and median away from the edges. Agreement: mean distance between an algorithm's flow and dis-medium's on
-neighbouring frames as they are. TV-L1 is measured where the contrib build of OpenCV is installed.
+Speed: one process with 1 and 2 OpenCV threads, then 1 and 2 processes of one thread each, which is how the features
+stage works. CPU ms a pair is the number to trust on a shared machine; ratios are against dis-medium with one thread.
+Accuracy: real frames moved by a known, smooth displacement (a shift, a zoom and a turn of up to `SHIFT` px), so that
+the true flow is known; endpoint error is the distance in px to it, mean and median away from the edges. Agreement: mean
+distance between an algorithm's flow and dis-medium's on neighbouring frames as they are. TV-L1 is measured where the
+contrib build of OpenCV is installed.
 """
 
 import argparse
@@ -33,12 +34,25 @@ def main() -> None:
     """Print a line an algorithm."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=60, help="pairs of frames timed an algorithm")
-    parser.add_argument("--folder", type=Path, default=CLIPS, help="folder of clips; textures are made where it is absent")
+    parser.add_argument(
+        "--folder", type=Path, default=CLIPS, help="folder of clips; textures are made where it is absent"
+    )
     options = parser.parse_args()
     pairs = real_pairs(options.folder, options.pairs) if options.folder.is_dir() else made_pairs(options.pairs)
     moved = [warped(one, number) for number, (one, _) in enumerate(pairs[:: max(1, len(pairs) // 12)])]
-    print(f"{len(pairs)} pairs of {SIZE[1]} x {SIZE[0]} px from {options.folder if options.folder.is_dir() else 'made textures'}")
-    columns = (("CPU ms", 8), ("ratio", 7), ("pairs/s: 1 thread", 19), ("2 threads", 11), (f"{WORKERS} processes", 13), ("error px", 10), ("median", 8))
+    print(
+        f"{len(pairs)} pairs of {SIZE[1]} x {SIZE[0]} px from"
+        f" {options.folder if options.folder.is_dir() else 'made textures'}"
+    )
+    columns = (
+        ("CPU ms", 8),
+        ("ratio", 7),
+        ("pairs/s: 1 thread", 19),
+        ("2 threads", 11),
+        (f"{WORKERS} processes", 13),
+        ("error px", 10),
+        ("median", 8),
+    )
     print(" " * 12 + "".join(f"{title:>{width}s}" for title, width in (*columns, ("to dis-medium", 15))))
     base, reference = 0.0, None
     for name in ALGORITHMS:
@@ -56,8 +70,17 @@ def main() -> None:
         flows = [estimate(*pair) for pair in some[:20]]
         reference = reference or flows
         apart = np.mean([distances(a, b) for a, b in zip(flows, reference, strict=False)])
-        wrong = np.array([distances(estimate(before, after), truth) for before, after, truth in moved[: 2 if name == "tvl1" else None]])
-        print(f"{name:12s}{cpu:8.1f}{cpu / base:7.2f}{one:19.1f}{two:11.1f}{several:13.1f}{wrong.mean():10.3f}{np.median(wrong):8.3f}{apart:15.3f}", flush=True)
+        wrong = np.array(
+            [
+                distances(estimate(before, after), truth)
+                for before, after, truth in moved[: 2 if name == "tvl1" else None]
+            ]
+        )
+        print(
+            f"{name:12s}{cpu:8.1f}{cpu / base:7.2f}{one:19.1f}{two:11.1f}{several:13.1f}{wrong.mean():10.3f}"
+            f"{np.median(wrong):8.3f}{apart:15.3f}",
+            flush=True,
+        )
 
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -95,14 +118,18 @@ def made_pairs(count: int) -> list[Pair]:
 
 
 def warped(picture: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(before, after, true flow [H, W, 2]): `after` is the picture itself, `before` it looked up where each point goes to."""
+    """(before, after, true flow [H, W, 2]): `after` is the picture itself, `before` it looked up where each point goes
+    to.
+    """
     import cv2
 
     draw = np.random.default_rng(seed)
     y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float32)
     away_x, away_y = (x - SIZE[1] / 2) / SIZE[1], (y - SIZE[0] / 2) / SIZE[0]
     shift, zoom, turn = draw.uniform(-SHIFT, SHIFT, 2), draw.uniform(-SHIFT, SHIFT), draw.uniform(-SHIFT, SHIFT)
-    truth = np.stack([shift[0] + zoom * away_x - turn * away_y, shift[1] + zoom * away_y + turn * away_x], axis=2).astype(np.float32)
+    truth = np.stack(
+        [shift[0] + zoom * away_x - turn * away_y, shift[1] + zoom * away_y + turn * away_x], axis=2
+    ).astype(np.float32)
     before = cv2.remap(picture, x + truth[..., 0], y + truth[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     return before, picture, truth
 

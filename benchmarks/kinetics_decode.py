@@ -1,15 +1,17 @@
-"""Clips per second of 10 s h264 clips: decoding only towards the needed frames against other ways to get the same frames.
+"""Clips per second of 10 s h264 clips: decoding only towards the needed frames against other ways to get the same
+frames.
 
     python benchmarks/kinetics_decode.py [--clips 6] [--repeats 3]
 
-Generated clips as the usual copies of Kinetics have them: mp4, h264 (x264 medium, B-frames), 340 x 256, 25 frames a second, a key frame every
-250 frames (x264's default) or every 50. 3 and 10 evenly spaced frames are taken as RGB. One process, one thread, processor time; ratios to decoding
-all are the number to trust on a shared machine.
+Generated clips as the usual copies of Kinetics have them: mp4, h264 (x264 medium, B-frames), 340 x 256, 25 frames a
+second, a key frame every 250 frames (x264's default) or every 50. 3 and 10 evenly spaced frames are taken as RGB. One
+process, one thread, processor time; ratios to decoding all are the number to trust on a shared machine.
 
 decode all, convert all   what a loop over OpenCV's read() does
 decode all                convert only the needed frames
 container seek            FFmpeg's seek to the key frame before each needed frame, then decoding up to it
-features                  equimodal.features.video: packets are read first, only those from a key frame up to a needed frame are decoded, and of
+features                  equimodal.features.video: packets are read first, only those from a key frame up to a needed
+frame are decoded, and of
                           those no frame that neither is needed nor helps to decode another
 """
 
@@ -35,7 +37,12 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=6, help="clips generated of each kind")
     parser.add_argument("--repeats", type=int, default=3, help="rounds; the best of them counts")
     options = parser.parse_args()
-    ways: dict[str, Read] = {"decode all, convert all": all_converted, "decode all": all_decoded, "container seek": seeking, "features": chosen}
+    ways: dict[str, Read] = {
+        "decode all, convert all": all_converted,
+        "decode all": all_decoded,
+        "container seek": seeking,
+        "features": chosen,
+    }
     with tempfile.TemporaryDirectory() as folder:
         for gap in (250, 50):
             clips = [generated(Path(folder) / f"{gap}-{number}.mp4", number, gap) for number in range(options.clips)]
@@ -44,11 +51,17 @@ def main() -> None:
                 print(f"  {'':26s}{'clips/s':>10s}{'ms a clip':>12s}{'ratio':>8s}")
                 costs = timed(ways, clips, count, options.repeats)
                 for name, cost in costs.items():
-                    print(f"  {name:26s}{len(clips) / cost:10.1f}{1e3 * cost / len(clips):12.1f}{costs['decode all'] / cost:8.2f}", flush=True)
+                    print(
+                        f"  {name:26s}{len(clips) / cost:10.1f}{1e3 * cost / len(clips):12.1f}"
+                        f"{costs['decode all'] / cost:8.2f}",
+                        flush=True,
+                    )
 
 
 def timed(ways: dict[str, Read], clips: list[Path], count: int, repeats: int) -> dict[str, float]:
-    """Processor seconds of each way over all clips, the best of the rounds; the ways take turns, and give the same frames."""
+    """Processor seconds of each way over all clips, the best of the rounds; the ways take turns, and give the same
+    frames.
+    """
     expected = [all_decoded(clip, count) for clip in clips]
     best = dict.fromkeys(ways, float("inf"))
     for _ in range(repeats):
@@ -57,7 +70,9 @@ def timed(ways: dict[str, Read], clips: list[Path], count: int, repeats: int) ->
             found = [read(clip, count) for clip in clips]
             best[name] = min(best[name], time.process_time() - begin)
             for one, other in zip(found, expected, strict=True):
-                assert one.keys() == other.keys() and all(np.array_equal(one[index], other[index]) for index in one), name
+                assert one.keys() == other.keys() and all(np.array_equal(one[index], other[index]) for index in one), (
+                    name
+                )
     return best
 
 
@@ -69,7 +84,9 @@ def generated(path: Path, number: int, gap: int) -> Path:
     grain = draw.normal(0, 4, (8, *SIZE, 1))
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"preset": "medium", "crf": "23", "g": str(gap), "threads": "1"})
+        stream = container.add_stream(
+            "libx264", rate=RATE, options={"preset": "medium", "crf": "23", "g": str(gap), "threads": "1"}
+        )
         stream.width, stream.height, stream.pix_fmt = SIZE[1], SIZE[0], "yuv420p"
         stream.codec_context.time_base = Fraction(1, RATE)
         for step in range(SECONDS * RATE):
@@ -77,7 +94,9 @@ def generated(path: Path, number: int, gap: int) -> Path:
             picture = ground[down : down + SIZE[0], across : across + SIZE[1]] + grain[step % 8]
             disc = np.hypot(y - 128 - 60 * np.sin(step / 9), x - 170 - 90 * np.cos(step / 13)) < 35
             picture[disc] = 255 - picture[disc]
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.clip(picture, 0, 255).astype(np.uint8), format="rgb24")))
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(np.clip(picture, 0, 255).astype(np.uint8), format="rgb24"))
+            )
         container.mux(stream.encode(None))
     return path
 
@@ -91,7 +110,10 @@ def all_converted(path: Path, count: int) -> dict[int, np.ndarray]:
     """Every frame becomes RGB."""
     needed = set(wanted(count))
     with opened(path) as container:
-        pictures = ((index, frame.to_ndarray(format="rgb24", threads=1)) for index, frame in enumerate(container.decode(video=0)))
+        pictures = (
+            (index, frame.to_ndarray(format="rgb24", threads=1))
+            for index, frame in enumerate(container.decode(video=0))
+        )
         return {index: picture for index, picture in pictures if index in needed}
 
 
@@ -99,7 +121,11 @@ def all_decoded(path: Path, count: int) -> dict[int, np.ndarray]:
     """Needed frames become RGB."""
     needed = set(wanted(count))
     with opened(path) as container:
-        return {index: frame.to_ndarray(format="rgb24", threads=1) for index, frame in enumerate(container.decode(video=0)) if index in needed}
+        return {
+            index: frame.to_ndarray(format="rgb24", threads=1)
+            for index, frame in enumerate(container.decode(video=0))
+            if index in needed
+        }
 
 
 def seeking(path: Path, count: int) -> dict[int, np.ndarray]:
@@ -110,7 +136,9 @@ def seeking(path: Path, count: int) -> dict[int, np.ndarray]:
         unit = Fraction(1, RATE) / stream.time_base
         for index in wanted(count):
             container.seek(int(index * unit), stream=stream)
-            found[index] = next(frame for frame in container.decode(stream) if frame.pts >= index * unit).to_ndarray(format="rgb24", threads=1)
+            found[index] = next(frame for frame in container.decode(stream) if frame.pts >= index * unit).to_ndarray(
+                format="rgb24", threads=1
+            )
     return found
 
 

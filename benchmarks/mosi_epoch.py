@@ -1,8 +1,10 @@
-"""An epoch of CMU-MOSI's sample: joint training and AIM fed from stored arrays, against joint training fed by a per-item loader.
+"""An epoch of CMU-MOSI's sample: joint training and AIM fed from stored arrays, against joint training fed by a
+per-item loader.
 
-The per-item loader does what MultiBench's Dataset does: for every sample cut the arrays at its first word, make tensors, standardise voice and face by
-the sample's own statistics; the batch is padded by torch's pad_sequence. Model, loop and sizes are those of `mosi` in params.yaml. CPU seconds are
-compared, which other work on the machine changes little; AIM is timed from its own prototypes, as after its warm-up.
+The per-item loader does what MultiBench's Dataset does: for every sample cut the arrays at its first word, make
+tensors, standardise voice and face by the sample's own statistics; the batch is padded by torch's pad_sequence. Model,
+loop and sizes are those of `mosi` in params.yaml. CPU seconds are compared, which other work on the machine changes
+little; AIM is timed from its own prototypes, as after its warm-up.
 
     python benchmarks/mosi_epoch.py [epochs]
 """
@@ -25,9 +27,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from equimodal.models.padded import Padded, lengths_mask
-from equimodal.settings import Params, parse
+from equimodal.params import Params, parse_params
 from equimodal.stages import features, index, manifest, raw
-from equimodal.training.build import Setup
+from equimodal.stages.setup import Setup
 from equimodal.training.data import DataModule
 from equimodal.training.loop import Loop
 
@@ -37,15 +39,23 @@ PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 class PerItem(DataModule):
     """The same samples, each made from its arrays when a batch needs it."""
 
-    def training_batches(self, batch_size: int, shuffle: torch.Generator, *rest: Any) -> Iterator[tuple[dict[str, Any], Tensor]]:
+    def training_batches(
+        self, batch_size: int, shuffle: torch.Generator, *rest: Any
+    ) -> Iterator[tuple[dict[str, Any], Tensor]]:
         members = self._members["train"]
         order = members[torch.randperm(len(members), generator=shuffle)]
         for chunk in order.split(batch_size)[: self.steps(batch_size)]:
             items = [self._item(int(i)) for i in chunk]
             lengths = {name: torch.tensor([len(item[name]) for item in items]) for name in self.modalities}
             values = {name: pad_sequence([item[name] for item in items], batch_first=True) for name in self.modalities}
-            filled = {name: torch.nn.functional.pad(x, (0, 0, 0, self.shapes[name][0] - x.shape[1])) for name, x in values.items()}
-            yield {name: Padded(x, lengths_mask(lengths[name], x.shape[1])) for name, x in filled.items()}, self.labels[chunk]
+            filled = {
+                name: torch.nn.functional.pad(x, (0, 0, 0, self.shapes[name][0] - x.shape[1]))
+                for name, x in values.items()
+            }
+            yield (
+                {name: Padded(x, lengths_mask(lengths[name], x.shape[1])) for name, x in filled.items()},
+                self.labels[chunk],
+            )
 
     def _item(self, i: int) -> dict[str, Tensor]:
         item = {}
@@ -53,7 +63,9 @@ class PerItem(DataModule):
             row = int(self._rows[i])
             array = np.asarray(self._arrays[name].data[row])
             x = torch.tensor(array[: int(self._lengths[name][row])]).float()
-            item[name] = x if name == "text" else (x - x.mean(0, keepdim=True)) / (x.std(0, keepdim=True, correction=0) + 1e-6)
+            item[name] = (
+                x if name == "text" else (x - x.mean(0, keepdim=True)) / (x.std(0, keepdim=True, correction=0) + 1e-6)
+            )
         return item
 
 
@@ -81,7 +93,7 @@ def main(epochs: int) -> None:
     """Build the sample in a temporary folder, print CPU seconds and ratios."""
     content = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     content["tracking"], content["runtime"]["device"] = {"enabled": False}, "cpu"
-    params = parse(content)
+    params = parse_params(content)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         raw.run(params, "mosi")

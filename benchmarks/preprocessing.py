@@ -2,12 +2,14 @@
 
     python benchmarks/preprocessing.py [--clips 200] [--workers 2]
 
-The loop decodes every frame by OpenCV and writes it as JPEG, extracts the sound of mp4 clips to wav, loads it by librosa and takes librosa's STFT
-(preset `ogm`: 3 s at 22,050 Hz, 257 x 188). The stage makes the same spectrogram and 3 frames of 224 px, both from scratch in fresh processes.
-Flow (6 pairs computed at 320 x 240, UCF-101's protocols) has no loop beside it: its rate and memory are printed (benchmarks/flow.py compares algorithms).
-The loop's first clip, with librosa's slow first call, is untimed; of the stage, start-up (a run on 2 clips) is given apart, because it does not grow.
-Processor time is the number to trust on a shared machine; the loop has one process, so wall time also gains from `--workers`.
-Two sets: generated clips in CREMA-D's formats (flv1 480 x 360, 30 a second, and 16 kHz wav, 2.5 s), and GRID where ../shared/data is at hand.
+The loop decodes every frame by OpenCV and writes it as JPEG, extracts the sound of mp4 clips to wav, loads it by
+librosa and takes librosa's STFT (preset `ogm`: 3 s at 22,050 Hz, 257 x 188). The stage makes the same spectrogram and 3
+frames of 224 px, both from scratch in fresh processes. Flow (6 pairs computed at 320 x 240, UCF-101's protocols) has no
+loop beside it: its rate and memory are printed (benchmarks/flow.py compares algorithms). The loop's first clip, with
+librosa's slow first call, is untimed; of the stage, start-up (a run on 2 clips) is given apart, because it does not
+grow. Processor time is the number to trust on a shared machine; the loop has one process, so wall time also gains from
+`--workers`. Two sets: generated clips in CREMA-D's formats (flv1 480 x 360, 30 a second, and 16 kHz wav, 2.5 s), and
+GRID where ../shared/data is at hand.
 """
 
 import argparse
@@ -43,21 +45,29 @@ def main() -> None:
         root = Path(folder)
         sets = {"generated (flv + wav)": generated(root / "media", options.clips)}
         if GRID.is_dir():
-            sets["GRID (mp4)"] = [{"audio": path, "visual": path} for path in sorted(GRID.glob("*.mp4"))[: options.clips]]
+            sets["GRID (mp4)"] = [
+                {"audio": path, "visual": path} for path in sorted(GRID.glob("*.mp4"))[: options.clips]
+            ]
         for name, clips in sets.items():
             loop = naive_loop(clips, root / "naive")
             start, _ = stage(clips[:2], root / "stage", options.workers, FEATURES)
             whole, memory = stage(clips, root / "stage", options.workers, FEATURES)
-            flow, flow_memory = stage([{"flow": clip["visual"]} for clip in clips], root / "stage", options.workers, FLOW)
+            flow, flow_memory = stage(
+                [{"flow": clip["visual"]} for clip in clips], root / "stage", options.workers, FLOW
+            )
             steady = whole - start
             print(f"{name}: {len(clips)} clips, both modalities")
             print(f"  {'':28s}{'clips/s':>10s}{'ratio':>8s}{'CPU ms a clip':>16s}{'ratio':>8s}")
             for title, cost in (("per-clip loop", loop), ("features stage", steady), ("  with its start-up", whole)):
                 rate, cpu = len(clips) / cost.wall, 1e3 * cost.cpu / len(clips)
                 print(f"  {title:28s}{rate:10.1f}{loop.wall / cost.wall:8.1f}{cpu:16.1f}{loop.cpu / cost.cpu:8.1f}")
-            print(f"  start-up of two stages {start.wall:.1f} s; peak memory {memory:.0f} MiB in all processes together (target: 1536)")
             print(
-                f"  flow, start-up included: {len(clips) / flow.wall:.1f} clips/s, {1e3 * flow.cpu / len(clips):.0f} CPU ms a clip, {flow_memory:.0f} MiB",
+                f"  start-up of two stages {start.wall:.1f} s; peak memory {memory:.0f} MiB in all processes"
+                " together (target: 1536)"
+            )
+            print(
+                f"  flow, start-up included: {len(clips) / flow.wall:.1f} clips/s,"
+                f" {1e3 * flow.cpu / len(clips):.0f} CPU ms a clip, {flow_memory:.0f} MiB",
                 flush=True,
             )
 
@@ -145,7 +155,9 @@ def extracted(clip: Path, path: Path) -> Path:
     return path
 
 
-def stage(clips: list[dict[str, Path]], folder: Path, workers: int, features: dict[str, dict[str, Any]]) -> tuple[Cost, float]:
+def stage(
+    clips: list[dict[str, Path]], folder: Path, workers: int, features: dict[str, dict[str, Any]]
+) -> tuple[Cost, float]:
     """Cost of the features stage for these modalities in fresh processes, and its peak memory in MiB."""
     folder.mkdir(exist_ok=True)
     params = {
@@ -156,17 +168,33 @@ def stage(clips: list[dict[str, Path]], folder: Path, workers: int, features: di
     }
     (folder / "params.yaml").write_text(json.dumps(params))
     samples = [
-        {"id": f"{number:06d}", "label": 0, "group": None, "split": "train", "start": None, "end": None, "paths": {m: str(p)[1:] for m, p in clip.items()}}
+        {
+            "id": f"{number:06d}",
+            "label": 0,
+            "group": None,
+            "split": "train",
+            "start": None,
+            "end": None,
+            "paths": {m: str(p)[1:] for m, p in clip.items()},
+        }
         for number, clip in enumerate(clips)
     ]
     index = folder / "data" / "bench" / "index.json"
     index.parent.mkdir(parents=True, exist_ok=True)
     index.write_text(json.dumps({"root": "/", "samples": samples, "rejected": []}))
-    code = "import sys; from equimodal import settings; from equimodal.stages import features; features.run(settings.load(), 'bench', sys.argv[1])"
+    code = (
+        "import sys; from equimodal import settings; from equimodal.stages import features;"
+        " features.run(load_params(), 'bench', sys.argv[1])"
+    )
     peak, cpu = 0.0, 0.0
     begin = time.perf_counter()
     for modality in features:
-        process = subprocess.Popen([sys.executable, "-c", code, modality], cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, modality],
+            cwd=folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
         watch = Watch(process)
         watch.start()
         if process.wait():
@@ -177,7 +205,8 @@ def stage(clips: list[dict[str, Path]], folder: Path, workers: int, features: di
 
 
 class Watch(threading.Thread):
-    """Samples the processes of a session: the largest sum of their resident memory (MiB; libraries count in each), and the processor time of each (s).
+    """Samples the processes of a session: the largest sum of their resident memory (MiB; libraries count in each), and
+    the processor time of each (s).
 
     Not getrusage: it sees no grandchildren, and the workers are the fork server's children.
     """
@@ -194,7 +223,11 @@ class Watch(threading.Thread):
             for folder in Path("/proc").glob("[0-9]*"):
                 try:
                     if os.getsid(number := int(folder.name)) == self.process.pid:
-                        total += next(int(line.split()[1]) for line in (folder / "status").read_text().splitlines() if line.startswith("VmRSS:"))
+                        total += next(
+                            int(line.split()[1])
+                            for line in (folder / "status").read_text().splitlines()
+                            if line.startswith("VmRSS:")
+                        )
                         ticks = (folder / "stat").read_text().rsplit(")", 1)[1].split()[11:13]
                         self.cpu[number] = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
                 except (OSError, StopIteration):

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from equimodal.methods.aim.method import AIMMethod
+from equimodal.methods.aim.settings import AIMSettings
 from equimodal.methods.base import Batch, Task
 from equimodal.models.encoder import Encoder
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.fusion import Concat
 from equimodal.models.resnet import ResNet
 from equimodal.objectives import Classification
-from equimodal.settings.methods import AIMSettings
 
 CLASSES = 3
 VARIANTS = {
@@ -47,7 +47,9 @@ class Tokens(Encoder):
     def __init__(self, width: int = 8, depth: int = 3) -> None:
         super().__init__()
         self.project = nn.Linear(4, width)
-        self.layers = nn.ModuleList([nn.TransformerEncoderLayer(width, 2, 16, dropout=0.0, batch_first=True) for _ in range(depth)])
+        self.layers = nn.ModuleList(
+            [nn.TransformerEncoderLayer(width, 2, 16, dropout=0.0, batch_first=True) for _ in range(depth)]
+        )
         self.dims = (width,) * depth
         self._blocks = (nn.Sequential(self.project, self.layers[0]), *self.layers[1:])
 
@@ -73,17 +75,25 @@ def build(modalities: tuple[str, ...] = ("audio", "visual"), classes: int = CLAS
             encoders[name] = Tokens()
         else:
             pictures = name == "visual"
-            encoders[name] = ResNet(2 if pictures else 1, 2 if pictures else None, 4, (1, 1, 1, 1), stem_stride=1, stem_pool=False)
+            encoders[name] = ResNet(
+                2 if pictures else 1, 2 if pictures else None, 4, (1, 1, 1, 1), stem_stride=1, stem_pool=False
+            )
     return MultimodalModel(encoders, Concat({name: encoder.dims[-1] for name, encoder in encoders.items()}, classes))
 
 
-def data(modalities: tuple[str, ...], rows: int, seed: int = 0, classes: int = CLASSES) -> tuple[dict[str, Tensor], Tensor]:
+def data(
+    modalities: tuple[str, ...], rows: int, seed: int = 0, classes: int = CLASSES
+) -> tuple[dict[str, Tensor], Tensor]:
     """Rows of separable toy data: a pattern a class and modality, and noise."""
     pattern = torch.Generator().manual_seed(99)
-    means = {name: torch.randn((classes, *shape), generator=pattern) for name, shape in shapes(list(modalities)).items()}
+    means = {
+        name: torch.randn((classes, *shape), generator=pattern) for name, shape in shapes(list(modalities)).items()
+    }
     draw = torch.Generator().manual_seed(seed)
     labels = torch.randint(classes, (rows,), generator=draw)
-    return {name: mean[labels] + 0.5 * torch.randn((rows, *mean.shape[1:]), generator=draw) for name, mean in means.items()}, labels
+    return {
+        name: mean[labels] + 0.5 * torch.randn((rows, *mean.shape[1:]), generator=draw) for name, mean in means.items()
+    }, labels
 
 
 def class_means(modalities: tuple[str, ...], classes: int = CLASSES) -> dict[str, Tensor]:
@@ -122,7 +132,12 @@ def quick(**changes: Any) -> AIMSettings:
     return AIMSettings.read({"lambda_mod": 1.0, "dap": dap, "pdm": pdm, **changes}, "aim")
 
 
-def make(settings: AIMSettings, modalities: tuple[str, ...] = ("audio", "visual"), model: MultimodalModel | None = None, seed: int = 0) -> AIMMethod:
+def make(
+    settings: AIMSettings,
+    modalities: tuple[str, ...] = ("audio", "visual"),
+    model: MultimodalModel | None = None,
+    seed: int = 0,
+) -> AIMMethod:
     """The method on a toy framework."""
     model = build(modalities) if model is None else model
     return AIMMethod(model, settings, Task(Classification(CLASSES), 4, 5, seed, class_means(modalities)))
@@ -134,7 +149,9 @@ class Loop(SimpleNamespace):
     def __init__(self, method: Any, batch_size: int = 8) -> None:
         from contextlib import nullcontext
 
-        super().__init__(module=method, training=SimpleNamespace(batch_size=batch_size), fabric=SimpleNamespace(autocast=nullcontext))
+        super().__init__(
+            module=method, training=SimpleNamespace(batch_size=batch_size), fabric=SimpleNamespace(autocast=nullcontext)
+        )
         self.optimizer = torch.optim.SGD(method.main_parameters(), lr=0.02, momentum=0.9)
 
     def optimize(self, loss: Tensor) -> None:
@@ -143,7 +160,9 @@ class Loop(SimpleNamespace):
         self.optimizer.zero_grad(set_to_none=True)
 
 
-def train(method: Any, epochs: int = 2, steps: int = 3, first: int = 0, loop: Loop | None = None) -> list[dict[str, float]]:
+def train(
+    method: Any, epochs: int = 2, steps: int = 3, first: int = 0, loop: Loop | None = None
+) -> list[dict[str, float]]:
     """Epochs of the method under the toy loop; the mean of each epoch's logs."""
     loop = Loop(method) if loop is None else loop
     modalities = tuple(method.model.modalities)
@@ -156,5 +175,7 @@ def train(method: Any, epochs: int = 2, steps: int = 3, first: int = 0, loop: Lo
             step = method.training_step(Batch(*data(modalities, 8, 500 + 10 * epoch + number)), loop)
             for name, value in {"loss": step.loss.detach(), **step.logs}.items():
                 found.setdefault(name, []).append(float(value))
-        history.append({name: sum(values) / len(values) for name, values in found.items()} | method.end_epoch(epoch, loop))
+        history.append(
+            {name: sum(values) / len(values) for name, values in found.items()} | method.end_epoch(epoch, loop)
+        )
     return history

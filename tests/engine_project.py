@@ -19,11 +19,12 @@ study:
   seeds: [0]
 """
 
-# Writes the files that the contract of each stage names, content depending on what it read; a real stage's imports do not matter here.
+# Writes the files that the contract of each stage names, content depending on what it read; a real stage's imports do
+# not matter here.
 STUB = """
 import json
 from pathlib import Path
-from equimodal import declarations
+from equimodal.engines import declarations
 from equimodal.store import digest, file_sha256, write_json
 
 STAGE = "{stage}"
@@ -45,19 +46,23 @@ def run(params, dataset=None, method=None, modality=None, seed=None, seeds=None,
         "prototypes": [prototypes / f"{{method}}.safetensors", prototypes / f"{{method}}.json"],
         "train": [*weights, model / "curves.json"],
         "evaluate": [model / "evaluation.json"],
-        "summary": [Path("results", f"{{dataset}}_{{method}}.json"), Path("results", "digests", f"{{dataset}}_{{method}}.txt")],
+        "summary": [
+            Path("results", f"{{dataset}}_{{method}}.json"),
+            Path("results", "digests", f"{{dataset}}_{{method}}.txt"),
+        ],
         "figures": [figures / "curves.svg", figures / "curves.png"],
         "cost": [Path("results", "cost", f"{{dataset}}_{{method}}.json")],
         "tables": [Path("results", "tables", f"{{table}}.{{ending}}") for ending in ("md", "csv", "tex", "html")],
-        "table": [Path("results", "tables", f"{{dataset}}.html"), Path("results", "tables", f"{{dataset}}.md")],
+        "overview": [Path("results", "tables", f"{{dataset}}.html"), Path("results", "tables", f"{{dataset}}.md")],
     }}[STAGE]
     made = declarations.settings(params, STAGE, dataset or None, method, modality)
     with open("ran.txt", "a") as ran:
-        ran.write(" ".join(str(part) for part in (STAGE, dataset or table, method or modality or "", "" if seed is None else seed)).strip() + "\\n")
+        axes = (STAGE, dataset or table, method or modality or "", "" if seed is None else seed)
+        ran.write(" ".join(map(str, axes)).strip() + "\\n")
     for path in outputs:
         write_json(path, {{"stage": STAGE, "accuracy": 0.5, "made": digest(made), "seed": seed, "name": path.name}})
         if path.suffix == ".svg":
-            path.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>')
+            path.write_text('<svg xmlns="http://www.w3.org/2000/svg"><rect width="9" height="9"/></svg>')
 """
 
 
@@ -69,9 +74,13 @@ class Project:
     environment: dict[str, str] = field(default_factory=dict)
 
     def run(self, *words: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        """Run a command of the environment's bin folder in the copy; `check` fails the test with its output when it fails."""
+        """Run a command of the environment's bin folder in the copy; `check` fails the test with its output when it
+        fails.
+        """
         command = [str(Path(sys.executable).parent / words[0]), *words[1:]]
-        done = subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run(
+            command, cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=timeout
+        )
         if check and done.returncode:
             raise AssertionError(f"{' '.join(words)}: status {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
@@ -92,7 +101,9 @@ class Project:
         """Jobs that Snakemake would run now, as `stage dataset method-or-modality seed`, sorted."""
         listing = self.run("snakemake", "-n", "--", *targets).stdout
         axes = re.findall(r"^(?:local)?rule (\w+):$.*?^    wildcards: (.*?)$", listing, re.MULTILINE | re.DOTALL)
-        return sorted({" ".join([rule.partition("_from_")[0], *re.findall(r"=([^,]+)", wildcards)]) for rule, wildcards in axes})
+        return sorted(
+            {" ".join([rule.partition("_from_")[0], *re.findall(r"=([^,]+)", wildcards)]) for rule, wildcards in axes}
+        )
 
     def ran(self) -> list[str]:
         """Stages that ran since the last call, sorted."""
@@ -109,8 +120,10 @@ class Project:
 
 
 def copy_project(source: Path, target: Path, study: str | None = SMALL_STUDY, stubs: bool = True) -> Project:
-    """The project's workflow and code with stub stages (or its own), as a git repository; `study` replaces that of params.yaml."""
-    from equimodal.declarations import STAGES
+    """The project's workflow and code with stub stages (or its own), as a git repository; `study` replaces that of
+    params.yaml.
+    """
+    from equimodal.engines.declarations import STAGES
 
     target.mkdir(parents=True)
     for folder in ("src", "workflow", "weights"):
@@ -119,7 +132,7 @@ def copy_project(source: Path, target: Path, study: str | None = SMALL_STUDY, st
     (target / ".dvc").mkdir()
     for name in ("Snakefile", "dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
         shutil.copy(source / name, target / name)
-    for stage in (*STAGES, "table", "tables") if stubs else ():
+    for stage in (*STAGES, "overview", "tables") if stubs else ():
         (target / "src/equimodal/stages" / f"{stage}.py").write_text(STUB.format(stage=stage))
     params = (source / "params.yaml").read_text()
     if study is not None:

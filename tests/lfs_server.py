@@ -61,8 +61,12 @@ def serving() -> Iterator[Behaviour]:
             for item in asked["objects"]:
                 name = item["oid"]
                 there = name in behaviour.contents
-                action = {"actions": {"download": {"href": f"{behaviour.url}/objects/{name}", "header": {"X-Token": "t"}}}}
-                objects.append({**item, **(action if there else {"error": {"code": 404, "message": "Object does not exist"}})})
+                action = {
+                    "actions": {"download": {"href": f"{behaviour.url}/objects/{name}", "header": {"X-Token": "t"}}}
+                }
+                objects.append(
+                    {**item, **(action if there else {"error": {"code": 404, "message": "Object does not exist"}})}
+                )
             objects.append({"oid": "../../escape", "actions": {"download": {"href": f"{behaviour.url}/objects/evil"}}})
             return self.answer(200, json.dumps({"objects": objects}).encode())
 

@@ -1,18 +1,22 @@
-"""Evaluations, curves and logs as the stages write them, made up without training: what tests of results and figures start from."""
+"""Evaluations, curves and logs as the stages write them, made up without training: what tests of results and figures
+start from.
+"""
 
 import random
 from pathlib import Path
 from typing import Any
 
 from equimodal.report.aggregate import estimate, result
-from equimodal.report.cost import Cost, Machine, Memory, Time, Weights
+from equimodal.report.cost_file import Cost, Machine, Memory, Time, Weights
 from equimodal.report.result import Errors, Result
 from equimodal.store import write_json
 
 EPOCHS, START, DEPTHS, DIGEST = 12, 3, 4, "d" * 64
 
 
-def manifest(classes: int = 3, source: str = "sample", modalities: tuple[str, ...] = ("audio", "visual")) -> dict[str, Any]:
+def manifest(
+    classes: int = 3, source: str = "sample", modalities: tuple[str, ...] = ("audio", "visual")
+) -> dict[str, Any]:
     """What summaries read of data/D/manifest.json; splits of 4, 1 and 2 samples a class."""
     splits = ["train"] * 4 * classes + ["val"] * classes + ["test"] * 2 * classes
     return {
@@ -28,7 +32,13 @@ def manifest(classes: int = 3, source: str = "sample", modalities: tuple[str, ..
     }
 
 
-def evaluation(seed: int, method: str = "joint", classes: int = 3, modalities: tuple[str, ...] = ("audio", "visual"), **settings: Any) -> dict[str, Any]:
+def evaluation(
+    seed: int,
+    method: str = "joint",
+    classes: int = 3,
+    modalities: tuple[str, ...] = ("audio", "visual"),
+    **settings: Any,
+) -> dict[str, Any]:
     """evaluation.json of a seed; numbers drawn from (seed, method)."""
     draw = random.Random(f"{seed}{method}")
 
@@ -51,7 +61,10 @@ def evaluation(seed: int, method: str = "joint", classes: int = 3, modalities: t
     def by_modality() -> dict[str, float]:
         return {name: 0.7 - 0.35 * i + draw.uniform(-0.05, 0.05) for i, name in enumerate(modalities)}
 
-    selection = {rule: {"epoch": EPOCHS - 1 - draw.randrange(3), "val": split(), "test": split()} for rule in ("val", "last", "test")}
+    selection = {
+        rule: {"epoch": EPOCHS - 1 - draw.randrange(3), "val": split(), "test": split()}
+        for rule in ("val", "last", "test")
+    }
     probe = by_modality()
     two = len(modalities) > 1
     return {
@@ -63,13 +76,22 @@ def evaluation(seed: int, method: str = "joint", classes: int = 3, modalities: t
             "key": f"{method}{seed}",
             "source": "sample",
             "data_digest": DIGEST,
-            "settings": {"method": {"name": method, "kind": method.partition("-")[0], **settings}, "training": {"epochs": EPOCHS}},
+            "settings": {
+                "method": {"name": method, "kind": method.partition("-")[0], **settings},
+                "training": {"epochs": EPOCHS},
+            },
         },
         "classes": [f"class {i}" for i in range(classes)],
         "selection": selection,
         "probe": probe,
-        "gap": {name: (max(v.values()) - min(v.values()) if two else None) for name, v in {**selection["val"]["test"]["modalities"], "probe": probe}.items()},
-        "s": {name: [0.1 + 0.15 * (d + 1) / (i + 1) + draw.uniform(0, 0.05) for d in range(DEPTHS)] for i, name in enumerate(modalities)},
+        "gap": {
+            name: (max(v.values()) - min(v.values()) if two else None)
+            for name, v in {**selection["val"]["test"]["modalities"], "probe": probe}.items()
+        },
+        "s": {
+            name: [0.1 + 0.15 * (d + 1) / (i + 1) + draw.uniform(0, 0.05) for d in range(DEPTHS)]
+            for i, name in enumerate(modalities)
+        },
         "alpha": [0.1 * (d + 1) + draw.uniform(0, 0.03) for d in range(DEPTHS)] if two else None,
         "parameters": {"total": 300, "encoders": dict.fromkeys(modalities, 100), "fusion": 100},
         "flops": {"inference": 10, "training": 40.5, "training_joint": 30},
@@ -82,12 +104,20 @@ def curves(seed: int, modulated: bool = False, modalities: tuple[str, ...] = ("a
     rows = []
     for epoch in range(EPOCHS):
         done = 1 - 0.8 ** (epoch + 1)
-        metrics: dict[str, float | None] = {"train/accuracy": 0.98 * done, "train/loss": 2 * (1 - done), "val/accuracy": 0.85 * done - draw.uniform(0, 0.05)}
+        metrics: dict[str, float | None] = {
+            "train/accuracy": 0.98 * done,
+            "train/loss": 2 * (1 - done),
+            "val/accuracy": 0.85 * done - draw.uniform(0, 0.05),
+        }
         for i, name in enumerate(modalities):
             metrics[f"val/{name}/accuracy"] = (0.7 - 0.4 * i) * done + draw.uniform(0, 0.05)
             for depth in range(1, DEPTHS + 1) if modulated and epoch >= START else ():
                 s = (0.1 + 0.2 * depth * done) / (1 + i) + draw.uniform(0, 0.03)
-                metrics |= {f"depth{depth}/{name}/s": s, f"depth{depth}/{name}/s_aux": 0.7 * s, f"depth{depth}/alpha": 0.15 * depth * (1.2 - done)}
+                metrics |= {
+                    f"depth{depth}/{name}/s": s,
+                    f"depth{depth}/{name}/s_aux": 0.7 * s,
+                    f"depth{depth}/alpha": 0.15 * depth * (1.2 - done),
+                }
         rows.append({"epoch": epoch, "metrics": metrics})
     return {"meta": {}, "epochs": rows, "selected": {"val": EPOCHS - 1, "last": EPOCHS - 1, "test": EPOCHS - 1}}
 
@@ -97,20 +127,34 @@ def log(seed: int, classes: int = 3, modalities: tuple[str, ...] = ("audio", "vi
     draw = random.Random(seed)
 
     def matrix(depth: int) -> list[list[float]]:
-        return [[1.0 if i == j else 1 - 0.2 * depth + draw.uniform(-0.05, 0.05) for j in range(classes)] for i in range(classes)]
+        return [
+            [1.0 if i == j else 1 - 0.2 * depth + draw.uniform(-0.05, 0.05) for j in range(classes)]
+            for i in range(classes)
+        ]
 
     return {"meta": {}, "log": {"cosine": {name: [matrix(d) for d in range(DEPTHS)] for name in modalities}}}
 
 
 def made(
-    method: str = "joint", seeds: int = 3, classes: int = 3, source: str = "sample", modalities: tuple[str, ...] = ("audio", "visual"), **settings: Any
+    method: str = "joint",
+    seeds: int = 3,
+    classes: int = 3,
+    source: str = "sample",
+    modalities: tuple[str, ...] = ("audio", "visual"),
+    **settings: Any,
 ) -> Result:
     """A result over seeds 0, 1, ..."""
     listed = list(range(seeds))
-    return result(manifest(classes, source), listed, [evaluation(seed, method, classes, modalities, **settings) for seed in listed])
+    return result(
+        manifest(classes, source),
+        listed,
+        [evaluation(seed, method, classes, modalities, **settings) for seed in listed],
+    )
 
 
-def write(root: Path, method: str = "joint", seeds: int = 3, classes: int = 3, modulated: bool = False, **settings: Any) -> Result:
+def write(
+    root: Path, method: str = "joint", seeds: int = 3, classes: int = 3, modulated: bool = False, **settings: Any
+) -> Result:
     """The result, and the curves and logs beside it, as files below `root`."""
     found = made(method, seeds, classes, **settings)
     write_json(root / "results" / f"made_{method}.json", found.model_dump(mode="json"))
@@ -121,15 +165,28 @@ def write(root: Path, method: str = "joint", seeds: int = 3, classes: int = 3, m
     return found
 
 
-def of(method: str, accuracies: list[float], dataset: str = "made", seeds: list[int] | None = None, source: str = "local", **options: Any) -> Result:
-    """A result with the given test accuracies at the epochs that validation chose, macro-F1 a tenth lower; other numbers as `made` has them."""
+def of(
+    method: str,
+    accuracies: list[float],
+    dataset: str = "made",
+    seeds: list[int] | None = None,
+    source: str = "local",
+    **options: Any,
+) -> Result:
+    """A result with the given test accuracies at the epochs that validation chose, macro-F1 a tenth lower; other
+    numbers as `made` has them.
+    """
     found = made(method, len(accuracies), source=source, **options)
-    val = found.selection.val.model_copy(update={"accuracy": estimate(accuracies), "macro_f1": estimate([a - 0.1 for a in accuracies])})
+    val = found.selection.val.model_copy(
+        update={"accuracy": estimate(accuracies), "macro_f1": estimate([a - 0.1 for a in accuracies])}
+    )
     selection = found.selection.model_copy(update={"val": val})
     return found.model_copy(update={"dataset": dataset, "seeds": seeds or found.seeds, "selection": selection})
 
 
-def cost(method: str = "joint", dataset: str = "made", ratio: float = 1.0, beside: int = 0, source: str = "local") -> Cost:
+def cost(
+    method: str = "joint", dataset: str = "made", ratio: float = 1.0, beside: int = 0, source: str = "local"
+) -> Cost:
     """A cost file's content."""
     return Cost(
         dataset=dataset,
@@ -139,14 +196,24 @@ def cost(method: str = "joint", dataset: str = "made", ratio: float = 1.0, besid
         batch_size=8,
         settings_digest="s" * 64,
         machine=Machine(cpu="a processor", threads=1, device="cpu", torch="2.13.0"),
-        time=Time(clock="processor", seconds=0.01 * ratio, seconds_joint=0.01, ratios=[ratio] * 3, ratio=ratio, quartiles=(ratio - 0.1, ratio + 0.1), cycle=1),
+        time=Time(
+            clock="processor",
+            seconds=0.01 * ratio,
+            seconds_joint=0.01,
+            ratios=[ratio] * 3,
+            ratio=ratio,
+            quartiles=(ratio - 0.1, ratio + 0.1),
+            cycle=1,
+        ),
         memory=Memory(how="tensors", peak=int(2**20 * ratio), peak_joint=2**20),
         weights=Weights(model=300, beside=beside, joint=300),
     )
 
 
 def regression(method: str, maes: list[float], dataset: str = "made", **options: Any) -> Result:
-    """The same as a regression with the given errors; correlation and binary accuracy follow from them, ties are undefined."""
+    """The same as a regression with the given errors; correlation and binary accuracy follow from them, ties are
+    undefined.
+    """
     found = of(method, [0.5] * len(maes), dataset, **options)
     errors = Errors(
         mae=estimate(maes),
@@ -160,4 +227,6 @@ def regression(method: str, maes: list[float], dataset: str = "made", **options:
     by_readout = {readout: dict.fromkeys(by, errors) for readout, by in found.selection.val.modalities.items()}
     val = found.selection.val.model_copy(update={"errors": errors, "modality_errors": by_readout})
     selection = found.selection.model_copy(update={"val": val})
-    return found.model_copy(update={"task": "regression", "regression": {"loss": "l1", "threshold": 0.0}, "selection": selection})
+    return found.model_copy(
+        update={"task": "regression", "regression": {"loss": "l1", "threshold": 0.0}, "selection": selection}
+    )

@@ -34,7 +34,9 @@ def write_video(
     audio: str | None = None,
     seconds: float | None = None,
 ) -> Path:
-    """A clip of numbered frames. `times`: time stamps in 1/1000 s instead of a steady rate; `audio`: codec of a 440 Hz tone of `seconds`."""
+    """A clip of numbered frames. `times`: time stamps in 1/1000 s instead of a steady rate; `audio`: codec of a 440 Hz
+    tone of `seconds`.
+    """
     import av
 
     # The index of an mp4 at its front, as the web has them: cut off, it still opens.
@@ -55,11 +57,16 @@ def write_video(
             packets += stream.encode(frame)
         packets += stream.encode(None)
         if sound is not None:
-            tone = (0.3 * np.sin(2 * np.pi * 440 * np.arange(round((seconds or frames / rate) * 22050)) / 22050)).astype(np.float32)
+            tone = (
+                0.3 * np.sin(2 * np.pi * 440 * np.arange(round((seconds or frames / rate) * 22050)) / 22050)
+            ).astype(np.float32)
             frame = av.AudioFrame.from_ndarray(tone[None], format="fltp", layout="mono")
             frame.sample_rate, frame.pts = 22050, 0
             resampler = av.AudioResampler(
-                format=sound.format.name, layout=sound.layout.name, rate=sound.rate, frame_size=sound.codec_context.frame_size or 1024
+                format=sound.format.name,
+                layout=sound.layout.name,
+                rate=sound.rate,
+                frame_size=sound.codec_context.frame_size or 1024,
             )
             for piece in [*resampler.resample(frame), *resampler.resample(None)]:
                 packets += sound.encode(piece)

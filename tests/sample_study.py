@@ -1,4 +1,6 @@
-"""params.yaml as it ships with everything small: each dataset's own sample, two epochs, one seed. What the tests over all datasets start from."""
+"""params.yaml as it ships with everything small: each dataset's own sample, two epochs, one seed. What the tests over
+all datasets start from.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,18 @@ from equimodal.settings.base import deep_merge
 
 # What makes a kind's sample small; a new kind of dataset with a sample adds its line.
 SMALL: dict[str, dict[str, Any]] = {
-    "ucf101": {"sample": {"classes": 3, "groups": 8, "clips_per_group": 2, "seconds": 0.3, "size": [32, 40]}, "split": {"validation": 0.34}},
-    "cremad": {"sample": {"actors": 4, "clips_per_actor": 12, "seconds": 0.5, "size": [32, 40]}, "split": {"folds": 4, "validation": 0.34}},
-    "ks": {"sample": {"classes": 2, "clips_per_class": 15, "seconds": 0.6, "size": [32, 40]}, "split": {"validation": 0.34}},
+    "ucf101": {
+        "sample": {"classes": 3, "groups": 8, "clips_per_group": 2, "seconds": 0.3, "size": [32, 40]},
+        "split": {"validation": 0.34},
+    },
+    "cremad": {
+        "sample": {"actors": 4, "clips_per_actor": 12, "seconds": 0.5, "size": [32, 40]},
+        "split": {"folds": 4, "validation": 0.34},
+    },
+    "ks": {
+        "sample": {"classes": 2, "clips_per_class": 15, "seconds": 0.6, "size": [32, 40]},
+        "split": {"validation": 0.34},
+    },
     "mosi": {
         "sample": {"videos": 8, "segments": 6, "lengths": {"text": 5, "audio": 9, "vision": 7}},
         "modalities": {"text": {"length": 5}, "audio": {"length": 8}, "visual": {"length": 7}},
@@ -35,14 +46,34 @@ def small_params(root: Path, names: list[str] | None = None) -> dict[str, Any]:
     names = datasets(raw) if names is None else names
     classified = all(raw["datasets"][name].get("task", "classification") == "classification" for name in names)
     scratch = ["joint", *(CLASSIFIERS if classified else ())]
-    study = {"datasets": names, "from-scratch": scratch, "from-warmup": ["aim"], "warmups": ["aim"], "fits": ["aim"], "seeds": [0]}
-    short = {"model": {"width": 4}, "training": {"epochs": EPOCHS, "batch_size": 8}, "methods": {"aim": {"start_epoch": 1}}}
+    study = {
+        "datasets": names,
+        "from-scratch": scratch,
+        "from-warmup": ["aim"],
+        "warmups": ["aim"],
+        "fits": ["aim"],
+        "seeds": [0],
+    }
+    short = {
+        "model": {"width": 4},
+        "training": {"epochs": EPOCHS, "batch_size": 8},
+        "methods": {"aim": {"start_epoch": 1}},
+    }
     aim = {"dap": {"steps": 5, "required_accuracy": 0.0}, "pdm": {"latent": 16, "steps": 5}}
     kept = {}
     for name in names:
         settings = raw["datasets"][name]
-        assert settings["kind"] in SMALL, f"say in tests/sample_study.py what makes the sample of {settings['kind']} small"
+        assert settings["kind"] in SMALL, (
+            f"say in tests/sample_study.py what makes the sample of {settings['kind']} small"
+        )
         kept[name] = deep_merge(deep_merge(settings, short), SMALL[settings["kind"]])
     methods = deep_merge(raw["methods"], {"aim": aim})
     runtime = {"device": "cpu", "workers": 1}
-    return {**raw, "study": study, "datasets": kept, "methods": methods, "tracking": {"enabled": False}, "runtime": deep_merge(raw["runtime"], runtime)}
+    return {
+        **raw,
+        "study": study,
+        "datasets": kept,
+        "methods": methods,
+        "tracking": {"enabled": False},
+        "runtime": deep_merge(raw["runtime"], runtime),
+    }

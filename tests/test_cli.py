@@ -40,7 +40,12 @@ def project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def equimodal(project: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(project / "stubbed.py"), *words], cwd=project, capture_output=True, text=True, timeout=60, env={**os.environ, **environment}
+        [sys.executable, str(project / "stubbed.py"), *words],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
     )
 
 
@@ -68,17 +73,23 @@ def test_seeds_come_from_the_study_unless_given(project: Path) -> None:
 def test_features_without_a_modality_are_all_of_the_dataset_s(project: Path) -> None:
     lines = equimodal(project, "features", "--dataset", "cremad").stdout.splitlines()
     assert ["audio" in lines[0], "visual" in lines[1]] == [True, True]
-    assert "unknown modality 'smell'; cremad has: audio, visual" in refused(equimodal(project, "features", "--dataset", "cremad", "--modality", "smell"))
+    assert "unknown modality 'smell'; cremad has: audio, visual" in refused(
+        equimodal(project, "features", "--dataset", "cremad", "--modality", "smell")
+    )
 
 
 def test_unknown_names_are_one_line_with_the_valid_ones(project: Path) -> None:
-    assert "unknown dataset 'cremadd'; params.yaml has: cremad, grid" in refused(equimodal(project, "raw", "--dataset", "cremadd"))
+    assert "unknown dataset 'cremadd'; params.yaml has: cremad, grid" in refused(
+        equimodal(project, "raw", "--dataset", "cremadd")
+    )
     line = refused(equimodal(project, "train", "--dataset", "cremad", "--method", "aimm", "--seed", "0"))
     assert line.startswith("error: unknown method 'aimm'; params.yaml has: aim, ") and "did you mean 'aim'?" in line
 
 
 def test_a_full_disk_is_one_line(project: Path) -> None:
-    assert "no space left while writing models/x" in refused(equimodal(project, "train", "--dataset", "cremad", "--method", "aim", "--seed", "8"))
+    assert "no space left while writing models/x" in refused(
+        equimodal(project, "train", "--dataset", "cremad", "--method", "aim", "--seed", "8")
+    )
 
 
 def test_a_defect_shows_itself(project: Path) -> None:
@@ -88,19 +99,39 @@ def test_a_defect_shows_itself(project: Path) -> None:
 
 
 def test_outside_the_project_says_where_to_go(project: Path, tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "equimodal", "raw", "--dataset", "cremad"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "equimodal", "raw", "--dataset", "cremad"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert "run in the project's root folder" in refused(done)
 
 
-@pytest.mark.parametrize(("sent", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")])
+@pytest.mark.parametrize(
+    ("sent", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
 def test_a_signal_ends_it_with_one_line(project: Path, sent: signal.Signals, status: int, word: str) -> None:
-    command = [sys.executable, str(project / "stubbed.py"), "train", "--dataset", "cremad", "--method", "aim", "--seed", "9"]
+    command = [
+        sys.executable,
+        str(project / "stubbed.py"),
+        "train",
+        "--dataset",
+        "cremad",
+        "--method",
+        "aim",
+        "--seed",
+        "9",
+    ]
     process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert "'seed': 9" in process.stdout.readline()
     process.send_signal(sent)
     _, error = process.communicate(timeout=30)
-    assert (process.returncode, error.strip().startswith(word), len(error.strip().splitlines())) == (status, True, 1), error
+    assert (process.returncode, error.strip().startswith(word), len(error.strip().splitlines())) == (status, True, 1), (
+        error
+    )
 
 
 def test_the_parser_s_complaints_keep_their_status(project: Path) -> None:
@@ -120,13 +151,18 @@ def test_only_the_first_process_of_a_ddp_training_takes_the_lock(project: Path) 
 
 
 def test_starting_imports_nothing_heavy() -> None:
-    code = "import sys, equimodal.cli; print(sorted({'torch', 'mlflow', 'pandas', 'numpy', 'snakemake', 'librosa'} & set(sys.modules)))"
+    code = (
+        "import sys, equimodal.cli; print(sorted({'torch', 'mlflow', 'pandas', 'numpy', 'snakemake',"
+        " 'librosa'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_explain_says_what_a_key_means_and_refuses_others(root: Path) -> None:
     def explain(key: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "equimodal", "explain", key], cwd=root, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            [sys.executable, "-m", "equimodal", "explain", key], cwd=root, capture_output=True, text=True, timeout=60
+        )
 
     assert explain("methods.aim-no-pam.pam").stdout.splitlines() == [
         "methods.aim-no-pam.pam",

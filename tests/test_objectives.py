@@ -41,7 +41,9 @@ def test_grid():
     assert RegressionSettings(low=0, high=0.3, points=4, threshold=0.1).names == ["0", "0.1", "0.2", "0.3"]
 
 
-@pytest.mark.parametrize("changes", [{}, {"points": 5}, {"points": 4}, {"low": 0.5, "high": 4.5, "points": 9, "threshold": 1}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"points": 5}, {"points": 4}, {"low": 0.5, "high": 4.5, "points": 9, "threshold": 1}]
+)
 def test_nearest_grid_value(changes):
     settings = RegressionSettings(**{**SETTINGS, **changes})
     values = np.random.default_rng(0).uniform(-6, 6, 500)
@@ -71,7 +73,9 @@ def test_memberships_are_the_normalised_hat(bandwidth):
     made = regression(bandwidth=bandwidth, points=13)
     labels = np.random.default_rng(1).uniform(-3, 3, 40)
     hat = np.maximum(0, 1 - np.abs(labels[:, None] - np.linspace(-3, 3, 13)) / (bandwidth * 0.5))
-    np.testing.assert_allclose(made.memberships(torch.from_numpy(labels)).numpy(), hat / hat.sum(1, keepdims=True), atol=1e-12)
+    np.testing.assert_allclose(
+        made.memberships(torch.from_numpy(labels)).numpy(), hat / hat.sum(1, keepdims=True), atol=1e-12
+    )
 
 
 def test_labels_on_the_grid_are_one_hot():
@@ -88,13 +92,21 @@ def test_targets_by_id_and_by_weight_agree():
 
 def test_members_and_means():
     made = regression(low=0, high=3, points=4, threshold=1)
-    labels, x = torch.tensor([0.0, 0.5, 3.0], dtype=torch.float64), torch.tensor([[2.0, 1], [4.0, 5], [7.0, 0]], dtype=torch.float64)
+    labels, x = (
+        torch.tensor([0.0, 0.5, 3.0], dtype=torch.float64),
+        torch.tensor([[2.0, 1], [4.0, 5], [7.0, 0]], dtype=torch.float64),
+    )
     totals = torch.zeros(4, 2, dtype=torch.float64)
     made.add_members(totals, labels, x)
     counts = made.counts(labels)
     assert counts.tolist() == [1.5, 0.5, 0, 1]
     found = made.means(totals, counts)
-    expected = [[(2 + 2) / 1.5, (1 + 2.5) / 1.5], [4, 5], [(4 + 7) / 2, 2.5], [7, 0]]  # value 2 is reached by none: between its neighbours
+    expected = [
+        [(2 + 2) / 1.5, (1 + 2.5) / 1.5],
+        [4, 5],
+        [(4 + 7) / 2, 2.5],
+        [7, 0],
+    ]  # value 2 is reached by none: between its neighbours
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
 
 
@@ -134,14 +146,21 @@ def test_measures_of_an_epoch():
     made = regression()
     labels = torch.tensor([-3.0, 0.4, 2.6])
     found = made.measures(torch.tensor([[-2.0], [0.2], [9.0]]), {"audio": labels[:, None]}, labels, "val")
-    assert found["val/mae"] == pytest.approx((1 + 0.2 + 6.4) / 3) and found["val/loss"] == pytest.approx(found["val/mae"])
+    assert found["val/mae"] == pytest.approx((1 + 0.2 + 6.4) / 3) and found["val/loss"] == pytest.approx(
+        found["val/mae"]
+    )
     assert found["val/accuracy"] == pytest.approx(2 / 3)  # 9 is read as 3, the end of the grid
     assert found["val/audio/mae"] == 0 and found["val/audio/accuracy"] == 1
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"low": 3}, "must be below high"), ({"threshold": -3}, "threshold"), ({"bandwidth": 0.5}, "bandwidth"), ({"points": 1}, "points")],
+    [
+        ({"low": 3}, "must be below high"),
+        ({"threshold": -3}, "threshold"),
+        ({"bandwidth": 0.5}, "bandwidth"),
+        ({"points": 1}, "points"),
+    ],
 )
 def test_settings_that_make_no_grid(changes, words):
     with pytest.raises(UserError, match=words):

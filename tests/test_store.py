@@ -61,7 +61,10 @@ def test_atomic_replaces_folders(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
-    code = "import os, sys, signal; from equimodal.store import atomic\nwith atomic('a.json') as f: f.write_text('x'); os.kill(os.getpid(), signal.SIGKILL)"
+    code = (
+        "import os, sys, signal; from equimodal.store import atomic\nwith atomic('a.json') as f:"
+        " f.write_text('x'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False)
     [left] = listing(tmp_path)
     assert left.startswith(".a.json.")
@@ -90,7 +93,12 @@ def test_broken_and_missing_files_are_one_line(tmp_path: Path) -> None:
 
 def test_tensors_have_the_same_bytes_and_come_back(tmp_path: Path) -> None:
     shared = torch.arange(6.0).view(2, 3)
-    tensors = {"b": shared.T, "a": shared, "c": torch.tensor(7), "d": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)}
+    tensors = {
+        "b": shared.T,
+        "a": shared,
+        "c": torch.tensor(7),
+        "d": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last),
+    }
     meta = {"y": 1, "x": {"k": [0.1]}, "w": None}
     store.write_tensors(tmp_path / "one.safetensors", tensors, meta)
     store.write_tensors(tmp_path / "two.safetensors", dict(reversed(tensors.items())), dict(reversed(meta.items())))

@@ -1,6 +1,8 @@
-"""A tiny deterministic dataset in the form that training reads, and a params.yaml to match: what tests of training, AIM and stages start from.
+"""A tiny deterministic dataset in the form that training reads, and a params.yaml to match: what tests of training, AIM
+and stages start from.
 
-`write(root)` makes data/tiny/ and params.yaml below `root`; run tests in that folder (fixture `tiny` of conftest.py does both).
+`write(root)` makes data/tiny/ and params.yaml below `root`; run tests in that folder (fixture `tiny` of conftest.py
+does both).
 """
 
 import copy
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from equimodal import settings
+from equimodal.params import Params, parse_params
 from equimodal.settings.base import deep_merge
 from equimodal.settings.regression import RegressionSettings
 from equimodal.store import array_writer, digest, file_sha256, write_json
@@ -24,7 +26,15 @@ REJECTED = (5, 40)  # rows of the arrays that belong to no sample
 SIZE, MARGIN, FRAMES = (16, 16), 2, 2
 
 MODALITIES: dict[str, dict[str, Any]] = {
-    "audio": {"kind": "spectrogram", "sample_rate": 4000, "seconds": 0.5, "n_fft": 64, "hop": 100, "window": 64, "mel_bins": 16},
+    "audio": {
+        "kind": "spectrogram",
+        "sample_rate": 4000,
+        "seconds": 0.5,
+        "n_fft": 64,
+        "hop": 100,
+        "window": 64,
+        "mel_bins": 16,
+    },
     "visual": {"kind": "frames", "n": FRAMES, "size": list(SIZE), "margin": MARGIN, "channels": 3},
     "motion": {"kind": "flow", "n": FRAMES, "size": list(SIZE), "margin": MARGIN, "channels": 2},
     "text": {"kind": "sequence", "file": "text.npy", "length": 8, "width": 6},
@@ -68,7 +78,13 @@ PARAMS: dict[str, Any] = {
         "transformer": {"width": 8, "heads": 2, "ffn": 2},
         "mlp": {"width": 8},
     },
-    "training": {"epochs": 3, "batch_size": 16, "eval_batch_size": 32, "optimizer": {"lr": 0.05}, "schedule": {"name": "cosine"}},
+    "training": {
+        "epochs": 3,
+        "batch_size": 16,
+        "eval_batch_size": 32,
+        "optimizer": {"lr": 0.05},
+        "schedule": {"name": "cosine"},
+    },
     "datasets": {"tiny": {"kind": "table", "root": "raw", "table": "samples.csv", "modalities": {}}},
     "methods": {
         "joint": {},
@@ -90,7 +106,9 @@ PARAMS: dict[str, Any] = {
 
 
 def raw_params(third: bool | Sequence[str] = False, **overrides: Any) -> dict[str, Any]:
-    """Content of params.yaml. Overrides are nested: raw_params(training={"epochs": 5}, methods={"aim": {"tau": 2.0}})."""
+    """Content of params.yaml. Overrides are nested: raw_params(training={"epochs": 5}, methods={"aim": {"tau":
+    2.0}}).
+    """
     raw = copy.deepcopy(PARAMS)
     raw["datasets"]["tiny"]["modalities"] = {name: MODALITIES[name] for name in names(third)}
     if not {"audio", "visual"} <= set(names(third)):  # methods of a modality that is not there would be refused
@@ -98,12 +116,12 @@ def raw_params(third: bool | Sequence[str] = False, **overrides: Any) -> dict[st
     return deep_merge(raw, overrides)
 
 
-def params(third: bool | Sequence[str] = False, **overrides: Any) -> settings.Params:
+def params(third: bool | Sequence[str] = False, **overrides: Any) -> Params:
     """The same, checked."""
-    return settings.parse(raw_params(third, **overrides))
+    return parse_params(raw_params(third, **overrides))
 
 
-def write_params(root: Path, third: bool | Sequence[str] = False, **overrides: Any) -> settings.Params:
+def write_params(root: Path, third: bool | Sequence[str] = False, **overrides: Any) -> Params:
     """Write params.yaml below `root`, for subprocesses; returns it checked."""
     (root / "params.yaml").write_text(yaml.safe_dump(raw_params(third, **overrides), sort_keys=False), encoding="utf-8")
     return params(third, **overrides)
@@ -116,7 +134,9 @@ def names(third: bool | Sequence[str] = False) -> list[str]:
     return ["audio", "visual", "motion"] if third else ["audio", "visual"]
 
 
-def write(root: Path, third: bool | Sequence[str] = False, seed: int = 0, counts: dict[str, int] | None = None) -> dict[str, Any]:
+def write(
+    root: Path, third: bool | Sequence[str] = False, seed: int = 0, counts: dict[str, int] | None = None
+) -> dict[str, Any]:
     """Write params.yaml, data/tiny/manifest.json and the arrays below `root`; returns the manifest.
 
     Args:
@@ -136,16 +156,26 @@ def write(root: Path, third: bool | Sequence[str] = False, seed: int = 0, counts
     modalities: dict[str, Any] = {}
     for name in names(third):
         if MODALITIES[name]["kind"] in ("sequence", "vector"):
-            modalities[name] = _features(root, name, checked.datasets["tiny"].modalities[name].slice(), random, rows, labels, splits, n_rows)
+            modalities[name] = _features(
+                root, name, checked.datasets["tiny"].modalities[name].slice(), random, rows, labels, splits, n_rows
+            )
             continue
         shape = SHAPES[name]
-        coarse = random.normal(size=(len(CLASSES), *shape[:-2], 4, 4)).repeat(-(-shape[-2] // 4), -2).repeat(-(-shape[-1] // 4), -1)
+        coarse = (
+            random.normal(size=(len(CLASSES), *shape[:-2], 4, 4))
+            .repeat(-(-shape[-2] // 4), -2)
+            .repeat(-(-shape[-1] // 4), -1)
+        )
         pattern = coarse[..., : shape[-2], : shape[-1]]
         values = np.zeros((n_rows, *shape))
         for row, label in zip(rows, labels, strict=True):
             values[row] = STRENGTH[name] * pattern[label] + random.normal(size=shape)
         feature = checked.datasets["tiny"].modalities[name].slice()
-        stored = values.astype(np.float32) if name == "audio" else np.clip(127.5 + 40 * values, 0, 255).round().astype(np.uint8)
+        stored = (
+            values.astype(np.float32)
+            if name == "audio"
+            else np.clip(127.5 + 40 * values, 0, 255).round().astype(np.uint8)
+        )
         if name != "audio":
             stored[rejected] = 0
         path = Path("data") / "tiny" / "features" / f"{name}.npy"
@@ -184,20 +214,37 @@ def write(root: Path, third: bool | Sequence[str] = False, seed: int = 0, counts
     return manifest
 
 
-def write_regression(root: Path, third: bool | Sequence[str] = False, **overrides: Any) -> settings.Params:
+def write_regression(root: Path, third: bool | Sequence[str] = False, **overrides: Any) -> Params:
     """The same data with numbers for labels (about -2, 0.25 and 2 by class), and its params.yaml, which is returned."""
     manifest = write(root, third)
     del manifest["digest"]
-    manifest |= {"task": "regression", "regression": RegressionSettings(**REGRESSION).slice(), "classes": RegressionSettings(**REGRESSION).names}
-    manifest["labels"] = [VALUES[label] + (7 * row % 11 - 5) / 20 for row, label in zip(manifest["rows"], manifest["labels"], strict=True)]
+    manifest |= {
+        "task": "regression",
+        "regression": RegressionSettings(**REGRESSION).slice(),
+        "classes": RegressionSettings(**REGRESSION).names,
+    }
+    manifest["labels"] = [
+        VALUES[label] + (7 * row % 11 - 5) / 20 for row, label in zip(manifest["rows"], manifest["labels"], strict=True)
+    ]
     write_json(root / "data" / "tiny" / "manifest.json", {**manifest, "digest": digest(manifest)})
-    return write_params(root, third, **deep_merge({"datasets": {"tiny": {"task": "regression", "regression": REGRESSION}}}, overrides))
+    return write_params(
+        root, third, **deep_merge({"datasets": {"tiny": {"task": "regression", "regression": REGRESSION}}}, overrides)
+    )
 
 
 def _features(
-    root: Path, name: str, settings: dict[str, Any], random: np.random.Generator, rows: list[int], labels: list[int], splits: list[str], n_rows: int
+    root: Path,
+    name: str,
+    settings: dict[str, Any],
+    random: np.random.Generator,
+    rows: list[int],
+    labels: list[int],
+    splits: list[str],
+    n_rows: int,
 ) -> dict[str, Any]:
-    """The manifest's entry of a modality of vectors or of sequences of any length, the empty one among them, and its array."""
+    """The manifest's entry of a modality of vectors or of sequences of any length, the empty one among them, and its
+    array.
+    """
     shape = SHAPES[name]
     pattern = random.normal(size=(len(CLASSES), shape[-1]))
     stored = np.zeros((n_rows, *shape), np.float32)
@@ -212,7 +259,9 @@ def _features(
     with array_writer(root / path, stored.shape, "float32") as array:
         array[:] = stored
     members = [row for row, split in zip(rows, splits, strict=True) if split == "train"]
-    train = np.concatenate([stored[row, : lengths[row]] if len(shape) == 2 else stored[row : row + 1] for row in members]).astype(np.float64)
+    train = np.concatenate(
+        [stored[row, : lengths[row]] if len(shape) == 2 else stored[row : row + 1] for row in members]
+    ).astype(np.float64)
     entry = {
         "kind": MODALITIES[name]["kind"],
         "shape": list(shape),

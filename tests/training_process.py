@@ -25,18 +25,26 @@ def environment() -> dict[str, str]:
 
 def run(*words: str) -> "subprocess.CompletedProcess[str]":
     """Run to the end; its output is in the result."""
-    done = subprocess.run(command(*words), env=environment(), capture_output=True, text=True, timeout=LIMIT, check=False)
+    done = subprocess.run(
+        command(*words), env=environment(), capture_output=True, text=True, timeout=LIMIT, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done
 
 
 def kill_after_epoch(epoch: int, checkpoint: Path, *words: str) -> int:
-    """Start the command, SIGKILL it once its checkpoint holds `epoch` or a later one; returns how many epochs the checkpoint then holds."""
-    process = subprocess.Popen(command(*words), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    """Start the command, SIGKILL it once its checkpoint holds `epoch` or a later one; returns how many epochs the
+    checkpoint then holds.
+    """
+    process = subprocess.Popen(
+        command(*words), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + LIMIT
     try:
         while not (checkpoint.is_file() and epochs(checkpoint) > epoch):
-            assert process.poll() is None, f"ended before it could be killed: {process.stderr.read() if process.stderr else ''}"
+            assert process.poll() is None, (
+                f"ended before it could be killed: {process.stderr.read() if process.stderr else ''}"
+            )
             assert time.monotonic() < deadline
             time.sleep(0.005)
     finally:

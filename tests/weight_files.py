@@ -1,4 +1,6 @@
-"""Files of ResNets in torchvision's names, written plainly: names and shapes as `torchvision.models.resnet18().state_dict()` has them."""
+"""Files of ResNets in torchvision's names, written plainly: names and shapes as
+`torchvision.models.resnet18().state_dict()` has them.
+"""
 
 from pathlib import Path
 
@@ -7,7 +9,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 
-def state(width: int = 64, layers: tuple[int, ...] = (2, 2, 2, 2), channels: int = 3, classes: int = 1000, seed: int = 0) -> dict[str, Tensor]:
+def state(
+    width: int = 64, layers: tuple[int, ...] = (2, 2, 2, 2), channels: int = 3, classes: int = 1000, seed: int = 0
+) -> dict[str, Tensor]:
     """A state dict with random values, batch statistics and counters included."""
     draw = torch.Generator().manual_seed(seed)
     made: dict[str, Tensor] = {}

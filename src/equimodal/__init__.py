@@ -7,7 +7,8 @@ __all__ = ["AIM", "Padded"]
 
 
 def __getattr__(name: str) -> Any:
-    # By name and on demand: the command line must not pay for torch, and no stage's code depends on AIM through this file (closure.py).
+    # By name and on demand: the command line must not pay for torch, and no stage's code depends on AIM through this
+    # file (closure.py).
     if name == "AIM":
         return import_module("equimodal.methods.aim.library").AIM
     if name == "Padded":

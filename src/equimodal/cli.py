@@ -1,4 +1,6 @@
-"""The command line: one subcommand a stage, and a few for people. Thin, and quick to start: torch and MLflow are imported by stages."""
+"""The command line: one subcommand a stage, and a few for people. Thin, and quick to start: torch and MLflow are
+imported by stages.
+"""
 
 import os
 import signal
@@ -10,10 +12,16 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from equimodal import locks, settings
+from equimodal.engines import locks
 from equimodal.errors import UserError
+from equimodal.params import load_params
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Balanced multimodal learning as a cached workflow.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Balanced multimodal learning as a cached workflow.",
+)
 
 DatasetOption = Annotated[str, typer.Option("--dataset", help="a name of `datasets` in params.yaml")]
 MethodOption = Annotated[str, typer.Option("--method", help="a name of `methods` in params.yaml")]
@@ -34,9 +42,12 @@ def index(dataset: DatasetOption) -> None:
 
 
 @app.command()
-def features(dataset: DatasetOption, modality: Annotated[str | None, typer.Option(help="one modality; all of the dataset's when not given")] = None) -> None:
+def features(
+    dataset: DatasetOption,
+    modality: Annotated[str | None, typer.Option(help="one modality; all of the dataset's when not given")] = None,
+) -> None:
     """Read clips into arrays. Writes data/D/features/MODALITY.npy and .json."""
-    names = list(settings.load().dataset(dataset).modalities)
+    names = list(load_params().dataset(dataset).modalities)
     if modality is not None and modality not in names:
         raise UserError(f"unknown modality '{modality}'; {dataset} has: {', '.join(names)}")
     for name in names if modality is None else [modality]:
@@ -51,13 +62,17 @@ def manifest(dataset: DatasetOption) -> None:
 
 @app.command()
 def weights(dataset: DatasetOption) -> None:
-    """Check and convert the weights that encoders start from (model.weights). Writes data/D/weights.safetensors, empty where there are none."""
+    """Check and convert the weights that encoders start from (model.weights). Writes data/D/weights.safetensors, empty
+    where there are none.
+    """
     _stage("weights", dataset=dataset)
 
 
 @app.command()
 def warmup(dataset: DatasetOption, method: MethodOption, seed: SeedOption) -> None:
-    """Train jointly up to the epoch where modulation starts; variants share it. Writes models/D/warmup/S/M.safetensors."""
+    """Train jointly up to the epoch where modulation starts; variants share it. Writes
+    models/D/warmup/S/M.safetensors.
+    """
     _stage("warmup", dataset=dataset, method=method, seed=seed)
 
 
@@ -81,7 +96,9 @@ def evaluate(dataset: DatasetOption, method: MethodOption, seed: SeedOption) -> 
 
 @app.command()
 def summary(
-    dataset: DatasetOption, method: MethodOption, seeds: Annotated[str | None, typer.Option(help="such as 0,1,2; study.seeds when not given")] = None
+    dataset: DatasetOption,
+    method: MethodOption,
+    seeds: Annotated[str | None, typer.Option(help="such as 0,1,2; study.seeds when not given")] = None,
 ) -> None:
     """Mean, spread and interval over seeds. Writes results/D_M.json."""
     _stage("summary", dataset=dataset, method=method, seeds=_seeds(seeds))
@@ -94,9 +111,9 @@ def figures(dataset: DatasetOption, method: MethodOption) -> None:
 
 
 @app.command()
-def table(dataset: DatasetOption) -> None:
+def overview(dataset: DatasetOption) -> None:
     """Put the study's results on a dataset side by side, for the report. Writes results/tables/D.html and .md."""
-    _stage("table", dataset=dataset)
+    _stage("overview", dataset=dataset)
 
 
 @app.command()
@@ -107,11 +124,16 @@ def cost(dataset: DatasetOption, method: MethodOption) -> None:
 
 @app.command()
 def tables(
-    files: Annotated[list[Path] | None, typer.Argument(help="result and cost files, such as results/grid-*.json; the study's when not given")] = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="result and cost files, such as results/grid-*.json; the study's when not given"),
+    ] = None,
     table: Annotated[TableName | None, typer.Option(help="one of them; all when not given")] = None,
     out: Annotated[Path | None, typer.Option(help="folder to write to; results/tables for the study")] = None,
 ) -> None:
-    """Compare methods, modalities and cost from result files alone. Writes OUT/{comparison,modalities,cost}.{md,csv,tex,html}."""
+    """Compare methods, modalities and cost from result files alone. Writes
+    OUT/{comparison,modalities,cost}.{md,csv,tex,html}.
+    """
     if files and out is None:
         raise UserError("tables of given files need --out FOLDER: results/tables holds the study's")
     if files or out is not None:
@@ -145,9 +167,11 @@ def show(results: Annotated[list[Path], typer.Argument(help="result files, such 
 
 
 @app.command()
-def schema(path: Annotated[Path, typer.Argument(help="where to write it")] = Path("workflow/schemas/params.schema.json")) -> None:
+def schema(
+    path: Annotated[Path, typer.Argument(help="where to write it")] = Path("workflow/schemas/params.schema.json"),
+) -> None:
     """Write the JSON schema of params.yaml, which editors use for completion."""
-    from equimodal.settings.schema import params_schema
+    from equimodal.params.schema import params_schema
     from equimodal.store import write_json
 
     write_json(path, params_schema())
@@ -156,14 +180,16 @@ def schema(path: Annotated[Path, typer.Argument(help="where to write it")] = Pat
 @app.command()
 def explain(key: Annotated[str, typer.Argument(help="such as training.optimizer.lr or methods.aim.tau")]) -> None:
     """Tell what a key of params.yaml means, its type, its default and its value now."""
-    from equimodal.settings.explain import explain as explained
+    from equimodal.params.explain import explain as explained
 
-    typer.echo(explained(settings.load(), key))
+    typer.echo(explained(load_params(), key))
 
 
 def _stage(stage: str, **axes: Any) -> None:
     """Run one stage: one run of it at a time, one engine at a time."""
-    if os.environ.get("LOCAL_RANK", "0") != "0":  # a further process of a DDP training, whose first process holds the locks
+    if (
+        os.environ.get("LOCAL_RANK", "0") != "0"
+    ):  # a further process of a DDP training, whose first process holds the locks
         _call(stage, **axes)
         return
     key = "-".join([stage, *(str(value) for name, value in axes.items() if name != "seeds")])
@@ -173,14 +199,15 @@ def _stage(stage: str, **axes: Any) -> None:
 
 def _call(stage: str, **axes: Any) -> None:
     """`stages.<stage>.run` with params.yaml and the axes, with CPU threads as params.yaml says."""
-    params = settings.load()
+    params = load_params()
     if "dataset" in axes:
         params.dataset(axes["dataset"])
     if "method" in axes:
         params.check_pair(axes["dataset"], axes["method"])
     if axes.get("seeds", ...) is None:
         axes["seeds"] = list(params.study.seeds)
-    # Both must be set before torch is imported: threads that wait busily slow down whatever else runs by a factor of 20.
+    # Both must be set before torch is imported: threads that wait busily slow down whatever else runs by a factor of
+    # 20.
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ["OMP_NUM_THREADS"] = str(params.runtime.threads)
     import_module(f"equimodal.stages.{stage}").run(params, **axes)
@@ -203,7 +230,9 @@ def _terminated(number: int, frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Entry point: a UserError is one line and status 2; an interruption one line and 130 or 143; anything else is a defect and shows itself."""
+    """Entry point: a UserError is one line and status 2; an interruption one line and 130 or 143; anything else is a
+    defect and shows itself.
+    """
     signal.signal(signal.SIGTERM, _terminated)
     try:
         status = app(standalone_mode=False)

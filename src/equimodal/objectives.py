@@ -1,7 +1,8 @@
-"""What depends on the task: outputs and loss, what a prototype stands for, what is measured, and which of two epochs is better.
+"""What depends on the task: outputs and loss, what a prototype stands for, what is measured, and which of two epochs is
+better.
 
-Everything else (loop, methods, stages) asks an objective, so that classes and numbers are trained by the same code. Derivation of the regression
-side: docs/regression.md.
+Everything else (loop, methods, stages) asks an objective, so that classes and numbers are trained by the same code.
+Derivation of the regression side: docs/regression.md.
 """
 
 from abc import ABC, abstractmethod
@@ -54,7 +55,9 @@ class Objective(ABC):
 
     @abstractmethod
     def memberships(self, labels: Tensor) -> Tensor:
-        """Which prototypes the samples belong to: ids [B], or weights [B, K] that sum to 1 (`by_target` and cross entropy take either)."""
+        """Which prototypes the samples belong to: ids [B], or weights [B, K] that sum to 1 (`by_target` and cross
+        entropy take either).
+        """
 
     @abstractmethod
     def add_members(self, totals: Tensor, labels: Tensor, x: Tensor) -> None:
@@ -62,11 +65,15 @@ class Objective(ABC):
 
     @abstractmethod
     def told_apart(self, logits: Tensor) -> dict[str, Tensor]:
-        """How well the logits [K, outputs] of the K prototypes tell them apart: name -> share, detached; the last one is what a fit has to reach."""
+        """How well the logits [K, outputs] of the K prototypes tell them apart: name -> share, detached; the last one
+        is what a fit has to reach.
+        """
 
     @abstractmethod
     def measures(self, fused: Tensor, unimodal: dict[str, Tensor], labels: Tensor, prefix: str) -> dict[str, float]:
-        """Measures of a split from its logits [n, outputs], fused and by modality, for the curves; names begin with `{prefix}/`."""
+        """Measures of a split from its logits [n, outputs], fused and by modality, for the curves; names begin with
+        `{prefix}/`.
+        """
 
     @abstractmethod
     def rank(self, metrics: dict[str, float], split: str) -> list[float]:
@@ -133,7 +140,9 @@ class Classification(Objective):
 
 
 class Regression(Objective):
-    """One number: absolute or squared error, the lowest mean absolute error (MAE), then the lowest loss. Prototypes stand on a grid of values."""
+    """One number: absolute or squared error, the lowest mean absolute error (MAE), then the lowest loss. Prototypes
+    stand on a grid of values.
+    """
 
     task = "regression"
     label_type = torch.float32
@@ -154,7 +163,10 @@ class Regression(Objective):
 
     def class_ids(self, values: Tensor) -> Tensor:
         settings = self.settings  # as RegressionSettings.nearest
-        place = torch.round(values.double() / settings.step - (settings.low / settings.step + settings.origin)) + settings.origin
+        place = (
+            torch.round(values.double() / settings.step - (settings.low / settings.step + settings.origin))
+            + settings.origin
+        )
         return place.clamp(0, self.classes - 1).long()
 
     def tally(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -166,9 +178,12 @@ class Regression(Objective):
     def memberships(self, labels: Tensor) -> Tensor:
         """a_ip: the hat kernel max(0, 1 - |y_i - t_p| / h), h = bandwidth x step, divided by its sum over p.
 
-        With h = one step it is linear interpolation: sum_p a_ip t_p = y_i, and a label on the grid belongs to its own value alone.
+        With h = one step it is linear interpolation: sum_p a_ip t_p = y_i, and a label on the grid belongs to its own
+        value alone.
         """
-        apart = (labels.double()[:, None] - self._grid.to(labels.device)).abs() / (self.settings.bandwidth * self.settings.step)
+        apart = (labels.double()[:, None] - self._grid.to(labels.device)).abs() / (
+            self.settings.bandwidth * self.settings.step
+        )
         weights = torch.where(apart < 1 - ROUNDING, 1 - apart, 0.0)
         return (weights / weights.sum(1, keepdim=True)).to(labels.dtype)
 
@@ -176,7 +191,9 @@ class Regression(Objective):
         totals += torch.tensordot(self.memberships(labels).to(x.dtype), x, dims=([0], [0]))
 
     def means(self, totals: Tensor, counts: Tensor) -> Tensor:
-        """A grid value that no sample reaches takes the mean between its nearest reached neighbours, by distance; beyond the last one, that one's."""
+        """A grid value that no sample reaches takes the mean between its nearest reached neighbours, by distance;
+        beyond the last one, that one's.
+        """
         reached = (counts > 0).nonzero().flatten().tolist()
         means = totals / torch.where(counts > 0, counts, 1.0).view(-1, *[1] * (totals.dim() - 1))
         for place in set(range(self.classes)) - set(reached):
@@ -187,10 +204,12 @@ class Regression(Objective):
         return means
 
     def told_apart(self, logits: Tensor) -> dict[str, Tensor]:
-        """`accuracy`: predictions nearest to their own grid value. `order`: neighbours on the grid whose predictions rise with it.
+        """`accuracy`: predictions nearest to their own grid value. `order`: neighbours on the grid whose predictions
+        rise with it.
 
-        A fit has to reach the order. Its own value may be out of a prototype's reach: a regression shrinks towards the mean, and a head on
-        normalised features is bounded, so that the ends of the range may lie beyond anything it can say; the order it can always give.
+        A fit has to reach the order. Its own value may be out of a prototype's reach: a regression shrinks towards the
+        mean, and a head on normalised features is bounded, so that the ends of the range may lie beyond anything it can
+        say; the order it can always give.
         """
         values = logits.detach()[:, 0]
         near = (self.class_ids(values) == torch.arange(self.classes, device=values.device)).float().mean()
@@ -199,7 +218,10 @@ class Regression(Objective):
     def measures(self, fused: Tensor, unimodal: dict[str, Tensor], labels: Tensor, prefix: str) -> dict[str, float]:
         truth = self.class_ids(labels)
         values = {f"{prefix}/loss": float(self.loss(fused, labels))}
-        for place, logits in {prefix: fused, **{f"{prefix}/{name}": logits for name, logits in unimodal.items()}}.items():
+        for place, logits in {
+            prefix: fused,
+            **{f"{prefix}/{name}": logits for name, logits in unimodal.items()},
+        }.items():
             matrix = confusion(self.class_ids(self.decide(logits)), truth, self.classes)
             values[f"{place}/mae"] = float((self.decide(logits).double() - labels.double()).abs().mean())
             values[f"{place}/accuracy"] = accuracy(matrix)
@@ -219,7 +241,9 @@ def objective_of(manifest: dict[str, Any]) -> Objective:
 
 
 def by_target(values: Tensor, targets: Tensor) -> Tensor:
-    """Each sample's value [B] of values [B, K]: at its class id [B], or the mean over prototypes weighted by its memberships [B, K]."""
+    """Each sample's value [B] of values [B, K]: at its class id [B], or the mean over prototypes weighted by its
+    memberships [B, K].
+    """
     if targets.dim() == 1:
         return values.gather(1, targets[:, None]).squeeze(1)
     return (targets.to(values.dtype) * values).sum(1)

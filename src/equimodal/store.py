@@ -96,7 +96,9 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path} is missing: build it first (snakemake --cores 4 -- {path})") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}): if a stage wrote it, delete it and build it again") from None
+        raise UserError(
+            f"{path} is not valid JSON ({error}): if a stage wrote it, delete it and build it again"
+        ) from None
 
 
 def finite_or_none(value: float) -> float | None:
@@ -115,7 +117,9 @@ def array_writer(path: Path, shape: tuple[int, ...], dtype: str) -> Iterator[np.
 
 
 def reserve(path: Path) -> None:
-    """Take the disk space of a sparse file now: a memory map on a full disk kills the process (SIGBUS), but this raises OSError."""
+    """Take the disk space of a sparse file now: a memory map on a full disk kills the process (SIGBUS), but this raises
+    OSError.
+    """
     with open(path, "r+b") as file:
         os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
@@ -135,7 +139,8 @@ def write_tensors(path: Path, tensors: Mapping[str, "torch.Tensor"], meta: Any) 
     """
     from safetensors.torch import save
 
-    # Copies, because tensors that share memory are refused. Written by us, because save_file hides a full disk's OSError.
+    # Copies, because tensors that share memory are refused. Written by us, because save_file hides a full disk's
+    # OSError.
     ready = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     content = save(ready, metadata={"json": canonical_json(meta)})
     with atomic(path) as scratch:

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from equimodal.datasets.base import DatasetKind
-from equimodal.datasets.registry import KINDS, dataset_kind, module_of
+from equimodal.datasets.registry import KINDS
 from equimodal.settings.datasets import DatasetSettings
-from small_datasets import CREMAD, KS, TABLE, UCF101, params_of
+from small_datasets import CREMAD, KS, TABLE, UCF101, kind_of, params_of
 
 
 def test_every_kind_has_its_code_and_its_settings(root: Path) -> None:
@@ -18,20 +18,26 @@ def test_every_kind_has_its_code_and_its_settings(root: Path) -> None:
         settings = entry.load_settings()
         assert issubclass(settings, DatasetSettings) and get_args(settings.model_fields["kind"].annotation) == (kind,)
         assert issubclass(entry.load(), DatasetKind)
-        assert (root / "src" / (module_of(kind).replace(".", "/") + ".py")).is_file()
+        assert (root / "src" / (KINDS[kind].module.replace(".", "/") + ".py")).is_file()
 
 
 @pytest.mark.parametrize("base", [CREMAD, TABLE, UCF101, KS])
 def test_a_dataset_is_made_from_its_settings(base: dict) -> None:
-    kind = dataset_kind(params_of(base), "d")
-    assert isinstance(kind, DatasetKind) and kind.name == "d" and kind.workers == 2 and kind.settings.kind == base["kind"]
+    kind = kind_of(params_of(base), "d")
+    assert (
+        isinstance(kind, DatasetKind) and kind.name == "d" and kind.workers == 2 and kind.settings.kind == base["kind"]
+    )
 
 
 @pytest.mark.parametrize("page", ["cremad", "table", "ks"])
 def test_settings_shown_in_the_docs_are_accepted(root: Path, page: str) -> None:
     text = (root / "docs" / "datasets" / f"{page}.md").read_text(encoding="utf-8")
     lines = text.splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith("    ") and line.strip() in ("datasets:", "cremad-ogm:", "ks-ogm:"))
+    start = next(
+        number
+        for number, line in enumerate(lines)
+        if line.startswith("    ") and line.strip() in ("datasets:", "cremad-ogm:", "ks-ogm:")
+    )
     end = next(number for number in range(start, len(lines)) if lines[number] and not lines[number].startswith("    "))
     block = yaml.safe_load(textwrap.dedent("\n".join(lines[start:end])))
     shown = block.get("datasets", block)

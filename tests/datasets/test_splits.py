@@ -11,7 +11,11 @@ from equimodal.settings.datasets import SplitSettings
 
 
 def listing(groups: int = 10, each: int = 6, classes: str = "xyz", **more: object) -> Listing:
-    samples = [Sample(f"{g:02d}-{n}", classes[n % len(classes)], {}, group=f"g{g:02d}") for g in range(groups) for n in range(each)]
+    samples = [
+        Sample(f"{g:02d}-{n}", classes[n % len(classes)], {}, group=f"g{g:02d}")
+        for g in range(groups)
+        for n in range(each)
+    ]
     return Listing(tuple(classes), samples, **more)  # type: ignore[arg-type]
 
 
@@ -27,7 +31,11 @@ def test_actor_folds_are_disjoint_and_cover_everyone_once() -> None:
     for fold in range(5):
         parts = by_split(assign(listing(), SplitSettings(rule="actor", folds=5, fold=fold), "d"))
         groups = {part: {name[:2] for name in names} for part, names in parts.items()}
-        assert not groups["train"] & groups["test"] and not groups["train"] & groups["val"] and not groups["val"] & groups["test"]
+        assert (
+            not groups["train"] & groups["test"]
+            and not groups["train"] & groups["val"]
+            and not groups["val"] & groups["test"]
+        )
         tested += sorted(groups["test"])
     assert sorted(tested) == [f"{g:02d}" for g in range(10)]
 
@@ -43,7 +51,9 @@ def test_order_of_samples_does_not_matter_but_the_seed_does(rule: str, validatio
 
 
 def test_stratified_takes_its_share_of_every_class() -> None:
-    parts = by_split(assign(listing(), SplitSettings(rule="stratified", folds=5, validation=0.25, validation_by="stratified"), "d"))
+    parts = by_split(
+        assign(listing(), SplitSettings(rule="stratified", folds=5, validation=0.25, validation_by="stratified"), "d")
+    )
     labels = {sample.id: sample.label for sample in listing().samples}
     for part, number in (("test", 4), ("val", 4), ("train", 12)):
         assert sorted(labels[name] for name in parts[part]) == sorted("xyz" * number)
@@ -73,7 +83,11 @@ def test_column_keeps_the_datas_own_split_and_carves_only_what_is_missing() -> N
         (listing(), {"rule": "column"}, "no split column"),
         (listing(), {"rule": "actor", "validation": 0}, "validation = 0"),
         (Listing(("x",), [Sample("a", "x", {})]), {"rule": "actor"}, "sample 'a' has none"),
-        (Listing(("x",), [Sample("a", "x", {}, "g", "train"), Sample("b", "x", {}, "g", "test")]), {"rule": "column"}, "group 'g' is in both train and test"),
+        (
+            Listing(("x",), [Sample("a", "x", {}, "g", "train"), Sample("b", "x", {}, "g", "test")]),
+            {"rule": "column"},
+            "group 'g' is in both train and test",
+        ),
         (listing(2), {"rule": "actor", "folds": 2}, "at least two groups"),
     ],
 )
@@ -105,7 +119,9 @@ def test_lists_decide_for_the_clips_that_are_there() -> None:
     assert sorted(labels[name] for name in parts["val"]) == sorted("xyz" * round(0.25 * 18))
     assert assign(given, settings, "d") != assign(given, settings.model_copy(update={"seed": 1}), "d")
     held = frozenset(name for name in ids if name.startswith("08"))
-    own = by_split(assign(listing(lists={"train": frozenset(ids - test - held), "val": held, "test": test}), settings, "d"))
+    own = by_split(
+        assign(listing(lists={"train": frozenset(ids - test - held), "val": held, "test": test}), settings, "d")
+    )
     assert own["val"] == held and own["test"] == test
 
 

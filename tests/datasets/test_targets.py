@@ -21,7 +21,9 @@ def test_labels_are_numbers():
 
 @pytest.mark.parametrize("label", ["happy", "", "nan", "inf"])
 def test_what_is_no_number_is_named(label):
-    with pytest.raises(UserError, match=f"label '{label}' of sample clip1 is no number, but datasets.d.task is regression"):
+    with pytest.raises(
+        UserError, match=f"label '{label}' of sample clip1 is no number, but datasets.d.task is regression"
+    ):
         targets.values_of(listing("1", label), SETTINGS, "d")
 
 
@@ -34,7 +36,11 @@ def test_labels_out_of_range_are_named(label):
 def test_classes_are_the_nearest_grid_values():
     given = listing("-2.9", "0.4", "0.6")
     seen = targets.as_classes(given, targets.values_of(given, SETTINGS, "d"), SETTINGS)
-    assert seen.classes == ("-3", "-2", "-1", "0", "1", "2", "3") and [sample.label for sample in seen.samples] == ["-3", "0", "1"]
+    assert seen.classes == ("-3", "-2", "-1", "0", "1", "2", "3") and [sample.label for sample in seen.samples] == [
+        "-3",
+        "0",
+        "1",
+    ]
     assert [sample.id for sample in seen.samples] == [sample.id for sample in given.samples]
 
 

@@ -34,7 +34,12 @@ def stacked_files(folder: Path) -> list[tuple[Path, str | None]]:
     np.savez(folder / "one.npz", VALUES)
     np.savez_compressed(folder / "two.npz", x=VALUES, other=np.ones(3))
     write_parquet(folder / "a.parquet", {"x": VALUES.tolist(), "name": list("abcd")}, group=3)
-    return [(folder / "a.npy", None), (folder / "one.npz", None), (folder / "two.npz", "x"), (folder / "a.parquet", "x")]
+    return [
+        (folder / "a.npy", None),
+        (folder / "one.npz", None),
+        (folder / "two.npz", "x"),
+        (folder / "a.parquet", "x"),
+    ]
 
 
 def test_every_format_gives_the_same_rows(tmp_path: Path) -> None:
@@ -60,7 +65,10 @@ def test_one_array_a_sample(tmp_path: Path) -> None:
 
 def test_parquet_rows_may_differ_in_length_and_be_absent(tmp_path: Path) -> None:
     sequences = ragged([2, 5, 1], 3)
-    write_parquet(tmp_path / "a.parquet", {"x": [sequences[0].tolist(), None, sequences[2].tolist(), []], "v": [[1.0, 2.0], [3.0, 4.0], None, []]})
+    write_parquet(
+        tmp_path / "a.parquet",
+        {"x": [sequences[0].tolist(), None, sequences[2].tolist(), []], "v": [[1.0, 2.0], [3.0, 4.0], None, []]},
+    )
     file = open_arrays(tmp_path / "a.parquet", "x")
     np.testing.assert_allclose(file.read(Place(0)), sequences[0])
     np.testing.assert_allclose(file.read(Place(2)), sequences[2])

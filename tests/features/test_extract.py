@@ -14,11 +14,15 @@ from equimodal.features.media import MediaError, MissingTrackError
 from equimodal.settings.features import FramesSettings, SpectrogramSettings
 from equimodal.store import array_writer
 
-SOUND = SpectrogramSettings(kind="spectrogram", seconds=0.4, n_fft=256, window=256, hop=128, mel_bins=16, noise_snr_db=0.0)
+SOUND = SpectrogramSettings(
+    kind="spectrogram", seconds=0.4, n_fft=256, window=256, hop=128, mel_bins=16, noise_snr_db=0.0
+)
 PICTURES = FramesSettings(kind="frames", n=2, size=(16, 24), margin=2)
 
 
-def sample(name: str, paths: dict[str, str | None], start: float | None = None, end: float | None = None) -> dict[str, Any]:
+def sample(
+    name: str, paths: dict[str, str | None], start: float | None = None, end: float | None = None
+) -> dict[str, Any]:
     return {"id": name, "label": 0, "group": None, "split": "train", "start": start, "end": end, "paths": paths}
 
 
@@ -51,7 +55,9 @@ def run(clips: Path, path: Path, settings: Any, modality: str, workers: int) -> 
 
 
 @pytest.mark.parametrize(("settings", "modality"), [(SOUND, "audio"), (PICTURES, "visual")])
-def test_bytes_do_not_depend_on_the_number_of_workers(clips: Path, tmp_path: Path, settings: Any, modality: str) -> None:
+def test_bytes_do_not_depend_on_the_number_of_workers(
+    clips: Path, tmp_path: Path, settings: Any, modality: str
+) -> None:
     done = [run(clips, tmp_path / f"{workers}.npy", settings, modality, workers) for workers in (1, 3)]
     assert done[0] == done[1]
     assert (tmp_path / "1.npy").read_bytes() == (tmp_path / "3.npy").read_bytes()
@@ -61,7 +67,12 @@ def test_rows_are_where_the_index_has_them_and_failures_are_zero(clips: Path, tm
     done = run(clips, tmp_path / "visual.npy", PICTURES, "visual", 2)
     array = np.load(tmp_path / "visual.npy")
     assert [media.number_in(array[1, :, step].transpose(1, 2, 0)) for step in range(2)] == [18, 24]
-    assert {failure.id: failure.missing for failure in done.failures} == {"a-9": False, "c": True, "d": False, "e": False}
+    assert {failure.id: failure.missing for failure in done.failures} == {
+        "a-9": False,
+        "c": True,
+        "d": False,
+        "e": False,
+    }
     assert [failure.row for failure in done.failures] == [2, 4, 5, 6]
     assert [failure.reason.split(" (")[0] for failure in done.failures] == [
         "no picture between 7.00 and 7.50 s",
@@ -99,7 +110,9 @@ def test_a_clip_of_very_many_samples_is_read_in_bounded_goes() -> None:
     assert max(len(job.segments) for job in jobs) == 1
 
 
-def test_a_disk_that_fills_up_while_writing_is_one_line(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_while_writing_is_one_line(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -107,7 +120,10 @@ def test_a_disk_that_fills_up_while_writing_is_one_line(clips: Path, tmp_path: P
     work = extract.Work(PICTURES, tmp_path / "a.npy", 0, (3, 2, 18, 26), 2808)
     (tmp_path / "a.npy").touch()
     jobs, _ = extract.plan(SAMPLES[:1], "visual", clips, 2808)
-    with pytest.raises(UserError, match=r"no space left while writing .*a\.npy"), array_writer(tmp_path / "a.npy", (1,), "uint8"):
+    with (
+        pytest.raises(UserError, match=r"no space left while writing .*a\.npy"),
+        array_writer(tmp_path / "a.npy", (1,), "uint8"),
+    ):
         work(jobs[0])
 
 
@@ -120,7 +136,10 @@ ODD = {
     "demo__demo.mp4": ("no audio track", "ok"),
     "demo__demo_skeleton.mp4": ("no audio track", "ok"),
     "media__big_buck_bunny_432_433.webm": ("ok", "ok"),
-    "media__doc_medias__result.webm": ("unreadable: the file is empty (0 bytes)", "unreadable: the file is empty (0 bytes)"),
+    "media__doc_medias__result.webm": (
+        "unreadable: the file is empty (0 bytes)",
+        "unreadable: the file is empty (0 bytes)",
+    ),
     "media__no_duration.webm": ("ok", "ok"),
     "media__video_with_failing_audio.mp4": ("ok", "ok"),
     "spec__fixtures__movies__awesome'movie.mov": ("ok", "ok"),
@@ -145,7 +164,12 @@ def test_every_odd_file_is_decoded_or_refused_with_a_reason(shared: Path) -> Non
     assert {path.name for path in folder.iterdir()} - {"MANIFEST.csv"} == set(ODD)
     for name, (sound, picture) in ODD.items():
         for settings, expected in ((SOUND, sound), (PICTURES, picture)):
-            (row,) = [row for _, row in extract.Work(settings, Path(), 0, (), 0)._rows(extract.Job(folder / name, (extract.Segment(0, name, None, None),)))]
+            (row,) = [
+                row
+                for _, row in extract.Work(settings, Path(), 0, (), 0)._rows(
+                    extract.Job(folder / name, (extract.Segment(0, name, None, None),))
+                )
+            ]
             if expected == "ok":
                 assert isinstance(row, np.ndarray), (name, row)
                 assert np.isfinite(row).all()

@@ -34,7 +34,9 @@ def moving(tmp_path_factory: pytest.TempPathFactory) -> Path:
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         for step in range(16):
             part = texture[20 + step : 84 + step, 60 - 2 * step : 156 - 2 * step]
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.repeat(part[..., None], 3, axis=2), format="rgb24")))
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(np.repeat(part[..., None], 3, axis=2), format="rgb24"))
+            )
         container.mux(stream.encode(None))
     return path
 
@@ -63,7 +65,9 @@ def test_motion_may_be_measured_in_px_of_a_larger_picture(moving: Path, scale: i
     u, v = flow.decode(row, 8.0)[:, :, 6:-6, 6:-6]
     assert np.median(u) == pytest.approx(2.0 * scale, abs=0.25 * scale)
     assert np.median(v) == pytest.approx(-1.0 * scale, abs=0.25 * scale)
-    assert flow.notes(chosen)["px_of"] == [64 * scale, 96 * scale] and flow.notes(settings(size=[32, 48], margin=4))["px_of"] == [36, 52]
+    assert flow.notes(chosen)["px_of"] == [64 * scale, 96 * scale] and flow.notes(settings(size=[32, 48], margin=4))[
+        "px_of"
+    ] == [36, 52]
 
 
 def test_a_wild_value_is_clipped_before_it_is_shrunk() -> None:
@@ -95,7 +99,9 @@ def test_bytes_invert_with_zero_and_sign_kept_exactly() -> None:
     assert (stored[4], stored[5]) == (1, 255)
     np.testing.assert_allclose(flow.decode(stored, 8.0), np.clip(values, -8, 8), atol=8 / 254 + 1e-6)
     notes = flow.notes(settings())
-    np.testing.assert_allclose((stored.astype(float) - notes["zero"]) * notes["px_per_level"], flow.decode(stored, 8.0), rtol=1e-6)
+    np.testing.assert_allclose(
+        (stored.astype(float) - notes["zero"]) * notes["px_per_level"], flow.decode(stored, 8.0), rtol=1e-6
+    )
 
 
 def test_a_clip_of_one_frame_is_refused(tmp_path: Path) -> None:
@@ -146,8 +152,12 @@ def test_a_picture_too_small_for_the_algorithm_is_refused_by_its_settings() -> N
 
 @pytest.mark.parametrize("channels", [2, 3])
 @pytest.mark.parametrize("compute_size", [None, [64, 96]])
-def test_training_mirrors_a_row_into_that_of_the_mirrored_clip(moving: Path, tmp_path: Path, channels: int, compute_size: list[int] | None) -> None:
-    """From file to model input: the flip that training draws gives what the features stage gives for the clip filmed in a mirror."""
+def test_training_mirrors_a_row_into_that_of_the_mirrored_clip(
+    moving: Path, tmp_path: Path, channels: int, compute_size: list[int] | None
+) -> None:
+    """From file to model input: the flip that training draws gives what the features stage gives for the clip filmed in
+    a mirror.
+    """
     import torch
 
     from equimodal.settings.training import AugmentSettings
@@ -158,11 +168,23 @@ def test_training_mirrors_a_row_into_that_of_the_mirrored_clip(moving: Path, tmp
         stream = target.add_stream("libx264", rate=25, options={"crf": "5"})
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         for frame in source.decode(video=0):
-            target.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.to_ndarray(format="rgb24")[:, ::-1]), format="rgb24")))
+            target.mux(
+                stream.encode(
+                    av.VideoFrame.from_ndarray(
+                        np.ascontiguousarray(frame.to_ndarray(format="rgb24")[:, ::-1]), format="rgb24"
+                    )
+                )
+            )
         target.mux(stream.encode(None))
     chosen = settings(size=[32, 48], channels=channels, compute_size=compute_size)
     rows = [flow.extract(path, [WHOLE], chosen)[0] for path in (moving, mirror)]
-    entry = {"kind": "flow", "notes": flow.notes(chosen), "settings": chosen.slice(), "shape": list(rows[0].shape), "mean": [128.0] * channels}
+    entry = {
+        "kind": "flow",
+        "notes": flow.notes(chosen),
+        "settings": chosen.slice(),
+        "shape": list(rows[0].shape),
+        "mean": [128.0] * channels,
+    }
     transform = InputTransform({**entry, "std": [255 / 2] * channels}, torch.device("cpu"))
     plain, mirrored = (torch.from_numpy(row)[None] for row in rows)
     flipped = transform.augment(plain, torch.tensor([True]), torch.Generator(), AugmentSettings(crop=False, flip=True))

@@ -25,7 +25,12 @@ def numbers(row: np.ndarray | MediaError) -> list[int]:
 def test_rows_hold_the_right_frames_of_every_segment(tmp_path: Path, name: str) -> None:
     path = media.write_video(tmp_path / name, codec="flv1" if name.endswith("flv") else "libx264")
     chosen = settings(n=3, margin=2)
-    segments = [Segment(0, "whole", None, None), Segment(1, "word", 0.4, 0.64), Segment(2, "late", 1.5, 1.7), Segment(3, "out", 2.0, 2.1)]
+    segments = [
+        Segment(0, "whole", None, None),
+        Segment(1, "word", 0.4, 0.64),
+        Segment(2, "late", 1.5, 1.7),
+        Segment(3, "out", 2.0, 2.1),
+    ]
     rows = frames.extract(path, segments, chosen)
     assert all(row.shape == frames.shape(chosen) == (3, 3, 18, 26) for row in rows[:3])
     assert all(row.dtype == np.uint8 for row in rows[:3])

@@ -67,7 +67,9 @@ def test_success_publishes_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_rows_reach_the_disk_before_their_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forced = []
-    monkeypatch.setattr(journal, "_force", lambda path: forced.append((path.name, (tmp_path / "work" / "done.txt").exists())))
+    monkeypatch.setattr(
+        journal, "_force", lambda path: forced.append((path.name, (tmp_path / "work" / "done.txt").exists()))
+    )
     begin(tmp_path / "work")
     assert forced == [("rows.npy", False), ("done.txt", True)]
 

@@ -10,7 +10,9 @@ from equimodal.features import mel
 def test_slaney_is_librosas_default(rate: int, n_fft: int, bins: int) -> None:
     import librosa
 
-    np.testing.assert_allclose(mel.slaney(rate, n_fft, bins), librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=bins), atol=1e-8)
+    np.testing.assert_allclose(
+        mel.slaney(rate, n_fft, bins), librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=bins), atol=1e-8
+    )
 
 
 def test_kaldi_triangles_are_straight_in_mel() -> None:
@@ -24,5 +26,7 @@ def test_kaldi_triangles_are_straight_in_mel() -> None:
         for bin_ in range(256):
             at = to_mel(bin_ * 16000 / 512)
             if left < at < right:
-                expected[index, bin_] = (at - left) / (centre - left) if at <= centre else (right - at) / (right - centre)
+                expected[index, bin_] = (
+                    (at - left) / (centre - left) if at <= centre else (right - at) / (right - centre)
+                )
     np.testing.assert_allclose(filters, expected, atol=1e-6)

@@ -41,7 +41,9 @@ def test_fps_repeats_the_last_moment_of_a_short_sample_and_spreads_over_a_long_o
 
 
 def test_a_sample_outside_the_video_is_refused() -> None:
-    with pytest.raises(MediaError, match=r"no picture between 3\.50 and 4\.00 s \(the video lasts from 0\.00 to 3\.00 s\)"):
+    with pytest.raises(
+        MediaError, match=r"no picture between 3\.50 and 4\.00 s \(the video lasts from 0\.00 to 3\.00 s\)"
+    ):
         moments(Segment(0, "a", 3.5, 4.0), video(), settings(n=3))
 
 

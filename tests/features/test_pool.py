@@ -89,7 +89,9 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, number: signal.Signals) -
         "def work(job):\n    open(f'{job}.pid', 'w').write(str(os.getpid()))\n    time.sleep(0.3)\n    return job\n"
         "if __name__ == '__main__':\n    for done in pool.run(work, range(1000), 2, str):\n        pass\n"
     )
-    process = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, str(script)], cwd=tmp_path, start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
     _until(lambda: len(list(tmp_path.glob("*.pid"))) >= 2)
     os.killpg(process.pid, number) if number == signal.SIGINT else process.kill()
     _, said = process.communicate(timeout=30)

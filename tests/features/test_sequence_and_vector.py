@@ -44,7 +44,9 @@ def test_lengths_of_a_padded_file_are_kept(tmp_path: Path) -> None:
     lengths = [2, 4, 1]
     np.save(tmp_path / "a.npy", padded(ragged(lengths, 3), 5))
     places = [Place(row, steps) for row, steps in enumerate(lengths)]
-    assert [len(row.values) for row in rows_of(sequence.extract(tmp_path / "a.npy", segments(*places), sequences()))] == lengths
+    assert [
+        len(row.values) for row in rows_of(sequence.extract(tmp_path / "a.npy", segments(*places), sequences()))
+    ] == lengths
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,9 @@ def test_another_shape_is_a_reason_with_the_right_numbers(tmp_path: Path, array:
         raise error  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(("array", "words"), [(np.zeros(5), r"\(set width: 5\)"), (np.zeros((2, 3)), r"\(set kind: sequence\)")])
+@pytest.mark.parametrize(
+    ("array", "words"), [(np.zeros(5), r"\(set width: 5\)"), (np.zeros((2, 3)), r"\(set kind: sequence\)")]
+)
 def test_another_vector_is_a_reason_with_the_right_numbers(tmp_path: Path, array: np.ndarray, words: str) -> None:
     np.save(tmp_path / "a.npy", array)
     [error] = vector.extract(tmp_path / "a.npy", segments(Place()), VectorSettings(kind="vector", width=3))
@@ -80,12 +84,18 @@ def test_infinite_numbers_are_refused_or_set_to_zero(tmp_path: Path) -> None:
     values = np.ones((3, 4))
     values[0, 1], values[2, 3], values[2, 0] = -np.inf, np.nan, 1e300  # the last one is infinite in float32
     np.save(tmp_path / "a.npy", values)
-    refused, fine, worse = vector.extract(tmp_path / "a.npy", segments(Place(0), Place(1), Place(2)), VectorSettings(kind="vector", width=4))
+    refused, fine, worse = vector.extract(
+        tmp_path / "a.npy", segments(Place(0), Place(1), Place(2)), VectorSettings(kind="vector", width=4)
+    )
     assert isinstance(fine, Row)
     with pytest.raises(MediaError, match=r"1 of 4 numbers are NaN or infinite \(first at \[1\]\): set nonfinite: zero"):
         raise refused  # type: ignore[misc]
     assert isinstance(worse, MediaError)
-    kept = rows_of(vector.extract(tmp_path / "a.npy", segments(Place(0), Place(2)), VectorSettings(kind="vector", width=4, nonfinite="zero")))
+    kept = rows_of(
+        vector.extract(
+            tmp_path / "a.npy", segments(Place(0), Place(2)), VectorSettings(kind="vector", width=4, nonfinite="zero")
+        )
+    )
     assert [row.values.tolist() for row in kept] == [[1, 0, 1, 1], [0, 1, 1, 0]]
     assert [row.nonfinite for row in kept] == [1, 2]
 
@@ -93,7 +103,10 @@ def test_infinite_numbers_are_refused_or_set_to_zero(tmp_path: Path) -> None:
 def test_a_stacked_file_is_opened_once_a_job_and_fills_the_array(tmp_path: Path) -> None:
     lengths = [2, 5, 3, 1]
     np.save(tmp_path / "a.npy", padded(ragged(lengths, 3), 6))
-    samples = [{"id": f"s{row}", "paths": {"text": f"a.npy#{row}:{steps}"}, "start": None, "end": None} for row, steps in reversed(list(enumerate(lengths)))]
+    samples = [
+        {"id": f"s{row}", "paths": {"text": f"a.npy#{row}:{steps}"}, "start": None, "end": None}
+        for row, steps in reversed(list(enumerate(lengths)))
+    ]
     samples.append({"id": "none", "paths": {"text": None}, "start": None, "end": None})
     jobs, _ = plan(samples, "text", tmp_path, 48, arrays=True)
     assert [segment.place.row for segment in jobs[0].segments] == [0, 1, 2, 3] and len(jobs) == 1

@@ -30,7 +30,9 @@ def test_a_wav_is_what_librosa_loads(tmp_path: Path) -> None:
 
 
 def test_windows_do_not_depend_on_each_other_and_lie_where_they_say(tmp_path: Path) -> None:
-    path = media.write_wave(tmp_path / "clip.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 48000).astype(np.float32), 48000)
+    path = media.write_wave(
+        tmp_path / "clip.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 48000).astype(np.float32), 48000
+    )
     sound = Sound.probe(path)
     windows = [(0.1, 0.4), (0.3, 0.6), (0.9, 1.5)]
     together = sound.read(windows, 16000)
@@ -44,7 +46,8 @@ def test_windows_do_not_depend_on_each_other_and_lie_where_they_say(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("name", "codec", "audio"), [("clip.mp4", "libx264", "aac"), ("clip.flv", "flv1", "libmp3lame"), ("clip.webm", "libvpx-vp9", "libopus")]
+    ("name", "codec", "audio"),
+    [("clip.mp4", "libx264", "aac"), ("clip.flv", "flv1", "libmp3lame"), ("clip.webm", "libvpx-vp9", "libopus")],
 )
 def test_sound_of_a_video_is_decoded_in_place(tmp_path: Path, name: str, codec: str, audio: str) -> None:
     path = media.write_video(tmp_path / name, codec=codec, frames=50, audio=audio, seconds=2.0)

@@ -53,15 +53,21 @@ def test_preset_ogm_is_what_the_ogm_script_computes(voice: Path) -> None:
 def test_custom_is_librosas_log_mel_spectrogram(voice: Path, pad_mode: str) -> None:
     import librosa
 
-    chosen = settings(seconds=1.0, n_fft=512, window=400, hop=160, mel_bins=40, floor=1e-6, pad_mode=pad_mode, mean=-5.0, std=2.0)
+    chosen = settings(
+        seconds=1.0, n_fft=512, window=400, hop=160, mel_bins=40, floor=1e-6, pad_mode=pad_mode, mean=-5.0, std=2.0
+    )
     (row,) = rows(voice, [WHOLE], chosen)
     samples, _ = librosa.load(voice, sr=None)
-    power = librosa.feature.melspectrogram(y=samples[:16000], sr=16000, n_fft=512, win_length=400, hop_length=160, n_mels=40, pad_mode=pad_mode)
+    power = librosa.feature.melspectrogram(
+        y=samples[:16000], sr=16000, n_fft=512, win_length=400, hop_length=160, n_mels=40, pad_mode=pad_mode
+    )
     np.testing.assert_allclose(row[0], (np.log(power + 1e-6) + 5) / 2, atol=1e-3)
 
 
 def kaldi_fbank(samples: np.ndarray) -> np.ndarray:
-    """kaldi's fbank in double precision, frame by frame: hanning, htk_compat, 128 bins, no dither, no energy. [T, 128]"""
+    """kaldi's fbank in double precision, frame by frame: hanning, htk_compat, 128 bins, no dither, no energy. [T,
+    128]
+    """
     samples = samples.astype(np.float64) - samples.mean()
     mel_of = lambda hz: 1127 * np.log(1 + hz / 700)  # noqa: E731
     edges = np.linspace(mel_of(20), mel_of(8000), 130)
@@ -74,7 +80,16 @@ def kaldi_fbank(samples: np.ndarray) -> np.ndarray:
         power = np.abs(np.fft.fft(frame, 512)[:256]) ** 2
         at = mel_of(np.arange(256) * 16000 / 512)
         energies = [
-            (power * np.clip(np.minimum((at - edges[b]) / (edges[b + 1] - edges[b]), (edges[b + 2] - at) / (edges[b + 2] - edges[b + 1])), 0, None)).sum()
+            (
+                power
+                * np.clip(
+                    np.minimum(
+                        (at - edges[b]) / (edges[b + 1] - edges[b]), (edges[b + 2] - at) / (edges[b + 2] - edges[b + 1])
+                    ),
+                    0,
+                    None,
+                )
+            ).sum()
             for b in range(128)
         ]
         result.append(np.log(np.maximum(energies, 1.1920929e-07)))
@@ -95,7 +110,11 @@ def test_preset_fbank_is_kaldis_padded_by_zero_frames(voice: Path) -> None:
 
 def test_fbank_of_a_long_clip_fills_every_frame(tmp_path: Path) -> None:
     samples = np.random.default_rng(0).normal(0, 0.1, 16000 * 11).astype(np.float32)
-    (row,) = rows(media.write_wave(tmp_path / "long.wav", samples, subtype="FLOAT"), [WHOLE], settings(preset="fbank", remove_mean=False))
+    (row,) = rows(
+        media.write_wave(tmp_path / "long.wav", samples, subtype="FLOAT"),
+        [WHOLE],
+        settings(preset="fbank", remove_mean=False),
+    )
     expected = (kaldi_fbank(samples)[1023] + 4.503877) / (2 * 5.141276)
     np.testing.assert_allclose(row[0, :, 1023], expected, atol=2e-2)
 
@@ -126,14 +145,22 @@ def test_a_window_around_the_middle_reaches_into_the_clips_real_sound() -> None:
     assert spectrogram.window(Segment(0, "a", 1.0, 1.2), sound, chosen) == pytest.approx((0.85, 1.35))
     assert spectrogram.window(Segment(0, "a", 0.0, 0.2), sound, chosen) == pytest.approx((-0.15, 0.35))
     assert spectrogram.window(WHOLE, sound, chosen) == pytest.approx((1.25, 1.75))
-    assert spectrogram.window(Segment(0, "a", 1.0, 1.2), sound, wave_settings(align="start")) == pytest.approx((1.0, 1.2))
-    assert spectrogram.window(Segment(0, "a", 1.0, 2.0), sound, wave_settings(align="start")) == pytest.approx((1.0, 1.5))
+    assert spectrogram.window(Segment(0, "a", 1.0, 1.2), sound, wave_settings(align="start")) == pytest.approx(
+        (1.0, 1.2)
+    )
+    assert spectrogram.window(Segment(0, "a", 1.0, 2.0), sound, wave_settings(align="start")) == pytest.approx(
+        (1.0, 1.5)
+    )
 
 
 def test_middle_windows_at_the_clips_edges_keep_their_place(voice: Path) -> None:
-    """Word at 0.0-0.1 s: the window is -0.2 to 0.3 s, so its first 0.2 s are silence and then comes the clip's beginning."""
+    """Word at 0.0-0.1 s: the window is -0.2 to 0.3 s, so its first 0.2 s are silence and then comes the clip's
+    beginning.
+    """
     chosen = wave_settings(n_fft=160, window=160, hop=160, mel_bins=None)
-    early, late, inner = rows(voice, [Segment(0, "e", 0.0, 0.1), Segment(1, "l", 1.2, 1.3), Segment(2, "i", 0.2, 0.3)], chosen)
+    early, late, inner = rows(
+        voice, [Segment(0, "e", 0.0, 0.1), Segment(1, "l", 1.2, 1.3), Segment(2, "i", 0.2, 0.3)], chosen
+    )
     silence = np.log(1e-7)
     assert np.allclose(early[0, :, 1:20], silence)
     np.testing.assert_allclose(early[0, :, 21:50], inner[0, :, 1:30], atol=1e-3)

@@ -10,7 +10,11 @@ from equimodal.features import statistics
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float16"])
 def test_as_numpy_over_the_chosen_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
-    values = (np.random.default_rng(0).normal(100, 20, (57, 3, 4, 5, 6)) * np.array([1, 0.5, 2]).reshape(1, 3, 1, 1, 1)).clip(0, 255).astype(dtype)
+    values = (
+        (np.random.default_rng(0).normal(100, 20, (57, 3, 4, 5, 6)) * np.array([1, 0.5, 2]).reshape(1, 3, 1, 1, 1))
+        .clip(0, 255)
+        .astype(dtype)
+    )
     np.save(tmp_path / "a.npy", values)
     rows = np.array([0, 3, 4, 30, 56])
     for piece in (1, 5000, 1 << 30):

@@ -23,7 +23,10 @@ FORMATS = {
 
 def read(video: Video, wanted: list[int]) -> dict[int, int]:
     """Index asked for -> number that the picture shows."""
-    return {index: media.number_in(picture) for index, picture in video.read(wanted, "rgb24", lambda picture: picture).items()}
+    return {
+        index: media.number_in(picture)
+        for index, picture in video.read(wanted, "rgb24", lambda picture: picture).items()
+    }
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -82,7 +85,10 @@ def test_varying_frame_rate_is_read_by_time(tmp_path: Path) -> None:
     assert read(video, [2, 3, 4]) == {2: 2, 3: 3, 4: 4}
 
 
-@pytest.mark.parametrize(("name", "codec"), [("clip.mp4", "libx264"), ("clip.avi", "mpeg4"), ("clip.flv", "flv1"), ("clip.webm", "libvpx-vp9")])
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("clip.mp4", "libx264"), ("clip.avi", "mpeg4"), ("clip.flv", "flv1"), ("clip.webm", "libvpx-vp9")],
+)
 def test_the_reason_names_the_frames_of_a_clip_that_breaks_off(tmp_path: Path, name: str, codec: str) -> None:
     path = media.cut_before(media.write_video(tmp_path / name, codec=codec), 12)
     with pytest.raises(MediaError, match=r"^truncated: decoded 1[1-3] of 40 frames$"):

@@ -34,7 +34,10 @@ def test_both_engines_make_the_same_files(tmp_path: Path) -> None:
     by_dvc.run("dvc", "repro", "-q", timeout=1800)
     # A dataset's own table is Snakemake's, plans are DVC's; costs are times of this machine.
     own = [f"results/tables/{dataset}." for dataset in small_params(ROOT)["study"]["datasets"]]
-    made, again = (digests(project, "data/plan/", "results/cost/", "results/tables/cost.", *own) for project in (by_snakemake, by_dvc))
+    made, again = (
+        digests(project, "data/plan/", "results/cost/", "results/tables/cost.", *own)
+        for project in (by_snakemake, by_dvc)
+    )
     assert "results/tables/comparison.csv" in made
     assert made.keys() == again.keys()
     assert not [name for name in made if made[name] != again[name]]

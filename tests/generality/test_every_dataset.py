@@ -1,7 +1,8 @@
-"""Every dataset x {joint, aim, ogm-ge, aug}, from its own sample to the result: shapes, purity of every stage, the same bytes when run again.
+"""Every dataset x {joint, aim, ogm-ge, aug}, from its own sample to the result: shapes, purity of every stage, the same
+bytes when run again.
 
-Purity is tested by need: each stage runs in a folder that holds only the inputs which dvc.yaml declares (test_agreement compares them with the
-Snakefile's), and must write exactly the outputs declared there.
+Purity is tested by need: each stage runs in a folder that holds only the inputs which dvc.yaml declares (test_agreement
+compares them with the Snakefile's), and must write exactly the outputs declared there.
 """
 
 import json
@@ -38,7 +39,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Built:
-    """A dataset's whole study: the folder it was built in, its jobs in order, and the sha256 of every file they made."""
+    """A dataset's whole study: the folder it was built in, its jobs in order, and the sha256 of every file they
+    made.
+    """
 
     root: Path
     jobs: list[Job]
@@ -57,7 +60,11 @@ def jobs_of(folder: Path) -> list[Job]:
             Job(
                 stage.name,
                 tuple(stage.cmd.split()),
-                tuple(dep.def_path for dep in stage.deps if dep.def_path != "src/equimodal" and not dep.def_path.startswith("params.yaml")),
+                tuple(
+                    dep.def_path
+                    for dep in stage.deps
+                    if dep.def_path != "src/equimodal" and not dep.def_path.startswith("params.yaml")
+                ),
                 tuple(out.def_path for out in stage.outs),
             )
             for stage in repo.index.stages
@@ -66,7 +73,11 @@ def jobs_of(folder: Path) -> list[Job]:
     ordered: list[Job] = []
     while waiting:
         missing = {out for job in waiting for out in job.writes}
-        ready = next(job for job in waiting if not any(inside(dep, out) or inside(out, dep) for dep in job.reads for out in missing))
+        ready = next(
+            job
+            for job in waiting
+            if not any(inside(dep, out) or inside(out, dep) for dep in job.reads for out in missing)
+        )
         waiting.remove(ready)
         ordered.append(ready)
     # Costs are times of this machine: no pure function (tests/stages/test_cost.py has them).
@@ -84,10 +95,21 @@ def files_of(folder: Path) -> list[str]:
 
 
 def run_pure(job: Job, built: Path, bench: Path) -> dict[str, str]:
-    """Run a job where only its declared inputs are, check that it wrote its declared outputs and nothing else; {file: sha256} of them."""
+    """Run a job where only its declared inputs are, check that it wrote its declared outputs and nothing else; {file:
+    sha256} of them.
+    """
     bench.mkdir()
-    # A digest stands for its result: DVC's tables depend on the folder of them, since `results` holds the tables themselves.
-    reads = [*job.reads, *(line.split()[1] for path in (built / "results/digests").glob("*") if "results/digests" in job.reads for line in [path.read_text()])]
+    # A digest stands for its result: DVC's tables depend on the folder of them, since `results` holds the tables
+    # themselves.
+    reads = [
+        *job.reads,
+        *(
+            line.split()[1]
+            for path in (built / "results/digests").glob("*")
+            if "results/digests" in job.reads
+            for line in [path.read_text()]
+        ),
+    ]
     given = ["params.yaml", *(name for name in files_of(built) if any(inside(name, dep) for dep in reads))]
     for name in given:
         (bench / name).parent.mkdir(parents=True, exist_ok=True)
@@ -98,8 +120,12 @@ def run_pure(job: Job, built: Path, bench: Path) -> dict[str, str]:
         app(list(job.words[1:]), standalone_mode=False)
     assert {name: file_sha256(bench / name) for name in given} == before, f"{job.name} changed its inputs"
     written = [name for name in files_of(bench) if name not in before]
-    assert all(any(inside(name, out) for out in job.writes) for name in written), f"{job.name} wrote {written}, declared are {job.writes}"
-    assert all(any(inside(name, out) for name in written) for out in job.writes), f"{job.name} wrote {written}, declared are {job.writes}"
+    assert all(any(inside(name, out) for out in job.writes) for name in written), (
+        f"{job.name} wrote {written}, declared are {job.writes}"
+    )
+    assert all(any(inside(name, out) for name in written) for out in job.writes), (
+        f"{job.name} wrote {written}, declared are {job.writes}"
+    )
     return {name: file_sha256(bench / name) for name in written}
 
 
@@ -159,11 +185,20 @@ def check_result(built: Built, method: str) -> None:
     modalities = set(found.data.modalities)
     assert found.source == "sample" and found.note, "a sample's numbers must say so"
     assert set(found.selection.val.modalities["probe"]) == modalities == set(found.imbalance.s)
-    assert all(0 <= value <= 1 for rule in ("val", "last", "test") for value in getattr(found.selection, rule).accuracy.per_seed)
-    assert found.imbalance.alpha is not None and len(found.imbalance.alpha) == len(next(iter(found.imbalance.s.values()))) >= 2
+    assert all(
+        0 <= value <= 1
+        for rule in ("val", "last", "test")
+        for value in getattr(found.selection, rule).accuracy.per_seed
+    )
+    assert (
+        found.imbalance.alpha is not None
+        and len(found.imbalance.alpha) == len(next(iter(found.imbalance.s.values()))) >= 2
+    )
     curves = read_json(built.root / "models" / dataset / method / "0" / "curves.json")
     assert [row["epoch"] for row in curves["epochs"]] == list(range(EPOCHS))
-    assert all(value is not None for row in curves["epochs"] for name, value in row["metrics"].items() if name.endswith("loss"))
+    assert all(
+        value is not None for row in curves["epochs"] for name, value in row["metrics"].items() if name.endswith("loss")
+    )
     if method == "aim":
         last = curves["epochs"][-1]["metrics"]
         depths = len(found.imbalance.alpha)

@@ -11,8 +11,8 @@ import tiny_dataset
 from equimodal.errors import UserError
 from equimodal.methods.base import Batch, Method
 from equimodal.stages import train
+from equimodal.stages.setup import Setup
 from equimodal.store import read_json
-from equimodal.training.build import Setup
 
 
 def made(name: str, **overrides: Any) -> tuple[Method, Batch]:
@@ -25,7 +25,11 @@ def test_joint_is_cross_entropy_on_the_fused_logits(tiny: Path) -> None:
     method, batch = made("joint")
     step = method(batch)
     logits = method.model(batch.inputs).logits
-    assert torch.equal(step.logits, logits) and torch.equal(step.loss, functional.cross_entropy(logits, batch.labels)) and step.logs == {}
+    assert (
+        torch.equal(step.logits, logits)
+        and torch.equal(step.loss, functional.cross_entropy(logits, batch.labels))
+        and step.logs == {}
+    )
 
 
 @pytest.mark.parametrize("fusion", ["concat", "sum", "film", "gated"])
@@ -33,7 +37,9 @@ def test_joint_uni_adds_each_readouts_cross_entropy(tiny: Path, fusion: str) -> 
     method, batch = made("joint-uni", methods={"joint-uni": {"weight": 0.7}}, model={"fusion": fusion})
     out = method.model(batch.inputs)
     alone = method.model.readout(out.features)
-    expected = functional.cross_entropy(out.logits, batch.labels) + 0.7 * sum(functional.cross_entropy(u, batch.labels) for u in alone.values())
+    expected = functional.cross_entropy(out.logits, batch.labels) + 0.7 * sum(
+        functional.cross_entropy(u, batch.labels) for u in alone.values()
+    )
     torch.testing.assert_close(method(batch).loss, expected)
     assert len(alone) == 2
 
@@ -43,7 +49,10 @@ def test_joint_uni_of_weight_zero_is_joint_bit_for_bit(tiny: Path) -> None:
     for name in ("joint", "joint-uni"):
         train.run(params, "tiny", name, 0)
     for file in ("val", "last", "test"):
-        assert Path(f"models/tiny/joint/0/{file}.safetensors").read_bytes() == Path(f"models/tiny/joint-uni/0/{file}.safetensors").read_bytes()
+        assert (
+            Path(f"models/tiny/joint/0/{file}.safetensors").read_bytes()
+            == Path(f"models/tiny/joint-uni/0/{file}.safetensors").read_bytes()
+        )
     curves = [read_json(Path(f"models/tiny/{name}/0/curves.json")) for name in ("joint", "joint-uni")]
     assert curves[0]["epochs"] == curves[1]["epochs"]
 

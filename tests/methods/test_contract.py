@@ -1,4 +1,6 @@
-"""What every method owes the workbench, for all methods of params.yaml, variants included: a new one is tested without a line here."""
+"""What every method owes the workbench, for all methods of params.yaml, variants included: a new one is tested without
+a line here.
+"""
 
 import math
 from collections.abc import Iterator
@@ -9,13 +11,13 @@ import torch
 import yaml
 
 import tiny_dataset
-from equimodal.layout import fit_path, model_folder, warmup_path
+from equimodal.engines.layout import fit_path, model_folder, warmup_path
 from equimodal.methods.registry import METHODS
-from equimodal.settings import Params, parse
+from equimodal.params import Params, parse_params
 from equimodal.settings.base import deep_merge
 from equimodal.stages import prototypes, train, warmup
+from equimodal.stages.setup import Setup
 from equimodal.store import read_json, read_tensors
-from equimodal.training.build import Setup
 from equimodal.training.measure import measures, predict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +33,7 @@ def params(third: bool | tuple[str, ...] = False) -> Params:
     for own in raw["methods"].values():
         if own.get("modality", "visual") not in here and "visual" in here:
             own["modality"] = "visual"  # a single modality of another dataset: its contract is the same
-    return parse(raw)
+    return parse_params(raw)
 
 
 @pytest.fixture(scope="module")

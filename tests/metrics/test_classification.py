@@ -11,12 +11,16 @@ from equimodal.metrics.classification import accuracy, confusion, macro_f1, reca
 def test_agree_with_scikit_learn(classes, n):
     generator = torch.Generator().manual_seed(classes)
     labels = torch.randint(classes, (n,), generator=generator)
-    guesses = torch.where(torch.rand(n, generator=generator) < 0.6, labels, torch.randint(classes, (n,), generator=generator))
+    guesses = torch.where(
+        torch.rand(n, generator=generator) < 0.6, labels, torch.randint(classes, (n,), generator=generator)
+    )
     matrix = confusion(guesses, labels, classes)
     assert matrix.tolist() == metrics.confusion_matrix(labels, guesses, labels=range(classes)).tolist()
     assert accuracy(matrix) == pytest.approx(metrics.accuracy_score(labels, guesses))
     assert macro_f1(matrix) == pytest.approx(metrics.f1_score(labels, guesses, average="macro"))
-    assert recall(matrix) == pytest.approx(metrics.recall_score(labels, guesses, labels=range(classes), average=None, zero_division=0).tolist())
+    assert recall(matrix) == pytest.approx(
+        metrics.recall_score(labels, guesses, labels=range(classes), average=None, zero_division=0).tolist()
+    )
 
 
 def test_class_that_never_occurs_does_not_lower_f1():

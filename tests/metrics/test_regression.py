@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn import metrics as reference
 
-from equimodal.metrics.probe import fit_linear_probe
+from equimodal.evaluation.probe import fit_linear_probe
 from equimodal.metrics.regression import NAMES, errors, pearson
 
 
@@ -22,7 +22,9 @@ def test_errors_are_the_references():
     assert measured["binary_accuracy"] == reference.accuracy_score(labels >= 0, found >= 0)
     assert measured["binary_f1"] == pytest.approx(reference.f1_score(labels >= 0, found >= 0, average="macro"))
     assert measured["nonzero_accuracy"] == reference.accuracy_score(labels[kept] > 0, found[kept] > 0)
-    assert measured["nonzero_f1"] == pytest.approx(reference.f1_score(labels[kept] > 0, found[kept] > 0, average="macro"))
+    assert measured["nonzero_f1"] == pytest.approx(
+        reference.f1_score(labels[kept] > 0, found[kept] > 0, average="macro")
+    )
 
 
 def test_what_is_not_defined_is_none():
@@ -30,7 +32,11 @@ def test_what_is_not_defined_is_none():
     constant = errors(torch.full((3,), 0.1), labels, 0.0)
     assert constant["pearson"] is None and constant["mae"] == pytest.approx((0.1 + 0.9 + 1.9) / 3)
     nothing_left = errors(labels, torch.zeros(3), 0.0)
-    assert nothing_left["nonzero_accuracy"] is None and nothing_left["nonzero_f1"] is None and nothing_left["pearson"] is None
+    assert (
+        nothing_left["nonzero_accuracy"] is None
+        and nothing_left["nonzero_f1"] is None
+        and nothing_left["pearson"] is None
+    )
     assert pearson(labels, 3 - 2 * labels) == -1
 
 

@@ -13,9 +13,13 @@ from equimodal.settings.training import ModelSettings
 SHAPES = {"audio": (1, 16, 20), "visual": (3, 2, 16, 16), "motion": (2, 2, 16, 16)}
 
 
-def built(fusion: str = "concat", init: str = "ogm", names: tuple[str, ...] = ("audio", "visual"), **more: object) -> MultimodalModel:
+def built(
+    fusion: str = "concat", init: str = "ogm", names: tuple[str, ...] = ("audio", "visual"), **more: object
+) -> MultimodalModel:
     torch.manual_seed(0)
-    settings = ModelSettings(width=4, layers=(1, 1, 1, 1), fusion=fusion, init=init, stem_stride=1, stem_pool=False, **more)  # type: ignore[arg-type]
+    settings = ModelSettings(
+        width=4, layers=(1, 1, 1, 1), fusion=fusion, init=init, stem_stride=1, stem_pool=False, **more
+    )  # type: ignore[arg-type]
     return build_model({name: SHAPES[name] for name in names}, 3, settings)
 
 
@@ -61,14 +65,20 @@ def test_rows_cuts_a_batch_with_its_folded_frames() -> None:
 def test_select_and_detach_reach_into_pytrees() -> None:
     maps = {"tokens": torch.arange(12.0).view(6, 2).requires_grad_(), "mask": (torch.arange(3), "static")}
     picked = select(maps, 3, torch.tensor([2, 0]))
-    assert picked["tokens"].tolist() == [[8, 9], [10, 11], [0, 1], [2, 3]] and picked["mask"][0].tolist() == [2, 0] and picked["mask"][1] == "static"
+    assert (
+        picked["tokens"].tolist() == [[8, 9], [10, 11], [0, 1], [2, 3]]
+        and picked["mask"][0].tolist() == [2, 0]
+        and picked["mask"][1] == "static"
+    )
     assert not detach(picked)["tokens"].requires_grad
 
 
 def test_the_seed_decides_the_weights() -> None:
     first, second = built().state_dict(), built().state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert not torch.equal(first["fusion.linear.weight"], built(init="torchvision").state_dict()["fusion.linear.weight"])
+    assert not torch.equal(
+        first["fusion.linear.weight"], built(init="torchvision").state_dict()["fusion.linear.weight"]
+    )
     assert built(init="torchvision").fusion.linear.bias.abs().sum() > 0
 
 

@@ -1,4 +1,6 @@
-"""Sequences with masks: what stands at padded positions means nothing, and everything that maps over tensors maps over both parts."""
+"""Sequences with masks: what stands at padded positions means nothing, and everything that maps over tensors maps over
+both parts.
+"""
 
 import pytest
 import torch
@@ -37,7 +39,11 @@ def test_it_is_a_pytree_that_select_join_and_detach_reach_into() -> None:
     x = sample()
     assert len(x) == 3 and len(pytree.tree_leaves({"a": x})) == 2
     picked = select(x, 3, torch.tensor([1, 0]))
-    assert isinstance(picked, Padded) and torch.equal(picked.mask, x.mask[[1, 0]]) and torch.equal(picked.values, x.values[[1, 0]])
+    assert (
+        isinstance(picked, Padded)
+        and torch.equal(picked.mask, x.mask[[1, 0]])
+        and torch.equal(picked.values, x.values[[1, 0]])
+    )
     both = join(x, Padded(x.values.double(), ~x.mask))
     assert both.values.dtype == torch.float32 and both.mask.tolist() == [*x.mask.tolist(), *(~x.mask).tolist()]
     assert not detach(Padded(x.values.clone().requires_grad_(), x.mask)).values.requires_grad

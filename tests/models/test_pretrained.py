@@ -39,7 +39,11 @@ def test_encoders_of_the_named_modalities_start_from_the_file_and_nothing_else_c
 
 def test_counters_that_the_file_lacks_start_at_zero() -> None:
     model = build_model({"visual": (3, 2, 32, 32)}, 2, ModelSettings(width=8, layers=(1, 1, 1, 1)))
-    tensors = {name: value for name, value in weight_files.state(8, (1, 1, 1, 1)).items() if not name.startswith("fc.") and "num_batches" not in name}
+    tensors = {
+        name: value
+        for name, value in weight_files.state(8, (1, 1, 1, 1)).items()
+        if not name.startswith("fc.") and "num_batches" not in name
+    }
     Pretrained(tensors, "digest", ("visual",)).load(model)
     assert model.state_dict()["encoders.visual.bn1.num_batches_tracked"] == 0
 
@@ -51,7 +55,11 @@ def test_three_channels_keep_their_kernels() -> None:
 
 def test_one_channel_sees_grey_as_rgb_saw_it() -> None:
     weight, grey = torch.randn(4, 3, 7, 7), torch.randn(2, 1, 20, 20)
-    assert torch.allclose(functional.conv2d(grey, adapted_stem(weight, 1)), functional.conv2d(grey.expand(-1, 3, -1, -1), weight), atol=1e-4)
+    assert torch.allclose(
+        functional.conv2d(grey, adapted_stem(weight, 1)),
+        functional.conv2d(grey.expand(-1, 3, -1, -1), weight),
+        atol=1e-4,
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])

@@ -10,17 +10,24 @@ import pytest
 import yaml
 
 import tiny_dataset
-from equimodal import declarations, settings
+from equimodal.engines import declarations
+from equimodal.engines.layout import model_folder
 from equimodal.errors import UserError
-from equimodal.layout import model_folder
 from equimodal.models.registry import ENCODERS, KIND_OF_RANK, Entry, choose
+from equimodal.params import parse_params
 from equimodal.settings.training import ModelSettings
 from equimodal.stages import prototypes, train, warmup
 from equimodal.store import canonical_json, read_json, read_tensors
 
 
 def test_every_encoder_builds_from_a_shape_of_each_kind_that_it_reads() -> None:
-    shapes = {"vector": (5,), "sequence": (6, 5), "spectrogram": (1, 16, 16), "frames": (3, 2, 16, 16), "flow": (2, 2, 16, 16)}
+    shapes = {
+        "vector": (5,),
+        "sequence": (6, 5),
+        "spectrogram": (1, 16, 16),
+        "frames": (3, 2, 16, 16),
+        "flow": (2, 2, 16, 16),
+    }
     assert set(KIND_OF_RANK.values()) <= set(shapes)
     small = ModelSettings(width=4, layers=(1, 1, 1, 1))
     for name, entry in ENCODERS.items():
@@ -33,9 +40,14 @@ def test_every_encoder_builds_from_a_shape_of_each_kind_that_it_reads() -> None:
 def test_kinds_of_features_have_their_encoders_and_overrides_are_checked() -> None:
     kinds = {"audio": "spectrogram", "text": "sequence", "facts": "vector"}
     assert choose(kinds, {"elsewhere": "mlp"}) == {"audio": "resnet", "text": "transformer", "facts": "mlp"}
-    with pytest.raises(UserError, match=r"model.encoders.text = 'lstm' is an unknown encoder; valid: resnet, transformer, mlp"):
+    with pytest.raises(
+        UserError, match=r"model.encoders.text = 'lstm' is an unknown encoder; valid: resnet, transformer, mlp"
+    ):
         choose(kinds, {"text": "lstm"})
-    with pytest.raises(UserError, match=r"model.encoders.text = 'resnet' does not read features of kind sequence; these do: transformer"):
+    with pytest.raises(
+        UserError,
+        match=r"model.encoders.text = 'resnet' does not read features of kind sequence; these do: transformer",
+    ):
         choose(kinds, {"text": "resnet"})
 
 
@@ -56,13 +68,15 @@ def raw(root: Path) -> dict[str, Any]:
 def test_slices_of_datasets_without_sequences_are_what_they_were_before_there_were_any(raw: dict[str, Any]) -> None:
     """Their results stay valid: to the byte what results made with resnets alone were made by."""
     before = {
-        "cremad": '{"frames":"fold","fusion":"concat","init":"ogm","layers":[1,1,1,1],"stem_pool":false,"stem_stride":2,"width":8}',
-        "grid-words": '{"frames":"stack","fusion":"concat","init":"ogm","layers":[1,1,1,1],"stem_pool":false,"stem_stride":2,"width":8}',
+        "cremad": '{"frames":"fold","fusion":"concat","init":"ogm",'
+        '"layers":[1,1,1,1],"stem_pool":false,"stem_stride":2,"width":8}',
+        "grid-words": '{"frames":"stack","fusion":"concat","init":"ogm",'
+        '"layers":[1,1,1,1],"stem_pool":false,"stem_stride":2,"width":8}',
     }
     for changes in ({}, {"transformer": {"layers": 5}, "mlp": {"width": 3}, "encoders": {"text": "transformer"}}):
         changed = copy.deepcopy(raw)
         changed["model"] |= changes
-        params = settings.parse(changed)
+        params = parse_params(changed)
         for dataset, text in before.items():
             assert canonical_json(params.model_slice(dataset)) == text
             assert canonical_json(declarations.settings(params, "train", dataset, "joint")["model"]) == text
@@ -71,14 +85,25 @@ def test_slices_of_datasets_without_sequences_are_what_they_were_before_there_we
 def test_a_dataset_depends_on_the_encoders_that_it_uses() -> None:
     text, both = tiny_dataset.params(["text", "face"]), tiny_dataset.params(["audio", "facts"])
     assert set(text.model_slice("tiny")) == {"fusion", "init", "transformer"}
-    assert set(both.model_slice("tiny")) == {"fusion", "init", "mlp", "width", "layers", "frames", "stem_stride", "stem_pool"}
+    assert set(both.model_slice("tiny")) == {
+        "fusion",
+        "init",
+        "mlp",
+        "width",
+        "layers",
+        "frames",
+        "stem_stride",
+        "stem_pool",
+    }
     explicit = tiny_dataset.params(["text", "face"], model={"encoders": {"text": "transformer"}})
     assert explicit.model_slice("tiny") == text.model_slice("tiny")  # the default, said aloud
 
 
 def test_code_of_the_encoders_in_use_is_code_of_the_stages_that_build_models() -> None:
     def names(modalities: list[str], stage: str) -> set[str]:
-        files = declarations.code(tiny_dataset.params(modalities), stage, "tiny", "joint" if stage in ("train", "evaluate") else "aim")
+        files = declarations.code(
+            tiny_dataset.params(modalities), stage, "tiny", "joint" if stage in ("train", "evaluate") else "aim"
+        )
         return {Path(file).stem for file in files if "/models/" in file} & {"resnet", "transformer", "mlp"}
 
     for stage in ("warmup", "prototypes", "train", "evaluate"):
@@ -86,8 +111,12 @@ def test_code_of_the_encoders_in_use_is_code_of_the_stages_that_build_models() -
         assert names(["audio", "facts"], stage) == {"resnet", "mlp"}
 
 
-def test_an_encoder_of_ones_own_is_one_file_and_one_line(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """docs/examples/own_encoder.py as a module of the package and an entry of the registry, trained by AIM through the stages."""
+def test_an_encoder_of_ones_own_is_one_file_and_one_line(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs/examples/own_encoder.py as a module of the package and an entry of the registry, trained by AIM through the
+    stages.
+    """
     spec = importlib.util.spec_from_file_location("equimodal.models.conv", root / "docs/examples/own_encoder.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -23,7 +23,10 @@ def test_both_formats_give_the_same_weights_without_the_classifier(tmp_path: Pat
 
 
 def test_half_precision_and_missing_counters_are_fine(tmp_path: Path) -> None:
-    made = {name: value.half() if value.is_floating_point() else value for name, value in weight_files.state(WIDTH, LAYERS).items()}
+    made = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in weight_files.state(WIDTH, LAYERS).items()
+    }
     torch.save({name: value for name, value in made.items() if "num_batches" not in name}, tmp_path / "a.pth")
     read = read_resnet(tmp_path / "a.pth", WIDTH, LAYERS)
     assert {value.dtype for value in read.values()} == {torch.float32} and len(read) < len(made)
@@ -68,16 +71,37 @@ class Evil:
 @pytest.mark.parametrize(
     ("write", "said"),
     [
-        (bottlenecks, r"layer1\.0\.conv1\.weight is \[8, 8, 1, 1\], the model needs \[8, 8, 3, 3\]; it is a ResNet of bottleneck blocks"),
-        (resnet(width=64), r"conv1\.weight is \[64, 3, 7, 7\], the model needs \[8, 3, 7, 7\]; the file fits model.width: 64, model.layers: \[1, 2, 1, 1\]"),
+        (
+            bottlenecks,
+            r"layer1\.0\.conv1\.weight is \[8, 8, 1, 1\], the model needs \[8, 8, 3, 3\]; it is a ResNet of"
+            r" bottleneck blocks",
+        ),
+        (
+            resnet(width=64),
+            r"conv1\.weight is \[64, 3, 7, 7\], the model needs \[8, 3, 7, 7\]; the file fits model.width:"
+            r" 64, model.layers: \[1, 2, 1, 1\]",
+        ),
         (
             resnet(layers=(3, 4, 6, 3)),
-            r"layer1\.1\.conv1\.weight is not in the model; the file fits model.width: 8, model.layers: \[3, 4, 6, 3\], params.yaml has 8",
+            r"layer1\.1\.conv1\.weight is not in the model; the file fits model.width: 8, model.layers: \[3,"
+            r" 4, 6, 3\], params.yaml has 8",
         ),
-        (resnet(layers=(1, 1, 1, 1)), r"layer2\.1\.conv1\.weight is not in it; the file fits model.width: 8, model.layers: \[1, 1, 1, 1\]"),
-        (resnet(channels=1), r"conv1\.weight is \[8, 1, 7, 7\], the model needs \[8, 3, 7, 7\]; give .*, trained on RGB"),
-        (saved({"features.0.weight": torch.zeros(2)}), r"conv1\.weight is not in it; give a state dict of torchvision's resnet18"),
-        (saved({"state_dict": weight_files.state(WIDTH, LAYERS), "epoch": 3}), r"is no state dict \(found: keys state_dict, epoch\)"),
+        (
+            resnet(layers=(1, 1, 1, 1)),
+            r"layer2\.1\.conv1\.weight is not in it; the file fits model.width: 8, model.layers: \[1, 1, 1, 1\]",
+        ),
+        (
+            resnet(channels=1),
+            r"conv1\.weight is \[8, 1, 7, 7\], the model needs \[8, 3, 7, 7\]; give .*, trained on RGB",
+        ),
+        (
+            saved({"features.0.weight": torch.zeros(2)}),
+            r"conv1\.weight is not in it; give a state dict of torchvision's resnet18",
+        ),
+        (
+            saved({"state_dict": weight_files.state(WIDTH, LAYERS), "epoch": 3}),
+            r"is no state dict \(found: keys state_dict, epoch\)",
+        ),
         (saved([torch.zeros(2)]), r"is no state dict \(found: list\)"),
         (saved({}), r"is no state dict \(found: dict\)"),
         (not_finite, r"bn1\.bias has values that are not finite"),
@@ -87,7 +111,9 @@ class Evil:
         (saved({"conv1.weight": Evil()}), r"cannot be read as a state dict"),
     ],
 )
-def test_what_does_not_fit_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None], said: str) -> None:
+def test_what_does_not_fit_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None], said: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "a.pth")
     with pytest.raises(UserError, match=said) as caught:

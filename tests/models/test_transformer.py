@@ -9,11 +9,11 @@ from torch import nn
 
 from equimodal.errors import UserError
 from equimodal.methods.aim.decoupling import BlockDecoupling, decoupled_weights
-from equimodal.methods.aim.evaluation import call_untouched
+from equimodal.methods.aim.settings import PDMSettings
 from equimodal.models.framework import MultimodalModel, build_model
+from equimodal.models.frozen import call_untouched
 from equimodal.models.padded import Padded, lengths_mask
 from equimodal.models.transformer import Transformer, sinusoids
-from equimodal.settings.methods import PDMSettings
 from equimodal.settings.training import ModelSettings
 
 LENGTHS = torch.tensor([5, 3, 1, 0])
@@ -36,7 +36,9 @@ def test_positions_are_those_of_the_paper() -> None:
     for p in (0, 1, 49):
         for channel in range(7):
             angle = p / 10000 ** (2 * (channel // 2) / 7)
-            assert float(found[p, channel]) == pytest.approx(math.cos(angle) if channel % 2 else math.sin(angle), abs=1e-5)
+            assert float(found[p, channel]) == pytest.approx(
+                math.cos(angle) if channel % 2 else math.sin(angle), abs=1e-5
+            )
     assert sinusoids(3, 40, torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.bfloat16
 
 
@@ -48,7 +50,9 @@ def test_it_computes_what_torchs_layers_do() -> None:
     kept = x.mask.any(1)  # torch's layer gives NaN where there is nothing to attend to
     for index, block in enumerate(own.layers):
         reference = nn.TransformerEncoderLayer(8, 2, 24, dropout=0.0, batch_first=True).double()
-        weights = {name: value for name, value in block.state_dict().items() if name.startswith(("norm1", "norm2", "linear"))}
+        weights = {
+            name: value for name, value in block.state_dict().items() if name.startswith(("norm1", "norm2", "linear"))
+        }
         for kind in ("weight", "bias"):
             weights[f"self_attn.in_proj_{kind}"] = block.state_dict()[f"attention.qkv.{kind}"]
             weights[f"self_attn.out_proj.{kind}"] = block.state_dict()[f"attention.out.{kind}"]
@@ -73,7 +77,11 @@ def test_stages_chain_and_pool_over_real_steps() -> None:
         assert len(line) == 3 and all(before.output is after.input for before, after in pairwise(line))
         assert all(torch.equal(stage.pooled, stage.output.mean()) for stage in line)
         assert torch.equal(line[-1].output.mask, x.mask) and torch.equal(model.encoders[name](x), out.features[name])
-    assert bool((out.features["face"][1] == 0).all()) and bool((out.features["text"][3] == 0).all()) and bool(out.logits.isfinite().all())
+    assert (
+        bool((out.features["face"][1] == 0).all())
+        and bool((out.features["text"][3] == 0).all())
+        and bool(out.logits.isfinite().all())
+    )
 
 
 @pytest.mark.parametrize("content", [7.0, torch.nan])
@@ -93,7 +101,9 @@ def test_gradients_reach_every_weight_and_no_padding() -> None:
     own, x = encoder(), inputs()
     x.values.requires_grad_()
     own(x).square().sum().backward()
-    assert all(p.grad is not None and bool(p.grad.isfinite().all()) and p.grad.abs().sum() > 0 for p in own.parameters())
+    assert all(
+        p.grad is not None and bool(p.grad.isfinite().all()) and p.grad.abs().sum() > 0 for p in own.parameters()
+    )
     assert x.values.grad is not None and (x.values.grad.abs().sum(2) > 0).tolist() == x.mask.tolist()
 
 
@@ -109,7 +119,9 @@ def test_every_weight_can_be_decoupled_and_replaced(reading: str) -> None:
         part = BlockDecoupling(block, PDMSettings(reading=reading, latent=200))
         part.reset(block, 2.0, torch.Generator().manual_seed(0))
         if reading == "rows":
-            assert [part.rows(weight).shape[1] for weight in weights.values()] == [fan_in[name.removesuffix(".weight")] for name in weights]
+            assert [part.rows(weight).shape[1] for weight in weights.values()] == [
+                fan_in[name.removesuffix(".weight")] for name in weights
+            ]
             assert all(part.rows(weight).shape[0] == weight.shape[0] for weight in weights.values())
         with torch.no_grad():
             for one in part.parts:
@@ -143,5 +155,7 @@ def test_an_initialisation_that_training_can_start_from() -> None:
 
 
 def test_a_plain_tensor_is_refused_in_one_line() -> None:
-    with pytest.raises(UserError, match=r"takes sequences with their mask \(equimodal.Padded\), not a tensor \[2, 5, 6\]"):
+    with pytest.raises(
+        UserError, match=r"takes sequences with their mask \(equimodal.Padded\), not a tensor \[2, 5, 6\]"
+    ):
         encoder()(torch.zeros(2, 5, 6, dtype=torch.float64))

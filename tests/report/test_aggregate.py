@@ -18,11 +18,15 @@ def test_mean_std_and_every_seed():
         assert chosen.accuracy.mean == pytest.approx(np.mean(values))
         assert chosen.accuracy.std == pytest.approx(np.std(values, ddof=1))
         assert chosen.validation.accuracy.per_seed == [e["selection"][rule]["val"]["accuracy"] for e in evaluations]
-        assert np.array_equal(chosen.confusion, np.sum([e["selection"][rule]["test"]["confusion"] for e in evaluations], axis=0))
+        assert np.array_equal(
+            chosen.confusion, np.sum([e["selection"][rule]["test"]["confusion"] for e in evaluations], axis=0)
+        )
         recall = np.mean([e["selection"][rule]["test"]["recall"] for e in evaluations], axis=0)
         assert list(chosen.recall.values()) == pytest.approx(recall.tolist())
         assert chosen.epochs == [e["selection"][rule]["epoch"] for e in evaluations]
-    assert [point.mean for point in found.imbalance.alpha] == pytest.approx(np.mean([e["alpha"] for e in evaluations], axis=0).tolist())
+    assert [point.mean for point in found.imbalance.alpha] == pytest.approx(
+        np.mean([e["alpha"] for e in evaluations], axis=0).tolist()
+    )
 
 
 def test_only_the_result_has_a_probe():
@@ -50,7 +54,10 @@ def test_one_modality_has_no_gap_and_no_alpha():
     assert list(found.imbalance.s) == ["audio"]
 
 
-@pytest.mark.parametrize(("source", "note"), [("sample", "generated sample: shows that the chain works, is no result"), ("local", None), ("download", None)])
+@pytest.mark.parametrize(
+    ("source", "note"),
+    [("sample", "generated sample: shows that the chain works, is no result"), ("local", None), ("download", None)],
+)
 def test_generated_samples_say_so(source, note):
     assert made_results.made(source=source).note == note
 
@@ -67,14 +74,30 @@ def test_rejected_counts_clips_not_tracks():
 
 def test_three_modalities():
     names = ("audio", "motion", "visual")
-    found = result(made_results.manifest(modalities=names), [0, 1], [made_results.evaluation(seed, modalities=names) for seed in (0, 1)])
+    found = result(
+        made_results.manifest(modalities=names),
+        [0, 1],
+        [made_results.evaluation(seed, modalities=names) for seed in (0, 1)],
+    )
     assert list(found.selection.val.modalities["split"]) == list(names)
     assert found.data.samples == {"train": 12, "val": 3, "test": 6}
 
 
 def test_errors_of_a_regression_over_seeds():
-    measured = {"mae": 0.5, "rmse": 0.75, "pearson": 0.25, "binary_accuracy": 0.8, "binary_f1": 0.7, "nonzero_accuracy": 0.9, "nonzero_f1": 0.6}
+    measured = {
+        "mae": 0.5,
+        "rmse": 0.75,
+        "pearson": 0.25,
+        "binary_accuracy": 0.8,
+        "binary_f1": 0.7,
+        "nonzero_accuracy": 0.9,
+        "nonzero_f1": 0.6,
+    }
     found = errors([{**measured, "modalities": {}}, {**measured, "mae": 0.7, "pearson": None}])
-    assert found.mae.per_seed == [0.5, 0.7] and found.mae.mean == pytest.approx(0.6) and found.mae.interval95 is not None
-    assert found.pearson is None and found.nonzero_f1.mean == pytest.approx(0.6)  # a seed of constant predictions leaves no mean correlation
+    assert (
+        found.mae.per_seed == [0.5, 0.7] and found.mae.mean == pytest.approx(0.6) and found.mae.interval95 is not None
+    )
+    assert found.pearson is None and found.nonzero_f1.mean == pytest.approx(
+        0.6
+    )  # a seed of constant predictions leaves no mean correlation
     assert errors([None, None]) is None

@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 
 import made_results
 from equimodal.report.curves import Curves
-from equimodal.report.figures import confusion, imbalance, prototypes, scores, training
+from equimodal.report.figures import confusion, imbalance, scores, training
+from equimodal.report.figures import cosines as prototypes
 from equimodal.report.figures.style import PALETTE, color, save, style
 
 
@@ -38,7 +39,9 @@ def every_figure(result, of_seeds, logs):
 def test_generated_samples_are_named_in_every_figure():
     logs = [made_results.log(seed)["log"] for seed in range(3)]
     for source in ("sample", "local"):
-        for name, figure in every_figure(made_results.made("aim", source=source, start_epoch=3), curves(True), logs).items():
+        for name, figure in every_figure(
+            made_results.made("aim", source=source, start_epoch=3), curves(True), logs
+        ).items():
             assert ("source: sample" in words(figure)) == (source == "sample"), name
             assert "made_aim" in words(figure), name
 
@@ -47,7 +50,9 @@ def test_same_input_same_bytes(tmp_path):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         result = made_results.made("aim", start_epoch=3)
-        for name, figure in every_figure(result, curves(True), [made_results.log(seed)["log"] for seed in range(3)]).items():
+        for name, figure in every_figure(
+            result, curves(True), [made_results.log(seed)["log"] for seed in range(3)]
+        ).items():
             save(figure, tmp_path / folder / name)
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert len(names) == 12
@@ -74,15 +79,22 @@ def test_bytes_do_not_depend_on_the_users_settings(tmp_path):
 def test_curves_mean_over_seeds_by_modality():
     axes = training.draw(made_results.made(), curves()).axes[0]
     lines = {line.get_label(): line for line in axes.get_lines()}
-    assert {"validation, fused", "validation, audio (split)", "validation, visual (split)", "training, fused"} <= set(lines)
-    expected = np.mean([[row["metrics"]["val/visual/accuracy"] for row in made_results.curves(seed)["epochs"]] for seed in range(3)], axis=0)
+    assert {"validation, fused", "validation, audio (split)", "validation, visual (split)", "training, fused"} <= set(
+        lines
+    )
+    expected = np.mean(
+        [[row["metrics"]["val/visual/accuracy"] for row in made_results.curves(seed)["epochs"]] for seed in range(3)],
+        axis=0,
+    )
     assert lines["validation, visual (split)"].get_ydata() == pytest.approx(100 * expected)
     assert len(axes.collections) == 4  # a band each
 
 
 def test_one_modality_has_one_validation_curve():
     axes = training.draw(made_results.made("audio", modalities=("audio",)), curves(modalities=("audio",))).axes[0]
-    assert [line.get_label() for line in axes.get_lines() if line.get_label().startswith("validation")] == ["validation, audio"]
+    assert [line.get_label() for line in axes.get_lines() if line.get_label().startswith("validation")] == [
+        "validation, audio"
+    ]
     assert len(imbalance.draw(made_results.made("audio", modalities=("audio",))).axes) == 2  # no alpha
 
 

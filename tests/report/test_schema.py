@@ -25,7 +25,12 @@ def test_schema_itself_is_valid(shipped):
 
 @pytest.mark.parametrize(
     ("method", "options"),
-    [("joint", {}), ("joint", {"seeds": 1, "source": "local"}), ("audio", {"modalities": ("audio",)}), ("aim", {"start_epoch": 3})],
+    [
+        ("joint", {}),
+        ("joint", {"seeds": 1, "source": "local"}),
+        ("audio", {"modalities": ("audio",)}),
+        ("aim", {"start_epoch": 3}),
+    ],
     ids=["joint", "one seed", "one modality", "aim"],
 )
 def test_takes_results(shipped, method, options):
@@ -43,7 +48,15 @@ def test_takes_results(shipped, method, options):
         lambda r: r["imbalance"].update(prototypes="learned"),
         lambda r: r.update(seeds=[]),
     ],
-    ids=["missing digest", "unknown key", "missing rule", "text for a number", "missing interval", "other estimator", "no seeds"],
+    ids=[
+        "missing digest",
+        "unknown key",
+        "missing rule",
+        "text for a number",
+        "missing interval",
+        "other estimator",
+        "no seeds",
+    ],
 )
 def test_refuses_others(shipped, spoil):
     content = copy.deepcopy(made_results.made().model_dump(mode="json"))

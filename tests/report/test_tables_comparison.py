@@ -43,12 +43,17 @@ def test_best_is_bold_and_second_underlined(three):
 
 
 def test_numbers_that_read_alike_are_marked_alike():
-    found = column(study(made_results.of("joint", [0.6]), made_results.of("a", [0.70004]), made_results.of("b", [0.70001])), "made accuracy")
+    found = column(
+        study(made_results.of("joint", [0.6]), made_results.of("a", [0.70004]), made_results.of("b", [0.70001])),
+        "made accuracy",
+    )
     assert [getattr(cell, "mark", None) for cell in found.values()] == ["second", "best", "best"]
 
 
 def test_one_method_has_nothing_to_be_marked_against():
-    assert not any(isinstance(cell, Marked) for cell in column(study(made_results.of("joint", JOINT)), "made accuracy").values())
+    assert not any(
+        isinstance(cell, Marked) for cell in column(study(made_results.of("joint", JOINT)), "made accuracy").values()
+    )
 
 
 def test_significance_is_the_paired_test_corrected_by_holm(three):
@@ -88,11 +93,18 @@ def test_results_on_other_data_are_shown_and_not_compared():
 def test_other_training_settings_are_named():
     short = made_results.of("aim", AIM)
     short = short.model_copy(update={"settings": {**short.settings, "training": {"epochs": 3}}})
-    assert any(line == "made, aim: other settings (training.epochs)." for line in study(made_results.of("joint", JOINT), short).lines)
+    assert any(
+        line == "made, aim: other settings (training.epochs)."
+        for line in study(made_results.of("joint", JOINT), short).lines
+    )
 
 
 def test_a_missing_result_is_a_dash(three):
-    found = study(made_results.of("joint", JOINT), made_results.of("joint", JOINT, dataset="more"), made_results.of("aim", AIM, dataset="more"))
+    found = study(
+        made_results.of("joint", JOINT),
+        made_results.of("joint", JOINT, dataset="more"),
+        made_results.of("aim", AIM, dataset="more"),
+    )
     assert column(found, "made accuracy")["aim"] == "–"
     assert column(found, "more accuracy")["aim"] != "–"
 
@@ -108,9 +120,14 @@ def test_a_paper_s_numbers_stand_in_their_own_column_and_are_not_marked():
 
 
 def test_nothing_is_printed_beside_a_generated_sample():
-    found = study(made_results.of("aim", AIM, dataset="cremad", source="sample"), made_results.of("joint", JOINT, dataset="cremad", source="sample"))
+    found = study(
+        made_results.of("aim", AIM, dataset="cremad", source="sample"),
+        made_results.of("joint", JOINT, dataset="cremad", source="sample"),
+    )
     assert not any("printed" in head for head in found.tables[0][1][0])
-    assert found.note is not None and found.note.startswith("cremad: generated sample: shows that the chain works, is no result")
+    assert found.note is not None and found.note.startswith(
+        "cremad: generated sample: shows that the chain works, is no result"
+    )
     assert f"<p class=note>{found.note}</p>" in found.formats()[".html"]
     assert "Papers' numbers are left out beside generated samples: they are of other data." in found.lines
     assert not any(key.startswith("printed") for record in found.records for key in record)
@@ -118,7 +135,15 @@ def test_nothing_is_printed_beside_a_generated_sample():
 
 def test_the_caption_names_protocol_source_rule_and_seeds(three):
     line = next(line for line in three.lines if line.startswith("made: "))
-    for part in ("source local", "protocol custom", "split by the table's own column", "12 / 3 / 6 samples", "seeds 0, 1, 2, 3", "validation", "dddddddd"):
+    for part in (
+        "source local",
+        "protocol custom",
+        "split by the table's own column",
+        "12 / 3 / 6 samples",
+        "seeds 0, 1, 2, 3",
+        "validation",
+        "dddddddd",
+    ):
         assert part in line
     assert any("says nothing about other splits" in said for said in three.lines)
     assert "Methods tested against joint, which Holm's rule corrects for: made 2." in three.lines

@@ -50,11 +50,15 @@ def test_the_caption_names_the_machine_or_says_that_nothing_was_measured():
     without = page(Collection.of([result("joint", 1)])).lines
     assert any("were not measured" in line for line in without)
     measured = page(Collection.of([result("joint", 1)], [made_results.cost()])).lines
-    assert any("Measured on: a processor, 1 thread, torch 2.13.0 (made); processor seconds" in line for line in measured)
+    assert any(
+        "Measured on: a processor, 1 thread, torch 2.13.0 (made); processor seconds" in line for line in measured
+    )
 
 
 def test_csv_reads_back():
-    content = page(Collection.of([result("joint", 2e9), result("aim", 6.2e9)], [made_results.cost("aim", ratio=2.5)])).formats()[".csv"]
+    content = page(
+        Collection.of([result("joint", 2e9), result("aim", 6.2e9)], [made_results.cost("aim", ratio=2.5)])
+    ).formats()[".csv"]
     read = {row["method"]: row for row in csv.DictReader(io.StringIO(content))}
     assert float(read["aim"]["time_ratio"]) == 2.5 and float(read["aim"]["flops_ratio"]) == 6.2e9 / 2e9
     assert read["joint"]["time_ratio"] == ""

@@ -18,7 +18,9 @@ JOINT, AIM = [0.90, 0.92, 0.91, 0.89], [0.80, 0.83, 0.81, 0.80]
 def both():
     """A regression beside a classification."""
     numbers = [made_results.regression("joint", JOINT, "mosi"), made_results.regression("aim", AIM, "mosi")]
-    return Collection.of([*numbers, made_results.of("joint", [0.6, 0.7, 0.7, 0.6]), made_results.of("aim", [0.6, 0.7, 0.7, 0.6])])
+    return Collection.of(
+        [*numbers, made_results.of("joint", [0.6, 0.7, 0.7, 0.6]), made_results.of("aim", [0.6, 0.7, 0.7, 0.6])]
+    )
 
 
 def table(page, name):

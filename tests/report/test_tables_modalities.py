@@ -4,20 +4,33 @@ import csv
 import io
 
 import made_results
-from equimodal.report.table import percent
+from equimodal.report.overview import percent
 from equimodal.report.tables.collection import Collection
 from equimodal.report.tables.modalities import page
 
 
 def made(dataset="made", source="local"):
-    joint, alone = made_results.of("joint", [0.6, 0.7], dataset, source=source), made_results.made("audio", 2, source=source, modalities=("audio",))
-    alone = alone.model_copy(update={"dataset": dataset, "method": alone.method.model_copy(update={"kind": "unimodal"})})
+    joint, alone = (
+        made_results.of("joint", [0.6, 0.7], dataset, source=source),
+        made_results.made("audio", 2, source=source, modalities=("audio",)),
+    )
+    alone = alone.model_copy(
+        update={"dataset": dataset, "method": alone.method.model_copy(update={"kind": "unimodal"})}
+    )
     return page(Collection.of([made_results.of("aim", [0.7, 0.7], dataset, source=source), alone, joint]))
 
 
 def test_a_row_a_model_with_every_estimator_named():
     heads, rows = made().tables[0][1]
-    assert heads == ["method", "audio (split)", "audio (probe)", "visual (split)", "visual (probe)", "gap (split)", "gap (probe)"]
+    assert heads == [
+        "method",
+        "audio (split)",
+        "audio (probe)",
+        "visual (split)",
+        "visual (probe)",
+        "gap (split)",
+        "gap (probe)",
+    ]
     assert [row[0] for row in rows] == ["joint", "audio", "aim"]
     joint = made_results.of("joint", [0.6, 0.7])
     assert rows[0][1] == percent(joint.selection.val.modalities["split"]["audio"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import tiny_dataset
-from equimodal.report.cost import Cost
+from equimodal.report.cost_file import Cost
 from equimodal.stages import cost
 
 

@@ -1,4 +1,6 @@
-"""Training by two processes on the CPU (gloo), through the command line and through the stage: the launcher runs the whole command twice."""
+"""Training by two processes on the CPU (gloo), through the command line and through the stage: the launcher runs the
+whole command twice.
+"""
 
 import subprocess
 import sys
@@ -9,7 +11,7 @@ import torch
 
 import tiny_dataset
 import training_process
-from equimodal.layout import model_folder
+from equimodal.engines.layout import model_folder
 from equimodal.stages import prototypes, warmup
 from equimodal.store import read_json, read_tensors
 
@@ -17,7 +19,6 @@ from equimodal.store import read_json, read_tensors
 PROBE = """
 import os, sys
 from pathlib import Path
-from equimodal import settings
 from equimodal.stages import train
 from equimodal.stages.running import Run
 from equimodal.store import write_tensors
@@ -26,11 +27,12 @@ finish = Run.finish
 
 def probe(self, loop, write):
     assert loop.fabric.world_size == 2
-    write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), loop.method.state_dict(), {"tracked": self.tracker._child is not None})
+    facts = {"tracked": self.tracker._child is not None}
+    write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), loop.method.state_dict(), facts)
     finish(self, loop, write)
 
 Run.finish = probe
-train.run(settings.load(), "tiny", sys.argv[1], 0)
+train.run(load_params(), "tiny", sys.argv[1], 0)
 """
 
 
@@ -38,15 +40,26 @@ train.run(settings.load(), "tiny", sys.argv[1], 0)
 @pytest.mark.parametrize("method", ["joint", "aim", "ogm-ge", "aug"])
 def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
     tracking = {"enabled": True, "uri": "sqlite:///unused.db"} if method == "joint" else {"enabled": False}
-    methods = {"ogm": {}, "ogm-ge": {"base": "ogm", "ge": True}, "aug": {"interval": 1, "tau": 0.0, "step": "alternate"}}
-    params = tiny_dataset.write_params(tiny, runtime={"devices": 2}, training={"epochs": 2}, tracking=tracking, methods=methods)
+    methods = {
+        "ogm": {},
+        "ogm-ge": {"base": "ogm", "ge": True},
+        "aug": {"interval": 1, "tau": 0.0, "step": "alternate"},
+    }
+    params = tiny_dataset.write_params(
+        tiny, runtime={"devices": 2}, training={"epochs": 2}, tracking=tracking, methods=methods
+    )
     if method == "aim":
         single = tiny_dataset.params(training={"epochs": 2})
         warmup.run(single, "tiny", params.warmup_of("tiny", method), 0)
         prototypes.run(single, "tiny", params.fit_of("tiny", method), 0)
     Path("probe.py").write_text(PROBE)
     done = subprocess.run(
-        [sys.executable, "probe.py", method], env=training_process.environment(), capture_output=True, text=True, timeout=training_process.LIMIT, check=False
+        [sys.executable, "probe.py", method],
+        env=training_process.environment(),
+        capture_output=True,
+        text=True,
+        timeout=training_process.LIMIT,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     (first, said), (second, unsaid) = (read_tensors(Path(f"rank{rank}.safetensors")) for rank in (0, 1))
@@ -55,7 +68,9 @@ def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
 
     folder = model_folder("tiny", method, 0)
     last, meta = read_tensors(folder / "last.safetensors")
-    assert len(meta["structure"].get("classifiers", [])) == (3 if method == "aug" else 0), "one that DDP did not know when it was set up"
+    assert len(meta["structure"].get("classifiers", [])) == (3 if method == "aug" else 0), (
+        "one that DDP did not know when it was set up"
+    )
     assert all(torch.equal(first[f"model.{name}"], value) for name, value in last.items())
     curves = read_json(folder / "curves.json")
     assert [entry["epoch"] for entry in curves["epochs"]] == [0, 1]
@@ -78,5 +93,16 @@ def test_the_command_line_takes_its_lock_once_and_reruns_alike(tiny: Path) -> No
 def test_more_processes_than_batches_end_in_one_line(tiny: Path) -> None:
     tiny_dataset.write_params(tiny, runtime={"devices": 2}, training={"batch_size": 60})
     command = training_process.command("train", "--dataset", "tiny", "--method", "joint", "--seed", "0")
-    done = subprocess.run(command, env=training_process.environment(), capture_output=True, text=True, timeout=training_process.LIMIT, check=False)
-    assert done.returncode == 2 and "60 training samples give 1 batches of 60 for 2 processes" in done.stderr and "Traceback" not in done.stderr
+    done = subprocess.run(
+        command,
+        env=training_process.environment(),
+        capture_output=True,
+        text=True,
+        timeout=training_process.LIMIT,
+        check=False,
+    )
+    assert (
+        done.returncode == 2
+        and "60 training samples give 1 batches of 60 for 2 processes" in done.stderr
+        and "Traceback" not in done.stderr
+    )

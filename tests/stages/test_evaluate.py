@@ -5,11 +5,11 @@ import torch
 from sklearn import metrics
 
 import tiny_dataset
+from equimodal.engines.layout import model_folder
 from equimodal.errors import UserError
-from equimodal.layout import model_folder
 from equimodal.stages import evaluate
+from equimodal.stages.setup import Setup
 from equimodal.store import read_json, write_json, write_tensors
-from equimodal.training.build import Setup
 from equimodal.training.measure import measures, predict
 
 EPOCHS = {"val": 1, "last": 2, "test": 1}
@@ -23,13 +23,20 @@ def weights(tiny):
         params = tiny_dataset.params(**overrides)
         setup = Setup.open(params, "tiny", method, 0)
         models = {}
-        write_json(model_folder("tiny", method, 0) / "curves.json", {"meta": setup.meta("train", "key"), "epochs": [], "selected": EPOCHS})
+        write_json(
+            model_folder("tiny", method, 0) / "curves.json",
+            {"meta": setup.meta("train", "key"), "epochs": [], "selected": EPOCHS},
+        )
         for rule, epoch in EPOCHS.items():
             model = setup.model()
             torch.manual_seed(epoch)
             for parameter in model.parameters():
                 parameter.data.add_(0.1 * torch.randn_like(parameter))
-            write_tensors(model_folder("tiny", method, 0) / f"{rule}.safetensors", model.state_dict(), {"rule": rule, "epoch": epoch, "structure": {}})
+            write_tensors(
+                model_folder("tiny", method, 0) / f"{rule}.safetensors",
+                model.state_dict(),
+                {"rule": rule, "epoch": epoch, "structure": {}},
+            )
             models[rule] = model
         return params, setup, models
 
@@ -51,10 +58,17 @@ def test_measures_are_those_of_the_training_loop_and_of_scikit_learn(weights):
             logged = measures(predictions, setup.data.objective, split)
             assert chosen[split]["accuracy"] == logged[f"{split}/accuracy"]
             assert chosen[split]["macro_f1"] == logged[f"{split}/macro_f1"]
-            assert chosen[split]["modalities"]["split"] == {name: logged[f"{split}/{name}/accuracy"] for name in ("audio", "visual")}
+            assert chosen[split]["modalities"]["split"] == {
+                name: logged[f"{split}/{name}/accuracy"] for name in ("audio", "visual")
+            }
             guesses = predictions.fused.argmax(1)
-            assert chosen[split]["confusion"] == metrics.confusion_matrix(predictions.labels, guesses, labels=range(3)).tolist()
-            assert chosen[split]["macro_f1"] == pytest.approx(metrics.f1_score(predictions.labels, guesses, average="macro", zero_division=0))
+            assert (
+                chosen[split]["confusion"]
+                == metrics.confusion_matrix(predictions.labels, guesses, labels=range(3)).tolist()
+            )
+            assert chosen[split]["macro_f1"] == pytest.approx(
+                metrics.f1_score(predictions.labels, guesses, average="macro", zero_division=0)
+            )
 
 
 def test_each_rule_has_its_own_weights(weights):
@@ -74,7 +88,9 @@ def test_imbalance_of_the_chosen_weights(weights):
     assert {name: len(line) for name, line in content["s"].items()} == {"audio": 4, "visual": 4}
     for alpha, a, v in zip(content["alpha"], content["s"]["audio"], content["s"]["visual"], strict=True):
         assert alpha == pytest.approx(abs(a - v) / (a + v))
-    assert content["s"]["audio"][0] > 1 / 3 + 0.1  # class signal survives a random first block: shallow depths are not flat at 1/K
+    assert (
+        content["s"]["audio"][0] > 1 / 3 + 0.1
+    )  # class signal survives a random first block: shallow depths are not flat at 1/K
 
 
 def test_same_weights_same_bytes(weights):
@@ -140,8 +156,14 @@ def test_third_modality(tmp_path, monkeypatch, weights):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"model": {"stem_stride": 2}}, r"trained with model\.stem_stride = 1, params\.yaml now says 2"),  # would load, and measure nonsense
-        ({"methods": {"joint-uni": {"weight": 3.0}}}, r"trained with method\.weight = 1\.0, params\.yaml now says 3\.0"),
+        (
+            {"model": {"stem_stride": 2}},
+            r"trained with model\.stem_stride = 1, params\.yaml now says 2",
+        ),  # would load, and measure nonsense
+        (
+            {"methods": {"joint-uni": {"weight": 3.0}}},
+            r"trained with method\.weight = 1\.0, params\.yaml now says 3\.0",
+        ),
     ],
     ids=["model", "method"],
 )
@@ -163,6 +185,8 @@ def test_weights_that_do_not_fit_are_one_line(weights):
     params, _, _ = weights()
     path = model_folder("tiny", "joint", 0) / "val.safetensors"
     write_tensors(path, {"fusion.linear.bias": torch.zeros(2)}, {"rule": "val", "epoch": 1, "structure": {}})
-    with pytest.raises(UserError, match=r"models/tiny/joint/0/val\.safetensors does not fit the model that params\.yaml describes") as refused:
+    with pytest.raises(
+        UserError, match=r"models/tiny/joint/0/val\.safetensors does not fit the model that params\.yaml describes"
+    ) as refused:
         evaluate.run(params, "tiny", "joint", 0)
     assert "\n" not in str(refused.value)

@@ -15,7 +15,7 @@ import pytest
 
 import media_files as media
 from equimodal.errors import UserError
-from equimodal.settings import Params, parse
+from equimodal.params import Params, parse_params
 from equimodal.stages import features
 from equimodal.store import file_sha256
 
@@ -24,8 +24,14 @@ VISUAL = {"kind": "frames", "n": 2, "size": [16, 24], "margin": 2, "channels": 1
 
 
 def params(**dataset: Any) -> Params:
-    own = {"kind": "table", "root": "media", "table": "list.csv", "modalities": {"audio": AUDIO, "visual": VISUAL}, **dataset}
-    return parse(raw_params(own))
+    own = {
+        "kind": "table",
+        "root": "media",
+        "table": "list.csv",
+        "modalities": {"audio": AUDIO, "visual": VISUAL},
+        **dataset,
+    }
+    return parse_params(raw_params(own))
 
 
 def raw_params(dataset: dict[str, Any]) -> dict[str, Any]:
@@ -45,14 +51,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, split in (("a", "train"), ("b", "test")):
         media.write_video(tmp_path / "media" / f"{name}.mp4", audio="aac")
         spans = [(0.0, 0.7), (0.8, 1.5)]
-        samples += [{"id": f"{name}-{n}", "label": n, "group": name, "split": split, "start": span[0], "end": span[1]} for n, span in enumerate(spans)]
+        samples += [
+            {"id": f"{name}-{n}", "label": n, "group": name, "split": split, "start": span[0], "end": span[1]}
+            for n, span in enumerate(spans)
+        ]
     (tmp_path / "media" / "c.mp4").write_bytes(b"not a clip")
     samples.append({"id": "c", "label": 0, "group": "c", "split": "train", "start": None, "end": None})
     for sample in samples:
         sample["paths"] = dict.fromkeys(("audio", "visual"), f"{sample['id'][0]}.mp4")
     index = tmp_path / "data" / "own" / "index.json"
     index.parent.mkdir(parents=True)
-    index.write_text(json.dumps({"dataset": "own", "root": "media", "classes": ["x", "y"], "samples": samples, "rejected": []}))
+    index.write_text(
+        json.dumps({"dataset": "own", "root": "media", "classes": ["x", "y"], "samples": samples, "rejected": []})
+    )
     return tmp_path
 
 
@@ -74,7 +85,7 @@ def test_outputs_are_as_the_contract_says(folder: Path) -> None:
 def test_bytes_do_not_depend_on_workers(folder: Path, modality: str) -> None:
     found = []
     for workers in (1, 2):
-        chosen = parse({**raw_params(params().dataset("own").slice()), "runtime": {"workers": workers}})
+        chosen = parse_params({**raw_params(params().dataset("own").slice()), "runtime": {"workers": workers}})
         features.run(chosen, "own", modality)
         found.append([Path(f"data/own/features/{modality}.{suffix}").read_bytes() for suffix in ("npy", "json")])
     assert found[0] == found[1]
@@ -93,7 +104,11 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(folder: Path, monkeypatch: p
 def test_nothing_readable_to_train_on_names_the_first_reason(folder: Path) -> None:
     for name in ("a.mp4", "b.mp4"):
         (folder / "media" / name).write_bytes(b"")
-    with pytest.raises(UserError, match=r"own: audio of no training sample could be read \(5 of 5 samples failed: a-0: unreadable: the file is empty"):
+    with pytest.raises(
+        UserError,
+        match=r"own: audio of no training sample could be read \(5 of 5 samples failed: a-0: unreadable: the file"
+        r" is empty",
+    ):
         features.run(params(), "own", "audio")
     assert not any(Path("data/own").glob("features/*"))
 
@@ -117,11 +132,15 @@ STOPS = {
 
 
 def many_clips(folder: Path, number: int) -> list[str]:
-    """An index of `number` links to one clip, params.yaml for two workers, and the command that reads their pictures."""
+    """An index of `number` links to one clip, params.yaml for two workers, and the command that reads their
+    pictures.
+    """
     index = json.loads((folder / "data" / "own" / "index.json").read_text())
     for clip in range(number):
         os.link(folder / "media" / "a.mp4", folder / "media" / f"{clip}.mp4")
-    index["samples"] = [{**index["samples"][0], "id": f"{clip}", "paths": {"visual": f"{clip}.mp4"}} for clip in range(number)]
+    index["samples"] = [
+        {**index["samples"][0], "id": f"{clip}", "paths": {"visual": f"{clip}.mp4"}} for clip in range(number)
+    ]
     (folder / "data" / "own" / "index.json").write_text(json.dumps(index))
     (folder / "params.yaml").write_text(json.dumps(raw_params(params().dataset("own").slice())))
     return [sys.executable, "-m", "equimodal", "features", "--dataset", "own", "--modality", "visual"]
@@ -153,11 +172,22 @@ def test_a_stage_that_is_stopped_says_one_line_and_leaves_nothing(folder: Path, 
 
 
 def test_a_killed_stage_goes_on_where_it_stopped(folder: Path) -> None:
-    """SIGKILL to all of its processes; the second run decodes the rest only, and its bytes are those of an unbroken run."""
+    """SIGKILL to all of its processes; the second run decodes the rest only, and its bytes are those of an unbroken
+    run.
+    """
     command = many_clips(folder, 500)
     notes = folder / ".checkpoints" / "features-own-visual" / "done.txt"
-    code = "import sys; from equimodal.features import journal; journal.INTERVAL = 0.2; sys.argv = sys.argv[1:]; from equimodal.cli import main; main()"
-    process = subprocess.Popen([sys.executable, "-c", code, *command[2:]], cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    code = (
+        "import sys; from equimodal.features import journal; journal.INTERVAL = 0.2; sys.argv ="
+        " sys.argv[1:]; from equimodal.cli import main; main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *command[2:]],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     end = time.monotonic() + 60
     while not (notes.is_file() and len(notes.read_text().split("\n")) > 20):
         assert process.poll() is None and time.monotonic() < end

@@ -16,7 +16,11 @@ WARM = PLAIN | {f"{name}.{ending}" for name in ("scores", "alpha", "prototypes")
 def params(tmp_path, monkeypatch):
     """Settings in which `made` is a dataset."""
     monkeypatch.chdir(tmp_path)
-    return tiny_dataset.params(datasets={"made": {"kind": "table", "root": "raw", "table": "samples.csv", "modalities": tiny_dataset.MODALITIES}})
+    return tiny_dataset.params(
+        datasets={
+            "made": {"kind": "table", "root": "raw", "table": "samples.csv", "modalities": tiny_dataset.MODALITIES}
+        }
+    )
 
 
 def drawn(tmp_path, method):

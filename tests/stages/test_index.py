@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equimodal import settings
-from equimodal.datasets.encode import write_clip, write_wav
-from equimodal.datasets.face import FPS
+from equimodal.datasets.synthesis.encode import write_clip, write_wav
+from equimodal.datasets.synthesis.face import FPS
 from equimodal.errors import UserError
-from equimodal.settings import Params
+from equimodal.params import Params, load_params
 from equimodal.stages import index, raw
 from equimodal.store import read_json
 from small_datasets import CREMAD, TABLE, params_of
@@ -36,7 +35,14 @@ def clips(folder: Path, number: int) -> list[str]:
     rows = []
     for place in range(number):
         frames = generator.integers(0, 255, (8, 32, 32, 3), dtype=np.uint8)
-        write_clip(folder / f"{place:02d}.flv", frames, FPS, 0.1 * generator.standard_normal(11025), 22050, ("flv", "libmp3lame"))
+        write_clip(
+            folder / f"{place:02d}.flv",
+            frames,
+            FPS,
+            0.1 * generator.standard_normal(11025),
+            22050,
+            ("flv", "libmp3lame"),
+        )
         rows.append(f"{place:02d}.flv,{'xy'[place % 2]}")
     return rows
 
@@ -52,10 +58,17 @@ def test_the_sample_becomes_an_index(project: Path) -> None:
     found = build(params_of(CREMAD))
     assert (found["kind"], found["source"], found["root"], found["rejected"]) == ("cremad", "sample", "data/d/raw", [])
     assert found["classes"] == ["NEU", "HAP", "SAD", "FEA", "DIS", "ANG"]
-    assert len(found["samples"]) == 24 and [s["id"] for s in found["samples"]] == sorted(s["id"] for s in found["samples"])
+    assert len(found["samples"]) == 24 and [s["id"] for s in found["samples"]] == sorted(
+        s["id"] for s in found["samples"]
+    )
     for sample in found["samples"]:
         actor, _, emotion, _ = sample["id"].split("_")
-        assert (sample["group"], found["classes"][sample["label"]], sample["start"], sample["end"]) == (actor, emotion, None, None)
+        assert (sample["group"], found["classes"][sample["label"]], sample["start"], sample["end"]) == (
+            actor,
+            emotion,
+            None,
+            None,
+        )
         assert all((project / found["root"] / path).is_file() for path in sample["paths"].values())
     counts = {split: sum(row.values()) for split, row in found["split"]["counts"].items()}
     assert counts == {"train": 12, "val": 6, "test": 6} and found["split"]["rule"] == "actor"
@@ -104,7 +117,10 @@ def test_too_many_rejected_stop_the_stage(project: Path, capsys: pytest.CaptureF
     rows = clips(project / "media", 24)
     (project / "media/00.flv").write_bytes(b"")
     table(project / "media", rows)
-    with pytest.raises(UserError, match=r"1 of 24 samples are rejected, more than datasets.d.max_rejected = 0.01 \(first: 00: empty file\)"):
+    with pytest.raises(
+        UserError,
+        match=r"1 of 24 samples are rejected, more than datasets.d.max_rejected = 0.01 \(first: 00: empty file\)",
+    ):
         build(params_of(TABLE, split=BY_CLASS))
     assert "d: rejected 00: 00.flv: empty file" in capsys.readouterr().err
     assert not (project / "data/d/index.json").exists()
@@ -124,7 +140,11 @@ def test_a_clip_is_looked_into_once(project: Path, monkeypatch: pytest.MonkeyPat
     run = index.pool.run
     monkeypatch.setattr(index.pool, "run", lambda work, given, *rest: (jobs.extend(given), run(work, given, *rest))[1])
     names = [row.partition(",")[0] for row in clips(project / "media", 6)]
-    table(project / "media", [f"{name},{'xy'[part % 2]},{part / 100:g}" for name in names for part in range(8)], "path,label,s")
+    table(
+        project / "media",
+        [f"{name},{'xy'[part % 2]},{part / 100:g}" for name in names for part in range(8)],
+        "path,label,s",
+    )
     found = build(params_of(TABLE, columns={"start": "s"}, split=BY_CLASS))
     assert len(found["samples"]) == 48 and jobs == [("media", (name,)) for name in names]
 
@@ -148,7 +168,9 @@ def test_the_silent_clip_is_a_clip_like_any_other(project: Path) -> None:
     shutil.copytree(project / "data/d/raw", project / "copy")
     frames = np.zeros((8, 32, 32, 3), np.uint8)
     write_wav(project / "copy/AudioWAV/1076_MTI_SAD_XX.wav", np.zeros(8000), 16000)
-    write_clip(project / "copy/VideoFlash/1076_MTI_SAD_XX.flv", frames, FPS, np.zeros(11025), 22050, ("flv", "libmp3lame"))
+    write_clip(
+        project / "copy/VideoFlash/1076_MTI_SAD_XX.flv", frames, FPS, np.zeros(11025), 22050, ("flv", "libmp3lame")
+    )
     found = build(params_of(CREMAD, source="local", raw="copy"))
     assert found["rejected"] == [] and "1076_MTI_SAD_XX" in {sample["id"] for sample in found["samples"]}
     assert found["source"] == "local" and found["root"] == "copy"
@@ -163,10 +185,12 @@ def test_the_published_split_needs_the_published_clips(project: Path) -> None:
 
 
 @pytest.mark.parametrize(("dataset", "samples", "classes"), [("grid-words", 6000, 51), ("grid-digit", 1000, 10)])
-def test_the_grid_tables_of_params_yaml_run_as_they_are(project: Path, root: Path, shared: Path, dataset: str, samples: int, classes: int) -> None:
+def test_the_grid_tables_of_params_yaml_run_as_they_are(
+    project: Path, root: Path, shared: Path, dataset: str, samples: int, classes: int
+) -> None:
     if not (project.parent / "shared").exists():
         (project.parent / "shared").symlink_to(shared.parent)  # params.yaml says ../shared
-    found = build(settings.load(root / "params.yaml"), dataset)
+    found = build(load_params(root / "params.yaml"), dataset)
     assert (len(found["samples"]), len(found["classes"]), found["rejected"]) == (samples, classes, [])
     assert len({sample["id"] for sample in found["samples"]}) == samples
     assert all(sample["start"] < sample["end"] for sample in found["samples"] if sample["start"] is not None)

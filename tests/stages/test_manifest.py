@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from equimodal.errors import UserError
-from equimodal.settings import Params, parse
+from equimodal.params import Params, parse_params
 from equimodal.stages import manifest
 from equimodal.store import digest
 
@@ -16,7 +16,13 @@ KINDS = {"audio": {"kind": "spectrogram"}, "visual": {"kind": "frames"}}
 
 def params(**dataset: Any) -> Params:
     own = {"kind": "table", "root": "media", "table": "list.csv", "modalities": KINDS, "max_rejected": 0.5, **dataset}
-    return parse({"study": {"datasets": ["own"], "from-scratch": [], "from-warmup": [], "seeds": [0]}, "datasets": {"own": own}, "methods": {}})
+    return parse_params(
+        {
+            "study": {"datasets": ["own"], "from-scratch": [], "from-warmup": [], "seeds": [0]},
+            "datasets": {"own": own},
+            "methods": {},
+        }
+    )
 
 
 @pytest.fixture
@@ -26,10 +32,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write(failures: dict[str, dict[str, list[int]]] | None = None, classes: tuple[str, ...] = ("x", "y"), rejected: int = 0) -> None:
+def write(
+    failures: dict[str, dict[str, list[int]]] | None = None, classes: tuple[str, ...] = ("x", "y"), rejected: int = 0
+) -> None:
     """12 samples, 2 a class and split; `failures`: modality -> {"rejected" | "missing": rows}."""
     samples = [
-        {"id": f"s{row:02d}", "label": row % len(classes), "group": None, "split": ("train", "val", "test")[row // 4], "start": None, "end": None, "paths": {}}
+        {
+            "id": f"s{row:02d}",
+            "label": row % len(classes),
+            "group": None,
+            "split": ("train", "val", "test")[row // 4],
+            "start": None,
+            "end": None,
+            "paths": {},
+        }
         for row in range(12)
     ]
     index = {
@@ -39,7 +55,10 @@ def write(failures: dict[str, dict[str, list[int]]] | None = None, classes: tupl
         "classes": list(classes),
         "split": {"rule": "column"},
         "samples": samples,
-        "rejected": [{"id": f"gone{number}", "path": "p", "modality": None, "reason": "unreadable: gone"} for number in range(rejected)],
+        "rejected": [
+            {"id": f"gone{number}", "path": "p", "modality": None, "reason": "unreadable: gone"}
+            for number in range(rejected)
+        ],
     }
     folder = Path("data/own/features")
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +76,10 @@ def write(failures: dict[str, dict[str, list[int]]] | None = None, classes: tupl
             "clips": 12,
             "sha256": "0" * 64,
             "stats": {"mean": [0.5], "std": [2.0]},
-            **{key: [{"row": row, "id": f"s{row:02d}", "reason": f"{modality} {key}"} for row in listed.get(key, [])] for key in ("rejected", "missing")},
+            **{
+                key: [{"row": row, "id": f"s{row:02d}", "reason": f"{modality} {key}"} for row in listed.get(key, [])]
+                for key in ("rejected", "missing")
+            },
         }
         (folder / f"{modality}.json").write_text(json.dumps(info))
 
@@ -74,7 +96,10 @@ def test_content(folder: Path) -> None:
     assert found["splits"] == ["train"] * 4 + ["val"] * 4 + ["test"] * 4
     assert found["modalities"]["visual"]["path"] == "data/own/features/visual.npy"
     assert list(found["modalities"]["audio"]) == sorted(found["modalities"]["audio"])
-    assert found["split"] == {"rule": "column", "counts": {split: {"x": 2, "y": 2} for split in ("train", "val", "test")}}
+    assert found["split"] == {
+        "rule": "column",
+        "counts": {split: {"x": 2, "y": 2} for split in ("train", "val", "test")},
+    }
     assert (found["rejected"], found["zero_filled"]) == ([], {"audio": 0, "visual": 0})
     content = {key: value for key, value in found.items() if key != "digest"}
     assert found["digest"] == digest(content)
@@ -99,7 +124,11 @@ def test_missing_tracks_may_be_zero_but_broken_ones_not(folder: Path) -> None:
     found = made(missing="zero")
     assert found["rows"] == [0, 1, 2, 4, 5, 7, 8, 9, 10, 11]
     assert found["zero_filled"] == {"audio": 0, "visual": 2}
-    assert [(entry["id"], entry["modality"]) for entry in found["rejected"]] == [("s03", "visual"), ("s06", "audio"), ("s06", "visual")]
+    assert [(entry["id"], entry["modality"]) for entry in found["rejected"]] == [
+        ("s03", "visual"),
+        ("s06", "audio"),
+        ("s06", "visual"),
+    ]
 
 
 def test_too_many_rejected_stop_with_count_share_reasons_and_setting(folder: Path) -> None:
@@ -118,7 +147,10 @@ def test_too_many_rejected_stop_with_count_share_reasons_and_setting(folder: Pat
 @pytest.mark.parametrize(("rows", "split"), [([0, 2], "train"), ([9, 11], "test")])
 def test_a_class_absent_from_a_split_is_refused(folder: Path, rows: list[int], split: str) -> None:
     write({"audio": {"rejected": rows}})
-    with pytest.raises(UserError, match=rf"own: the {split} split has no sample of 1 of 2 classes \({'x' if split == 'train' else 'y'}\)"):
+    with pytest.raises(
+        UserError,
+        match=rf"own: the {split} split has no sample of 1 of 2 classes \({'x' if split == 'train' else 'y'}\)",
+    ):
         made()
 
 
@@ -126,7 +158,10 @@ def test_a_class_absent_from_validation_is_a_warning(folder: Path, capsys: pytes
     """GRID's 51 words, as committed in params.yaml, have no "h" there."""
     write({"audio": {"rejected": [4, 6]}})
     assert len(made()["rows"]) == 10
-    assert capsys.readouterr().err == "warning: own: the val split has no sample of 1 of 2 classes (x): model selection does not see them\n"
+    assert (
+        capsys.readouterr().err
+        == "warning: own: the val split has no sample of 1 of 2 classes (x): model selection does not see them\n"
+    )
     write({"audio": {"rejected": [4, 5, 6, 7]}})
     with pytest.raises(UserError, match="the val split has no sample of 2 of 2 classes"):
         made()

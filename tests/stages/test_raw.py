@@ -23,7 +23,11 @@ def test_a_sample_is_written_with_sizes_and_checksums(project: Path) -> None:
     raw.run(params_of(CREMAD, **SMALL), dataset="d")
     manifest = read_json(project / "data/d/raw/manifest.json")
     assert (manifest["dataset"], manifest["source"], manifest["root"]) == ("d", "sample", "data/d/raw")
-    media = sorted(path.relative_to("data/d/raw").as_posix() for path in Path("data/d/raw").rglob("*.*") if path.name != "manifest.json")
+    media = sorted(
+        path.relative_to("data/d/raw").as_posix()
+        for path in Path("data/d/raw").rglob("*.*")
+        if path.name != "manifest.json"
+    )
     assert sorted(manifest["files"]) == media and len(media) == 24
     for name, fact in manifest["files"].items():
         path = project / manifest["root"] / name

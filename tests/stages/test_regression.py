@@ -1,4 +1,6 @@
-"""task: regression through the stages: labels as numbers, training and its resuming, errors in evaluations, results, tables and figures."""
+"""task: regression through the stages: labels as numbers, training and its resuming, errors in evaluations, results,
+tables and figures.
+"""
 
 import math
 from collections.abc import Iterator
@@ -9,12 +11,26 @@ import numpy as np
 import pytest
 
 import tiny_dataset
-from equimodal import declarations
+from equimodal.engines import declarations
+from equimodal.engines.layout import model_folder
 from equimodal.errors import UserError
-from equimodal.layout import model_folder
+from equimodal.params import Params, parse_params
 from equimodal.report.result import Result
-from equimodal.settings import Params, parse
-from equimodal.stages import evaluate, features, figures, index, manifest, prototypes, raw, running, show, summary, table, train, warmup
+from equimodal.stages import (
+    evaluate,
+    features,
+    figures,
+    index,
+    manifest,
+    overview,
+    prototypes,
+    raw,
+    running,
+    show,
+    summary,
+    train,
+    warmup,
+)
 from equimodal.store import digest, read_json, write_json
 from small_datasets import TABLE, params_of
 
@@ -77,14 +93,22 @@ def test_a_regression_needs_its_range_and_its_methods() -> None:
     with pytest.raises(UserError, match=r"needs the section regression with low and high"):
         params_of(TABLE, task="regression")
     study = {"datasets": ["tiny"], "from-scratch": ["ogm"], "from-warmup": [], "seeds": [0]}
-    given = tiny_dataset.raw_params(datasets={"tiny": {"task": "regression", "regression": tiny_dataset.REGRESSION}}, methods={"ogm": {}})
-    with pytest.raises(UserError, match=r"method 'ogm' is for classification; datasets\.tiny\.task is regression: leave the method out there"):
-        parse({**given, "study": study})
+    given = tiny_dataset.raw_params(
+        datasets={"tiny": {"task": "regression", "regression": tiny_dataset.REGRESSION}}, methods={"ogm": {}}
+    )
+    with pytest.raises(
+        UserError,
+        match=r"method 'ogm' is for classification; datasets\.tiny\.task is regression: leave the method out there",
+    ):
+        parse_params({**given, "study": study})
 
 
 def test_only_a_regressions_settings_set_its_stages() -> None:
     plain = params_of(TABLE, task="classification", regression={"low": 0, "high": 1, "threshold": 0.5})
-    assert all(declarations.settings(plain, stage, "d") == declarations.settings(params_of(TABLE), stage, "d") for stage in ("raw", "index", "manifest"))
+    assert all(
+        declarations.settings(plain, stage, "d") == declarations.settings(params_of(TABLE), stage, "d")
+        for stage in ("raw", "index", "manifest")
+    )
     numbers, squared = params_of(NUMBERS), params_of(NUMBERS, regression={"loss": "mse"})
     assert declarations.settings(numbers, "raw", "d") == declarations.settings(squared, "raw", "d")
     assert declarations.settings(numbers, "index", "d") == declarations.settings(squared, "index", "d")
@@ -95,7 +119,9 @@ def test_only_a_regressions_settings_set_its_stages() -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Params]:
     """Joint, its kin and AIM on the tiny regression, trained and evaluated."""
     root = tmp_path_factory.mktemp("regression")
-    params = tiny_dataset.write_regression(root, training={"epochs": 3}, methods={"aim": {"dap": {"steps": 60, "required_accuracy": 1.0}}})
+    params = tiny_dataset.write_regression(
+        root, training={"epochs": 3}, methods={"aim": {"dap": {"steps": 60, "required_accuracy": 1.0}}}
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         warmup.run(params, "tiny", "aim", 0)
@@ -111,7 +137,9 @@ def test_every_method_trains_and_is_selected_by_its_error(trained: Params) -> No
     for method in METHODS:
         curves = read_json(model_folder("tiny", method, 0) / "curves.json")
         rows = [row["metrics"] for row in curves["epochs"]]
-        assert len(rows) == 3 and all(math.isfinite(row["train/loss"]) and "train/mae" in row and None not in row.values() for row in rows)
+        assert len(rows) == 3 and all(
+            math.isfinite(row["train/loss"]) and "train/mae" in row and None not in row.values() for row in rows
+        )
         own = rows[1:] if method.startswith("aim") else rows
         assert rows[curves["selected"]["val"]]["val/mae"] == min(row["val/mae"] for row in own)
 
@@ -122,7 +150,10 @@ def test_evaluation_has_errors_and_classes(trained: Params) -> None:
     metrics = logged["epochs"][found["selection"]["val"]["epoch"]]["metrics"]
     assert test["errors"]["mae"] == metrics["test/mae"] and test["accuracy"] == metrics["test/accuracy"]
     assert test["errors"]["modalities"]["split"]["visual"]["mae"] == metrics["test/visual/mae"]
-    assert set(test["errors"]["modalities"]) == {"split", "zero-feature"} and set(found["probe_errors"]) == {"audio", "visual"}
+    assert set(test["errors"]["modalities"]) == {"split", "zero-feature"} and set(found["probe_errors"]) == {
+        "audio",
+        "visual",
+    }
     assert np.shape(test["confusion"]) == (7, 7) and found["classes"] == ["-3", "-2", "-1", "0", "1", "2", "3"]
     assert all(0 < value < 1 for line in found["s"].values() for value in line) and len(found["alpha"]) == 4
 
@@ -137,7 +168,7 @@ def test_results_tables_and_figures_show_errors(trained: Params, capsys: pytest.
     show.run(trained, [Path(f"results/tiny_{method}.json") for method in ("joint", "aim")])
     text = capsys.readouterr().out
     assert "MAE" in text and "correlation" in text and f"{best.errors.mae.mean:.3f}" in text
-    table.run(trained, "tiny")
+    overview.run(trained, "tiny")
     assert "Test MAE by selection rule" in Path("results/tables/tiny.md").read_text()
     figures.run(trained, "tiny", "aim")
     assert Path("results/figures/tiny_aim/curves.svg").is_file()
@@ -156,12 +187,17 @@ def test_a_killed_run_goes_on_to_the_same_bytes(trained: Params, monkeypatch: py
 
 
 def test_aim_on_padded_sequences_and_a_grid_that_data_do_not_fill(folder: Path) -> None:
-    """Thirteen grid values, most of them far from any label: prototypes begin between their neighbours, and nothing is NaN."""
+    """Thirteen grid values, most of them far from any label: prototypes begin between their neighbours, and nothing is
+    NaN.
+    """
     grid = {"datasets": {"tiny": {"regression": {**tiny_dataset.REGRESSION, "points": 13}}}}
     params = tiny_dataset.write_regression(folder, tiny_dataset.SEQUENCES, training={"epochs": 2}, **grid)
     manifest_path = Path("data/tiny/manifest.json")
     content = {key: value for key, value in read_json(manifest_path).items() if key != "digest"}
-    content |= {"regression": params.dataset("tiny").regression.slice(), "classes": params.dataset("tiny").regression.names}
+    content |= {
+        "regression": params.dataset("tiny").regression.slice(),
+        "classes": params.dataset("tiny").regression.names,
+    }
     write_json(manifest_path, {**content, "digest": digest(content)})
     warmup.run(params, "tiny", "aim", 0)
     prototypes.run(params, "tiny", "aim", 0)

@@ -25,7 +25,7 @@ def params(tmp_path, monkeypatch):
 
 
 def evaluation(seed):
-    from equimodal.layout import model_folder
+    from equimodal.engines.layout import model_folder
 
     return model_folder("made", "joint", seed) / "evaluation.json"
 
@@ -45,7 +45,9 @@ def test_seeds_asked_for_and_no_others(params, tmp_path):
     summary.run(params, "made", "joint", [2, 0])
     found = Result.read(tmp_path / "results/made_joint.json")
     assert found.seeds == [2, 0]
-    assert found.selection.val.accuracy.per_seed[0] == made_results.evaluation(2)["selection"]["val"]["test"]["accuracy"]
+    assert (
+        found.selection.val.accuracy.per_seed[0] == made_results.evaluation(2)["selection"]["val"]["test"]["accuracy"]
+    )
 
 
 def test_same_input_same_bytes(params, tmp_path):
@@ -90,5 +92,11 @@ def test_missing_seed_says_what_to_build(params):
 
 def test_starts_without_torch_and_mlflow():
     heavy = {"torch", "mlflow", "pandas", "sklearn", "matplotlib", "scipy.stats"}
-    code = f"import sys, equimodal.stages.summary, equimodal.stages.show, equimodal.stages.table; print({heavy} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+    code = (
+        "import sys, equimodal.stages.summary, equimodal.stages.show, equimodal.stages.overview;"
+        f" print({heavy} & set(sys.modules))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "set()"
+    )

@@ -23,7 +23,10 @@ def params(tmp_path, monkeypatch):
         found = made_results.of(method, [0.6, 0.7], dataset="tiny")
         found = found.model_copy(update={"settings": {**found.settings, "training": {"batch_size": 8}}})
         write_json(tmp_path / f"results/tiny_{method}.json", found.model_dump(mode="json"))
-        write_json(tmp_path / f"results/cost/tiny_{method}.json", made_results.cost(method, "tiny", ratio=2.0).model_dump(mode="json"))
+        write_json(
+            tmp_path / f"results/cost/tiny_{method}.json",
+            made_results.cost(method, "tiny", ratio=2.0).model_dump(mode="json"),
+        )
     return tiny_dataset.write_params(tmp_path, study=STUDY)
 
 
@@ -34,7 +37,9 @@ def contents(folder):
 def test_a_table_in_four_formats_the_same_bytes_again(params, tmp_path):
     tables.run(params)
     first = contents("results/tables")
-    assert set(first) == {f"{table}.{ending}" for table in ("comparison", "modalities", "cost") for ending in ("md", "csv", "tex", "html")}
+    assert set(first) == {
+        f"{table}.{ending}" for table in ("comparison", "modalities", "cost") for ending in ("md", "csv", "tex", "html")
+    }
     assert b"2.00 [1.90, 2.10]" in first["cost.md"]
     tables.run(params)
     assert contents("results/tables") == first
@@ -44,7 +49,11 @@ def test_comparison_needs_no_costs_and_cost_says_what_is_missing(params):
     shutil.rmtree("results/cost")
     tables.run(params, "comparison")
     assert set(contents("results/tables")) == {f"comparison.{ending}" for ending in ("md", "csv", "tex", "html")}
-    with pytest.raises(UserError, match=r"results/cost/tiny_joint\.json is missing: build it first \(snakemake --cores 4 -- results/cost/tiny_joint\.json\)"):
+    with pytest.raises(
+        UserError,
+        match=r"results/cost/tiny_joint\.json is missing: build it first \(snakemake --cores 4 --"
+        r" results/cost/tiny_joint\.json\)",
+    ):
         tables.run(params, "cost")
 
 

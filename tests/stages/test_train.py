@@ -7,8 +7,8 @@ import pytest
 
 import tiny_dataset
 import training_process
-from equimodal.layout import model_folder
-from equimodal.settings import Params
+from equimodal.engines.layout import model_folder
+from equimodal.params import Params
 from equimodal.stages import prototypes, train, warmup
 from equimodal.store import read_json, read_tensors
 
@@ -42,7 +42,9 @@ def test_arrays_on_the_device_or_on_disk_give_the_same_bytes(tiny: Path) -> None
     assert outputs("joint") == first
 
 
-def test_nothing_of_the_place_or_time_is_in_the_outputs(tiny: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_of_the_place_or_time_is_in_the_outputs(
+    tiny: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train.run(tiny_dataset.params(), "tiny", "joint", 0)
     first = outputs("joint")
     other = tmp_path_factory.mktemp("elsewhere")
@@ -59,7 +61,11 @@ def test_the_folder_holds_the_declared_files_and_nothing_else(tiny: Path) -> Non
     assert list(Path(".checkpoints").iterdir()) == []
     curves = read_json(model_folder("tiny", "joint", 0) / "curves.json")
     assert curves["meta"]["source"] == "sample" and curves["selected"]["last"] == 2
-    assert read_tensors(model_folder("tiny", "joint", 0) / "last.safetensors")[1] == {"epoch": 2, "rule": "last", "structure": {}}
+    assert read_tensors(model_folder("tiny", "joint", 0) / "last.safetensors")[1] == {
+        "epoch": 2,
+        "rule": "last",
+        "structure": {},
+    }
 
 
 def test_a_killed_finish_is_made_up_for(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,10 +83,22 @@ def test_a_killed_finish_is_made_up_for(tiny: Path, monkeypatch: pytest.MonkeyPa
     assert outputs("joint") == first
 
 
-@pytest.mark.parametrize("method", ["joint", "aim", "aug", pytest.param("aim-label", marks=pytest.mark.slow), pytest.param("ogm-ge", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "joint",
+        "aim",
+        "aug",
+        pytest.param("aim-label", marks=pytest.mark.slow),
+        pytest.param("ogm-ge", marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_process_goes_on_bit_for_bit(tiny: Path, capfd: pytest.CaptureFixture[str], method: str) -> None:
     """Weights, optimizers, generators, and AIM's prototypes and decoupling are all in the checkpoint."""
-    settings: dict[str, Any] = {"training": {"epochs": 8}, "methods": {"ogm": {}, "ogm-ge": {"base": "ogm", "ge": True}, "aug": {"tau": 0.0}}}
+    settings: dict[str, Any] = {
+        "training": {"epochs": 8},
+        "methods": {"ogm": {}, "ogm-ge": {"base": "ogm", "ge": True}, "aug": {"tau": 0.0}},
+    }
     params = tiny_dataset.write_params(tiny, **settings)
     if params.family(method) == "from-warmup":
         share(params, method)
@@ -103,8 +121,14 @@ def test_a_killed_process_goes_on_bit_for_bit(tiny: Path, capfd: pytest.CaptureF
     assert not checkpoint.parent.exists()
 
 
-@pytest.mark.parametrize("change", [{"training": {"optimizer": {"lr": 0.01}}}, {"model": {"fusion": "sum"}}, {"runtime": {"channels_last": False}}], ids=str)
-def test_a_checkpoint_of_other_settings_is_not_resumed(tiny: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [{"training": {"optimizer": {"lr": 0.01}}}, {"model": {"fusion": "sum"}}, {"runtime": {"channels_last": False}}],
+    ids=str,
+)
+def test_a_checkpoint_of_other_settings_is_not_resumed(
+    tiny: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any]
+) -> None:
     train.run(tiny_dataset.params(**change), "tiny", "joint", 0)
     expected = outputs("joint")
     interrupted(tiny_dataset.params())
@@ -113,7 +137,9 @@ def test_a_checkpoint_of_other_settings_is_not_resumed(tiny: Path, capsys: pytes
     assert "continuing" not in capsys.readouterr().err and outputs("joint") == expected
 
 
-def test_a_checkpoint_of_other_data_or_other_code_is_not_resumed(tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_of_other_data_or_other_code_is_not_resumed(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     params = tiny_dataset.params()
     interrupted(params)
     tiny_dataset.write(tiny, seed=1)

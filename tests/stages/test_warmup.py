@@ -7,12 +7,12 @@ import torch
 
 import tiny_dataset
 import training_process
-from equimodal.layout import warmup_path
-from equimodal.methods.joint import Joint
-from equimodal.settings import Params
+from equimodal.engines.layout import warmup_path
+from equimodal.methods.joint.method import Joint
+from equimodal.params import Params
 from equimodal.stages import train, warmup
+from equimodal.stages.setup import Setup
 from equimodal.store import read_json, read_tensors
-from equimodal.training.build import Setup
 from equimodal.training.loop import Loop
 
 
@@ -77,7 +77,9 @@ def test_no_epochs_are_the_initial_state(tiny: Path) -> None:
     warmup.run(params, "tiny", "aim", 0)
     tensors, meta = read_tensors(warmup_path("tiny", "aim", 0))
     fresh = Setup.open(params, "tiny", "aim", 0).model().state_dict()
-    assert meta["epoch"] == 0 and all(torch.equal(tensors[f"module/model.{name}"], value) for name, value in fresh.items())
+    assert meta["epoch"] == 0 and all(
+        torch.equal(tensors[f"module/model.{name}"], value) for name, value in fresh.items()
+    )
 
 
 def test_a_killed_process_goes_on_bit_for_bit(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:

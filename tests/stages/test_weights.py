@@ -9,11 +9,11 @@ import torch
 
 import tiny_dataset
 import weight_files
-from equimodal.datasets import web
 from equimodal.datasets.base import FileFact
+from equimodal.datasets.fetch import web
+from equimodal.engines.layout import model_folder, warmup_path, weights_path
 from equimodal.errors import UserError
-from equimodal.layout import model_folder, warmup_path, weights_path
-from equimodal.settings import Params
+from equimodal.params import Params
 from equimodal.stages import evaluate, prototypes, train, warmup, weights
 from equimodal.store import file_sha256, read_json, read_tensors
 from lfs_server import Behaviour, serving
@@ -43,7 +43,9 @@ def test_a_file_becomes_the_declared_one(tiny: Path, ending: str) -> None:
     weights.run(with_weights(f"a.{ending}"), "tiny")
     tensors, meta = read_tensors(weights_path("tiny"))
     assert meta == {"sha256": file_sha256(Path(f"a.{ending}"))}
-    assert set(made) - set(tensors) == {"fc.weight", "fc.bias"} and all(torch.equal(value, made[name]) for name, value in tensors.items())
+    assert set(made) - set(tensors) == {"fc.weight", "fc.bias"} and all(
+        torch.equal(value, made[name]) for name, value in tensors.items()
+    )
     first = weights_path("tiny").read_bytes()
     weights.run(with_weights(f"a.{ending}"), "tiny")
     assert weights_path("tiny").read_bytes() == first
@@ -51,7 +53,10 @@ def test_a_file_becomes_the_declared_one(tiny: Path, ending: str) -> None:
 
 def test_another_architecture_leaves_nothing_behind(tiny: Path) -> None:
     weight_files.write(Path(FILE), width=8, layers=(1, 1, 1, 1))
-    with pytest.raises(UserError, match=r"conv1\.weight is \[8, 3, 7, 7\], the model needs \[4, 3, 7, 7\]; the file fits model.width: 8"):
+    with pytest.raises(
+        UserError,
+        match=r"conv1\.weight is \[8, 3, 7, 7\], the model needs \[4, 3, 7, 7\]; the file fits model.width: 8",
+    ):
         weights.run(with_weights(), "tiny")
     assert not weights_path("tiny").exists()
 
@@ -69,17 +74,25 @@ def test_a_run_with_weights_starts_from_them_differs_and_names_them(tiny: Path, 
     for name in ("curves.json", "evaluation.json"):
         model = read_json(model_folder("tiny", "joint", 0) / name)["meta"]["settings"]["model"]
         assert model["weights"] == {"modalities": ["visual"], "sha256": sha256} and "weights_for" not in model
-    with pytest.raises(UserError, match=r"was trained with model\.weights = .*params\.yaml now says null: train it again"):
+    with pytest.raises(
+        UserError, match=r"was trained with model\.weights = .*params\.yaml now says null: train it again"
+    ):
         evaluate.run(tiny_dataset.params(), "tiny", "joint", 0)
 
 
 def test_a_run_without_weights_does_not_name_them(tiny: Path) -> None:
     train.run(tiny_dataset.params(), "tiny", "joint", 0)
-    assert not [key for key in read_json(model_folder("tiny", "joint", 0) / "curves.json")["meta"]["settings"]["model"] if "weights" in key]
+    assert not [
+        key
+        for key in read_json(model_folder("tiny", "joint", 0) / "curves.json")["meta"]["settings"]["model"]
+        if "weights" in key
+    ]
 
 
 def test_aim_s_warm_up_starts_from_them_and_the_rest_goes_on_from_it(tiny: Path, mine: dict[str, torch.Tensor]) -> None:
-    params = tiny_dataset.params(model={"weights": FILE, "weights_for": ["visual", "audio"]}, methods={"aim": {"start_epoch": 0}})
+    params = tiny_dataset.params(
+        model={"weights": FILE, "weights_for": ["visual", "audio"]}, methods={"aim": {"start_epoch": 0}}
+    )
     weights.run(params, "tiny")
     warmup.run(params, "tiny", "aim", 0)
     start, _ = read_tensors(warmup_path("tiny", "aim", 0))
@@ -87,7 +100,9 @@ def test_aim_s_warm_up_starts_from_them_and_the_rest_goes_on_from_it(tiny: Path,
         for name in ("layer1.0.conv1.weight", "bn1.running_var", "layer4.0.bn2.weight"):
             assert torch.equal(start[f"module/model.encoders.{modality}.{name}"], mine[name])
     assert torch.equal(start["module/model.encoders.visual.conv1.weight"], mine["conv1.weight"])
-    assert torch.allclose(start["module/model.encoders.audio.conv1.weight"], mine["conv1.weight"].sum(1, keepdim=True), atol=1e-6)
+    assert torch.allclose(
+        start["module/model.encoders.audio.conv1.weight"], mine["conv1.weight"].sum(1, keepdim=True), atol=1e-6
+    )
     prototypes.run(params, "tiny", "aim", 0)
     train.run(params, "tiny", "aim", 0)
     evaluate.run(params, "tiny", "aim", 0)
@@ -104,7 +119,9 @@ def test_an_interrupted_run_goes_on_and_one_of_other_weights_does_not(
 
     def interrupt() -> None:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("equimodal.stages.running.Run._report", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(
+                "equimodal.stages.running.Run._report", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt)
+            )
             train.run(params, "tiny", "joint", 0)
 
     interrupt()
@@ -142,7 +159,10 @@ def home(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Behaviour]:
 def test_a_download_is_resumed_checked_and_kept(home: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:
     params = with_weights("download", width=64, layers=[2, 2, 2, 2])
     home.cut[str(weights.FACT.sha256)] = 1
-    with monkeypatch.context() as patch, pytest.raises(UserError, match=r"datasets\.tiny\.model\.weights = download: .* broke off at \d+"):
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(UserError, match=r"datasets\.tiny\.model\.weights = download: .* broke off at \d+"),
+    ):
         patch.setattr(web, "ATTEMPTS", 1)
         weights.run(params, "tiny")
     assert not weights.CACHE.exists() and not weights_path("tiny").exists()
@@ -167,18 +187,28 @@ def test_a_download_that_is_another_file_is_refused(home: Behaviour, monkeypatch
 def test_the_pinned_file_is_torchvision_s() -> None:
     """Its name holds the first digits of its sha256."""
     digits = weights.HOME.rpartition("-")[2].removesuffix(".pth")
-    assert weights.FACT.sha256 is not None and weights.FACT.sha256.startswith(digits) and weights.CACHE.name == weights.HOME.rpartition("/")[2]
+    assert (
+        weights.FACT.sha256 is not None
+        and weights.FACT.sha256.startswith(digits)
+        and weights.CACHE.name == weights.HOME.rpartition("/")[2]
+    )
 
 
 def test_a_dataset_s_own_list_of_another_modality_is_refused() -> None:
-    with pytest.raises(UserError, match=r"datasets\.tiny\.model\.weights_for names 'sound', but tiny has: audio, visual"):
+    with pytest.raises(
+        UserError, match=r"datasets\.tiny\.model\.weights_for names 'sound', but tiny has: audio, visual"
+    ):
         tiny_dataset.params(datasets={"tiny": {"model": {"weights": "a.pth", "weights_for": ["sound"]}}})
 
 
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ({"weights": "download"}, r"datasets\.tiny\.model has weights: download, a ResNet18 \(width: 64.*and width: 4, layers: \[1, 1, 1, 1\]"),
+        (
+            {"weights": "download"},
+            r"datasets\.tiny\.model has weights: download, a ResNet18 \(width: 64.*and width: 4, layers: \[1,"
+            r" 1, 1, 1\]",
+        ),
         ({"weights": "a.pth", "weights_for": ["sound"]}, r"model\.weights_for names 'sound', which no dataset has"),
         ({"weights": 3}, r"model\.weights = 3"),
         ({"weights_for": []}, r"model\.weights_for = \[\]"),

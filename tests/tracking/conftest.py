@@ -24,8 +24,19 @@ def write_warmup() -> Callable[[Path], None]:
 
 
 def _meta(method: str, seed: int, stage: str, **more: Any) -> dict[str, Any]:
-    settings = {"training": {"epochs": 2, "optimizer": {"lr": 0.1}}, "method": {"name": method}, "model": {"layers": [1, 1]}}
-    place = {"dataset": "toy", "method": method, "seed": seed, "stage": stage, "key": f"{method}-{seed}-{stage}", "source": "sample"}
+    settings = {
+        "training": {"epochs": 2, "optimizer": {"lr": 0.1}},
+        "method": {"name": method},
+        "model": {"layers": [1, 1]},
+    }
+    place = {
+        "dataset": "toy",
+        "method": method,
+        "seed": seed,
+        "stage": stage,
+        "key": f"{method}-{seed}-{stage}",
+        "source": "sample",
+    }
     return {**place, "data_digest": "ab" * 32, "settings": settings, **more}
 
 
@@ -33,11 +44,19 @@ def _study(root: Path) -> None:
     for method in ("aim", "joint"):
         for seed in range(2):
             folder = root / "models" / "toy" / method / str(seed)
-            epochs = [{"epoch": e, "metrics": {"train/loss": 1 / (e + 1), "val/accuracy": 0.5 + e / 10, "none": None}} for e in range(2)]
-            write_json(folder / "curves.json", {"meta": _meta(method, seed, "train"), "epochs": epochs, "selected": {"val": 1}})
+            epochs = [
+                {"epoch": e, "metrics": {"train/loss": 1 / (e + 1), "val/accuracy": 0.5 + e / 10, "none": None}}
+                for e in range(2)
+            ]
+            write_json(
+                folder / "curves.json", {"meta": _meta(method, seed, "train"), "epochs": epochs, "selected": {"val": 1}}
+            )
             write_json(
                 folder / "evaluation.json",
-                {"meta": _meta(method, seed, "evaluate"), "selection": {"val": {"test": {"accuracy": 0.6 + seed / 10, "confusion": [[1, 2], [3, 4]]}}}},
+                {
+                    "meta": _meta(method, seed, "evaluate"),
+                    "selection": {"val": {"test": {"accuracy": 0.6 + seed / 10, "confusion": [[1, 2], [3, 4]]}}},
+                },
             )
         result = {
             "dataset": "toy",
@@ -53,11 +72,21 @@ def _study(root: Path) -> None:
 
 def _warmup(root: Path) -> None:
     header = {
-        "__metadata__": {"json": json.dumps({"key": "warm", "run": _meta("aim", 0, "warmup"), "history": [{"epoch": 0, "metrics": {"train/loss": 2.0}}]})}
+        "__metadata__": {
+            "json": json.dumps(
+                {
+                    "key": "warm",
+                    "run": _meta("aim", 0, "warmup"),
+                    "history": [{"epoch": 0, "metrics": {"train/loss": 2.0}}],
+                }
+            )
+        }
     }
     path = root / "models" / "toy" / "warmup" / "0" / "aim.safetensors"
     path.parent.mkdir(parents=True)
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text)
     log = {"dap": {"step": [0, 10], "accuracy": [0.2, 1.0]}, "pdm": {"step": [0], "audio": [0.3]}, "tau": 1.5}
-    write_json(root / "models" / "toy" / "prototypes" / "0" / "aim.json", {"meta": _meta("aim", 0, "prototypes"), "log": log})
+    write_json(
+        root / "models" / "toy" / "prototypes" / "0" / "aim.json", {"meta": _meta("aim", 0, "prototypes"), "log": log}
+    )

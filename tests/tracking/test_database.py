@@ -30,4 +30,6 @@ def test_the_lock_may_be_taken_again_by_its_holder(tmp_path: Path) -> None:
 
 def test_only_sqlite_has_a_file() -> None:
     assert database.sqlite_path("http://host:5000") is None
-    assert database.sqlite_path("sqlite:////abs/x.db") == Path("/abs/x.db") and database.sqlite_path("sqlite:///x.db") == Path("x.db")
+    assert database.sqlite_path("sqlite:////abs/x.db") == Path("/abs/x.db") and database.sqlite_path(
+        "sqlite:///x.db"
+    ) == Path("x.db")

@@ -10,19 +10,38 @@ from equimodal.store import write_json
 from equimodal.tracking.files import leaves, records, results
 
 
-def test_every_stage_of_a_result_becomes_a_run(tmp_path: Path, write_study: Callable[[Path], None], write_warmup: Callable[[Path], None]) -> None:
+def test_every_stage_of_a_result_becomes_a_run(
+    tmp_path: Path, write_study: Callable[[Path], None], write_warmup: Callable[[Path], None]
+) -> None:
     write_study(tmp_path)
     write_warmup(tmp_path)
     assert results(tmp_path) == [("toy", "aim"), ("toy", "joint")]
     found = list(records(tmp_path, "toy", "aim", []))
-    names = ["toy_aim (sample)", "aim · seed 0 · train (sample)", "aim · seed 1 · train (sample)", "aim · seed 0 · evaluate (sample)"]
-    names += ["aim · seed 1 · evaluate (sample)", "aim · seed 0 · prototypes (sample)", "aim · seed 0 · warmup (sample)"]
+    names = [
+        "toy_aim (sample)",
+        "aim · seed 0 · train (sample)",
+        "aim · seed 1 · train (sample)",
+        "aim · seed 0 · evaluate (sample)",
+    ]
+    names += [
+        "aim · seed 1 · evaluate (sample)",
+        "aim · seed 0 · prototypes (sample)",
+        "aim · seed 0 · warmup (sample)",
+    ]
     assert [record.info.name for record in found] == names
     points = {record.info.name: [(step, metrics) for step, metrics, _ in record.points] for record in found}
-    assert points["toy_aim (sample)"] == [(0, {"selection.val/accuracy/mean": 0.65, "selection.val/accuracy/std": 0.05})]
-    assert points["aim · seed 1 · train (sample)"] == [(0, {"train/loss": 1.0, "val/accuracy": 0.5}), (1, {"train/loss": 0.5, "val/accuracy": 0.6})]
+    assert points["toy_aim (sample)"] == [
+        (0, {"selection.val/accuracy/mean": 0.65, "selection.val/accuracy/std": 0.05})
+    ]
+    assert points["aim · seed 1 · train (sample)"] == [
+        (0, {"train/loss": 1.0, "val/accuracy": 0.5}),
+        (1, {"train/loss": 0.5, "val/accuracy": 0.6}),
+    ]
     assert points["aim · seed 1 · evaluate (sample)"] == [(0, {"selection.val/test/accuracy": 0.7})]
-    assert points["aim · seed 0 · prototypes (sample)"] == [(0, {"dap/accuracy": 0.2, "pdm/audio": 0.3, "tau": 1.5}), (10, {"dap/accuracy": 1.0})]
+    assert points["aim · seed 0 · prototypes (sample)"] == [
+        (0, {"dap/accuracy": 0.2, "pdm/audio": 0.3, "tau": 1.5}),
+        (10, {"dap/accuracy": 1.0}),
+    ]
     assert points["aim · seed 0 · warmup (sample)"] == [(0, {"train/loss": 2.0})]
     assert [path.name for path, _ in found[0].artifacts] == ["toy_aim.json", "curves.svg"]
 
@@ -37,13 +56,24 @@ def test_two_methods_have_the_same_parameters(tmp_path: Path, write_study: Calla
 def test_numbers_are_named_by_their_path() -> None:
     spread = {"mean": 1, "std": None, "per_seed": [1], "interval95": [0, 2]}
     content = {
-        "split": {"fold": 3}, "settings": {"lr": 1}, "selection": {"val": {"f1": spread, "modalities": {"split": {"audio": 2}}}},
-        "imbalance": {"alpha": [{"mean": 4}, {"mean": 5}], "s": {"audio": [{"mean": 6}]}}, "s": {"audio": [7.5, float("nan")]}, "alpha": None, "ok": True,
-    }  # fmt: skip
+        "split": {"fold": 3},
+        "settings": {"lr": 1},
+        "selection": {"val": {"f1": spread, "modalities": {"split": {"audio": 2}}}},
+        "imbalance": {"alpha": [{"mean": 4}, {"mean": 5}], "s": {"audio": [{"mean": 6}]}},
+        "s": {"audio": [7.5, float("nan")]},
+        "alpha": None,
+        "ok": True,
+    }
     assert leaves(content) == {
-        "selection.val/f1/mean": 1, "selection.val/f1/interval95/low": 0, "selection.val/f1/interval95/high": 2, "selection.val/modalities/split/audio": 2,
-        "imbalance/alpha/depth1/mean": 4, "imbalance/alpha/depth2/mean": 5, "imbalance/s/audio/depth1/mean": 6, "s/audio/depth1": 7.5,
-    }  # fmt: skip
+        "selection.val/f1/mean": 1,
+        "selection.val/f1/interval95/low": 0,
+        "selection.val/f1/interval95/high": 2,
+        "selection.val/modalities/split/audio": 2,
+        "imbalance/alpha/depth1/mean": 4,
+        "imbalance/alpha/depth2/mean": 5,
+        "imbalance/s/audio/depth1/mean": 6,
+        "s/audio/depth1": 7.5,
+    }
 
 
 def test_a_result_without_models_is_a_run_too(tmp_path: Path) -> None:

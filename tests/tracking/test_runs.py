@@ -1,4 +1,6 @@
-"""MLflow for real: one database, made by three processes at once, then killed into, rebuilt, deleted and rebuilt again."""
+"""MLflow for real: one database, made by three processes at once, then killed into, rebuilt, deleted and rebuilt
+again.
+"""
 
 import os
 import signal
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from equimodal.settings import Params
+from equimodal.params import Params
 from equimodal.settings.training import TrackingSettings
 from equimodal.stages import track
 from equimodal.store import read_json, write_json
@@ -38,8 +40,15 @@ def params() -> Params:
 
 
 @pytest.fixture(scope="module")
-def study(params: Params, tmp_path_factory: pytest.TempPathFactory, write_study: Callable[[Path], None], write_warmup: Callable[[Path], None]) -> Path:
-    """A folder with a study of which two trainings, and one that was killed, were tracked live, all three at once on a fresh database."""
+def study(
+    params: Params,
+    tmp_path_factory: pytest.TempPathFactory,
+    write_study: Callable[[Path], None],
+    write_warmup: Callable[[Path], None],
+) -> Path:
+    """A folder with a study of which two trainings, and one that was killed, were tracked live, all three at once on a
+    fresh database.
+    """
     folder = tmp_path_factory.mktemp("study")
     write_study(folder)
     write_warmup(folder)
@@ -81,7 +90,9 @@ def histories(folder: Path) -> dict[tuple[str, str], list[tuple[int, float]]]:
 
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     return {
-        (name, metric): sorted((point.step, point.value) for point in client.get_metric_history(run.info.run_id, metric))
+        (name, metric): sorted(
+            (point.step, point.value) for point in client.get_metric_history(run.info.run_id, metric)
+        )
         for name, run in runs_of(folder).items()
         for metric in run.data.metrics
         if not metric.startswith("time/")
@@ -95,7 +106,17 @@ def test_three_processes_at_once_on_a_fresh_database(study: Path, capfd: pytest.
         run = runs[f"{method} · seed {seed} · train (sample)"]
         assert run.info.status == "FINISHED"
         assert run.data.tags["mlflow.parentRunId"] == runs[f"toy_{method} (sample)"].info.run_id
-        assert run.data.tags.items() >= {"dataset": "toy", "source": "sample", "method": method, "seed": str(seed), "stage": "train", "device": "cpu"}.items()
+        assert (
+            run.data.tags.items()
+            >= {
+                "dataset": "toy",
+                "source": "sample",
+                "method": method,
+                "seed": str(seed),
+                "stage": "train",
+                "device": "cpu",
+            }.items()
+        )
         assert {"key", "data_digest", "versions.torch", "versions.mlflow", "versions.equimodal"} <= run.data.tags.keys()
         assert run.data.params["training.optimizer.lr"] == "0.1" and run.data.metrics["time/epoch_seconds"] == 1.5
     assert histories(study)["aim · seed 0 · train (sample)", "val/accuracy"] == [(0, 0.5), (1, 0.6)]
@@ -118,11 +139,16 @@ def test_track_adds_what_was_not_live_and_doubles_nothing(
     live = histories(study)
     track.run(params)
     runs = runs_of(study)
-    assert len(runs) == 1 + 2 * (1 + 2 * 2) + 2  # the killed one; a parent and two stages of two seeds for each method; warm-up and prototypes
+    assert (
+        len(runs) == 1 + 2 * (1 + 2 * 2) + 2
+    )  # the killed one; a parent and two stages of two seeds for each method; warm-up and prototypes
     assert all(runs[name].info.run_id == run_id for name, run_id in before.items())
     assert histories(study).items() >= live.items()
     parent = runs["toy_aim (sample)"]
-    assert parent.data.metrics == {"selection.val/accuracy/mean": 0.65, "selection.val/accuracy/std": 0.05} and parent.info.status == "FINISHED"
+    assert (
+        parent.data.metrics == {"selection.val/accuracy/mean": 0.65, "selection.val/accuracy/std": 0.05}
+        and parent.info.status == "FINISHED"
+    )
     assert runs["toy_joint (sample)"].data.params.keys() == parent.data.params.keys()
     full = histories(study)
     track.run(params)
@@ -136,14 +162,18 @@ def test_deleting_the_database_loses_nothing(study: Path, params: Params, monkey
     full = histories(study)
     # Emptied, not unlinked: this process holds the file open. That an absent one is made anew is seen above.
     with sqlite3.connect("mlflow.db") as database:
-        for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'alembic%'").fetchall():
+        for (table,) in database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'alembic%'"
+        ).fetchall():
             database.execute(f"DELETE FROM {table}")
     track.run(params)
     kept = {name: points for name, points in full.items() if "seed 7" not in name[0]}  # a killed stage wrote no file
     assert histories(study) == kept
 
 
-def test_other_numbers_under_the_same_key_take_the_runs_place(study: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_numbers_under_the_same_key_take_the_runs_place(
+    study: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(study)
     track.run(params)
     names = runs_of(study).keys()
@@ -157,7 +187,9 @@ def test_other_numbers_under_the_same_key_take_the_runs_place(study: Path, param
     runs = runs_of(study)
     assert runs.keys() == names
     assert histories(study)["toy_aim (sample)", "selection.val/accuracy/mean"] == [(0, 0.75)]
-    children = [run for run in runs.values() if run.data.tags.get("mlflow.parentRunId") == runs["toy_aim (sample)"].info.run_id]
+    children = [
+        run for run in runs.values() if run.data.tags.get("mlflow.parentRunId") == runs["toy_aim (sample)"].info.run_id
+    ]
     assert len(children) == 6
 
 
@@ -187,5 +219,9 @@ def test_epochs_that_differ_replace_those_from_there_on(study: Path, monkeypatch
     assert runs.client.get_run(old.run_id).info.lifecycle_stage == "deleted"
     (experiment,) = {runs.client.get_run(new.run_id).info.experiment_id}
     assert [run.info.run_id for run in runs.search(experiment, {"key": "again"})] == [new.run_id]
-    assert [(point.step, point.value) for point in runs.client.get_metric_history(new.run_id, "loss")] == [(0, 0.0), (1, 1.5), (2, 2.5)]
+    assert [(point.step, point.value) for point in runs.client.get_metric_history(new.run_id, "loss")] == [
+        (0, 0.0),
+        (1, 1.5),
+        (2, 2.5),
+    ]
     assert runs.client.get_run(new.run_id).data.params == {"lr": "1"}

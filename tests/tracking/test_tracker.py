@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from equimodal.settings import Params
+from equimodal.params import Params
 from equimodal.settings.training import TrackingSettings
 from equimodal.tracking import RunInfo, Tracker
-from equimodal.tracking.info import shown
+from equimodal.tracking.info import without_password
 
 INFO = RunInfo("toy", "joint", "train", "k", "sample", 0)
 
@@ -24,7 +24,9 @@ def fake(program: str) -> Tracker:
     """A tracker whose child is another program."""
     import os
 
-    child = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     assert child.stdin is not None and child.stdout is not None
     os.set_blocking(child.stdin.fileno(), False)
     os.set_blocking(child.stdout.fileno(), False)
@@ -43,7 +45,9 @@ def use(tracker: Tracker, epochs: int = 3) -> float:
     return longest
 
 
-def test_disabled_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_disabled_starts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a child was started"))
     with Tracker.start(params_at("sqlite:///mlflow.db", enabled=False), INFO) as tracker:
@@ -63,7 +67,9 @@ def test_a_child_that_reads_nothing_never_blocks_and_is_left() -> None:
 
 
 def test_a_stage_may_end_before_its_child_has_read_anything(tmp_path: Path) -> None:
-    """A short AIM run logs more than 64 KiB while its child still imports mlflow: nothing of it may be lost, the end least of all."""
+    """A short AIM run logs more than 64 KiB while its child still imports mlflow: nothing of it may be lost, the end
+    least of all.
+    """
     copy = tmp_path / "seen"
     tracker = fake(f"import sys, time; time.sleep(2); open({str(copy)!r}, 'w').write(sys.stdin.read())")
     for epoch in range(40):
@@ -71,7 +77,9 @@ def test_a_stage_may_end_before_its_child_has_read_anything(tmp_path: Path) -> N
     tracker.end()
     tracker.close(0.5)
     deadline = time.monotonic() + 20
-    while not copy.exists() and time.monotonic() < deadline:  # the child goes on alone: there is nothing to wait for but its file
+    while (
+        not copy.exists() and time.monotonic() < deadline
+    ):  # the child goes on alone: there is nothing to wait for but its file
         time.sleep(0.1)
     time.sleep(0.2)
     lines = copy.read_text().splitlines()
@@ -94,11 +102,15 @@ def test_messages_reach_the_child_whole_and_in_order(tmp_path: Path) -> None:
     use(tracker, epochs=100)  # about 300 KB, more than a pipe holds
     tracker.close(20)
     messages = [ast.literal_eval(line) for line in copy.read_text().splitlines()]
-    assert [m["epoch"] for m in messages[:100]] == list(range(100)) and all(len(m["metrics"]) == 200 for m in messages[:100])
+    assert [m["epoch"] for m in messages[:100]] == list(range(100)) and all(
+        len(m["metrics"]) == 200 for m in messages[:100]
+    )
     assert [m["type"] for m in messages[100:]] == ["artifact", "end"] and messages[-1]["metrics"] == {}
 
 
-@pytest.mark.parametrize(("error", "status"), [(None, "FINISHED"), (ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
+@pytest.mark.parametrize(
+    ("error", "status"), [(None, "FINISHED"), (ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")]
+)
 def test_the_status_tells_how_the_stage_ended(tmp_path: Path, error: type[BaseException] | None, status: str) -> None:
     copy = tmp_path / "seen"
     tracker = fake(f"import sys; open({str(copy)!r}, 'w').write(sys.stdin.read())")
@@ -112,7 +124,9 @@ def test_the_status_tells_how_the_stage_ended(tmp_path: Path, error: type[BaseEx
 
 
 @pytest.mark.parametrize("broken", ["missing mlflow", "not a database", "no folder"])
-def test_what_is_broken_is_one_warning(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_is_broken_is_one_warning(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     uri, words = f"sqlite:///{tmp_path}/mlflow.db", "not a database"
     if broken == "missing mlflow":
         (tmp_path / "mlflow.py").write_text("raise ModuleNotFoundError('No module named mlflow')")
@@ -130,16 +144,28 @@ def test_what_is_broken_is_one_warning(broken: str, tmp_path: Path, monkeypatch:
 
 
 def test_addresses_are_shown_without_credentials() -> None:
-    assert shown("https://me:secret@host:5000/x") == "https://host:5000/x" and shown("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
+    assert (
+        without_password("https://me:secret@host:5000/x") == "https://host:5000/x"
+        and without_password("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
+    )
 
 
 def test_only_this_package_imports_mlflow_and_its_parent_side_does_not(root: Path) -> None:
     importers = set()
     for path in (root / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
             if any(name.partition(".")[0] == "mlflow" for name in names):
                 importers.add(path.parent.name)
     assert importers == {"tracking"}
-    heavy = "import sys, equimodal.tracking, equimodal.stages.track; assert not {'mlflow', 'torch', 'pandas'} & set(sys.modules), 'heavy'"
+    heavy = (
+        "import sys, equimodal.tracking, equimodal.stages.track; assert not {'mlflow', 'torch', 'pandas'} &"
+        " set(sys.modules), 'heavy'"
+    )
     assert subprocess.run([sys.executable, "-c", heavy], check=False).returncode == 0

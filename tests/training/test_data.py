@@ -1,4 +1,6 @@
-"""Batches from the stored arrays: the right rows, the same bytes wherever they lie, in an order that only the seed decides."""
+"""Batches from the stored arrays: the right rows, the same bytes wherever they lie, in an order that only the seed
+decides.
+"""
 
 from pathlib import Path
 
@@ -10,16 +12,18 @@ from torch import Tensor
 import tiny_dataset
 from equimodal.errors import UserError
 from equimodal.settings.training import AugmentSettings
+from equimodal.stages.setup import Setup, load_data
 from equimodal.store import read_json, write_json
-from equimodal.training.build import Setup
-from equimodal.training.data import DataModule, load_data
+from equimodal.training.data import DataModule
 from equimodal.training.seeding import generator
 
 CPU = torch.device("cpu")
 PLAIN = AugmentSettings(crop=False, flip=False)
 
 
-def batches(data: DataModule, size: int = 16, augment: AugmentSettings = PLAIN, share: slice = slice(None)) -> list[tuple[dict[str, Tensor], Tensor]]:
+def batches(
+    data: DataModule, size: int = 16, augment: AugmentSettings = PLAIN, share: slice = slice(None)
+) -> list[tuple[dict[str, Tensor], Tensor]]:
     return list(data.training_batches(size, generator(0, "order", 0), generator(0, "augment", 0), augment, share))
 
 
@@ -52,7 +56,9 @@ def test_an_epoch_has_every_training_sample_once_in_a_seeded_order(tiny: Path) -
     assert torch.equal(truth[order], labels)
 
 
-@pytest.mark.parametrize(("count", "sizes"), [(60, [16, 16, 16, 12]), (48, [16, 16, 16]), (49, [16, 16, 16]), (50, [16, 16, 16, 2]), (1, [])])
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(60, [16, 16, 16, 12]), (48, [16, 16, 16]), (49, [16, 16, 16]), (50, [16, 16, 16, 2]), (1, [])]
+)
 def test_a_last_batch_of_one_is_left_out(tiny: Path, count: int, sizes: list[int]) -> None:
     tiny_dataset.write(tiny, counts={"train": count, "val": 6, "test": 6})
     data = load_data("tiny", ["audio"], CPU, "device")
@@ -69,7 +75,9 @@ def test_processes_share_the_batches_of_an_epoch(tiny: Path) -> None:
 def test_augmented_batches_are_the_same_from_memory_and_from_disk(tiny: Path) -> None:
     on_device, mapped = (load_data("tiny", None, CPU, resident) for resident in ("device", "map"))
     assert on_device.resident and not mapped.resident
-    for (x, labels), (y, truth) in zip(batches(on_device, augment=AugmentSettings()), batches(mapped, augment=AugmentSettings()), strict=True):
+    for (x, labels), (y, truth) in zip(
+        batches(on_device, augment=AugmentSettings()), batches(mapped, augment=AugmentSettings()), strict=True
+    ):
         assert torch.equal(labels, truth) and all(torch.equal(x[name], y[name]) for name in x)
     assert load_data("tiny", None, CPU, "auto").resident
 
@@ -103,7 +111,9 @@ def test_the_method_does_not_change_the_data(tiny: Path) -> None:
         seen[method] = [batch for epoch in (0, 1) for batch in loop.batches(epoch)]
     for method in ("joint-uni", "aim"):
         for ours, theirs in zip(seen[method], seen["joint"], strict=True):
-            assert torch.equal(ours.labels, theirs.labels) and all(torch.equal(ours.inputs[name], theirs.inputs[name]) for name in ours.inputs)
+            assert torch.equal(ours.labels, theirs.labels) and all(
+                torch.equal(ours.inputs[name], theirs.inputs[name]) for name in ours.inputs
+            )
     half = len(seen["joint"]) // 2
     assert not torch.equal(seen["joint"][0].labels, seen["joint"][half].labels)  # another order in the next epoch
 
@@ -143,7 +153,9 @@ def picked(data: DataModule) -> DataModule:
     for name in ("visual", "motion"):
         if name in data.transforms:
             entry = data.manifest["modalities"][name]
-            data.transforms[name] = type(data.transforms[name])({**entry, "settings": {**entry["settings"], "pick": 1}}, CPU)
+            data.transforms[name] = type(data.transforms[name])(
+                {**entry, "settings": {**entry["settings"], "pick": 1}}, CPU
+            )
     return data
 
 
@@ -157,12 +169,18 @@ def test_picking_frames_costs_one_draw_and_only_where_it_is_asked_for(tiny: Path
     torch.rand(60, generator=expected)
     which = (torch.rand(60, 1, generator=expected) * 2).long()[:, 0]
     assert torch.equal(draw.get_state(), expected.get_state())
-    whole, _ = next(load_data("tiny", ["visual", "motion"], CPU, "device").training_batches(60, generator(0, "order", 0), generator(0, "augment", 0), PLAIN))
+    whole, _ = next(
+        load_data("tiny", ["visual", "motion"], CPU, "device").training_batches(
+            60, generator(0, "order", 0), generator(0, "augment", 0), PLAIN
+        )
+    )
     for name in x:
         assert torch.equal(x[name][:, :, 0], whole[name][torch.arange(60), :, which])
     plain, audio = generator(0, "augment", 0), generator(0, "augment", 0)
     next(load_data("tiny", ["visual"], CPU, "device").training_batches(60, generator(0, "order", 0), plain, PLAIN))
-    next(picked(load_data("tiny", ["audio"], CPU, "device")).training_batches(60, generator(0, "order", 0), audio, PLAIN))
+    next(
+        picked(load_data("tiny", ["audio"], CPU, "device")).training_batches(60, generator(0, "order", 0), audio, PLAIN)
+    )
     expected = generator(0, "augment", 0)
     torch.rand(60, generator=expected)
     assert torch.equal(plain.get_state(), expected.get_state()) and torch.equal(audio.get_state(), expected.get_state())

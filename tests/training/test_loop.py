@@ -11,19 +11,35 @@ import torch
 import tiny_dataset
 from equimodal.errors import UserError
 from equimodal.methods.base import Batch, Method
-from equimodal.methods.joint import Joint
+from equimodal.methods.joint.method import Joint
 from equimodal.models.framework import Outputs
+from equimodal.stages.setup import Setup
 from equimodal.store import read_tensors
 from equimodal.training import loop as loop_module
-from equimodal.training.build import Setup
 from equimodal.training.loop import Loop
 from equimodal.training.seeding import derive
 
 
-def made(kind: type[Method] = Joint, folder: str = "run", key: str = "key", on_epoch: Callable[..., None] | None = None, **overrides: Any) -> Loop:
+def made(
+    kind: type[Method] = Joint,
+    folder: str = "run",
+    key: str = "key",
+    on_epoch: Callable[..., None] | None = None,
+    **overrides: Any,
+) -> Loop:
     params = tiny_dataset.params(**overrides, methods={"aim": {"start_epoch": 0}})
     setup = Setup.open(params, "tiny", "joint", 0, kind=kind)
-    return Loop(setup.method(), setup.data, params.training, params.runtime, 0, Path(folder), key, "train of tiny joint, seed 0", on_epoch)
+    return Loop(
+        setup.method(),
+        setup.data,
+        params.training,
+        params.runtime,
+        0,
+        Path(folder),
+        key,
+        "train of tiny joint, seed 0",
+        on_epoch,
+    )
 
 
 def state_bytes(folder: str) -> dict[str, bytes]:
@@ -31,7 +47,9 @@ def state_bytes(folder: str) -> dict[str, bytes]:
 
 
 class Extended(Joint):
-    """Joint training with a second optimizer, parameters of its own, gradient edits, random draws and a counter: all that a checkpoint must hold."""
+    """Joint training with a second optimizer, parameters of its own, gradient edits, random draws and a counter: all
+    that a checkpoint must hold.
+    """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -107,7 +125,11 @@ def test_hooks_come_in_the_promised_order(tiny: Path) -> None:
             calls.append(f"end {epoch}")
             return {"spy/value": 7.0 + epoch}
 
-    loop = made(Spy, training={"epochs": 2}, on_epoch=lambda epoch, metrics: calls.append(f"logged {epoch} {metrics['spy/value']}"))
+    loop = made(
+        Spy,
+        training={"epochs": 2},
+        on_epoch=lambda epoch, metrics: calls.append(f"logged {epoch} {metrics['spy/value']}"),
+    )
     loop.run()
     steps = ["forward", "after"] * 4
     assert calls == ["prepare", "begin 0", *steps, "end 0", "logged 0 7.0", "begin 1", *steps, "end 1", "logged 1 8.0"]
@@ -116,7 +138,11 @@ def test_hooks_come_in_the_promised_order(tiny: Path) -> None:
 def test_curves_hold_every_measure(tiny: Path) -> None:
     history = made(training={"epochs": 1}).run().history
     [entry] = history
-    names = {f"{split}/{name}" for split in ("val", "test") for name in ("loss", "accuracy", "macro_f1", "audio/accuracy", "visual/accuracy")}
+    names = {
+        f"{split}/{name}"
+        for split in ("val", "test")
+        for name in ("loss", "accuracy", "macro_f1", "audio/accuracy", "visual/accuracy")
+    }
     assert entry["epoch"] == 0 and set(entry["metrics"]) == names | {"train/loss", "train/accuracy", "train/lr"}
 
 
@@ -142,9 +168,13 @@ def test_the_rate_follows_the_schedule_and_the_global_generator_the_epoch(tiny: 
             rates = {group["lr"] for group in loop.plain_optimizer.param_groups}
             seen.append((rates.pop(), float(torch.rand(()))))
 
-    made(Spy, training={"epochs": 3, "schedule": {"name": "step", "step": 2, "gamma": 0.1}, "optimizer": {"lr": 0.01}}).run()
+    made(
+        Spy, training={"epochs": 3, "schedule": {"name": "step", "step": 2, "gamma": 0.1}, "optimizer": {"lr": 0.01}}
+    ).run()
     assert [rate for rate, _ in seen] == pytest.approx([0.01, 0.01, 0.001])
-    assert [draw for _, draw in seen] == [float(torch.rand((), generator=torch.Generator().manual_seed(derive(0, "epoch", e)))) for e in range(3)]
+    assert [draw for _, draw in seen] == [
+        float(torch.rand((), generator=torch.Generator().manual_seed(derive(0, "epoch", e)))) for e in range(3)
+    ]
 
 
 @pytest.mark.parametrize("limit", [None, 0.05])
@@ -181,7 +211,10 @@ def test_each_rule_selects_its_epoch(tiny: Path, monkeypatch: pytest.MonkeyPatch
     test = [(0.9, 1.0), (0.1, 0.2), (0.1, 0.1), (0.2, 0.3), (0.3, 0.3)]
     scripted(monkeypatch, {"val": val, "test": test})
     weights: list[torch.Tensor] = []
-    loop = made(training={"epochs": 5}, on_epoch=lambda epoch, metrics: weights.append(loop.method.model.fusion.linear.weight.detach().clone()))
+    loop = made(
+        training={"epochs": 5},
+        on_epoch=lambda epoch, metrics: weights.append(loop.method.model.fusion.linear.weight.detach().clone()),
+    )
     loop.run()
     assert loop.progress.selected == {"val": 2, "test": 0, "last": 4}
     for rule, epoch in (("val", 2), ("test", 0)):
@@ -203,10 +236,14 @@ class Broken(Joint):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_stops_with_epoch_and_settings(tiny: Path, monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+def test_a_loss_that_is_no_number_stops_with_epoch_and_settings(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
     monkeypatch.setattr(Broken, "value", value)
     with pytest.raises(
-        UserError, match=rf"train of tiny joint, seed 0: the training loss became {value} in epoch 1; lower training.optimizer.lr \(0.05\)"
+        UserError,
+        match=rf"train of tiny joint, seed 0: the training loss became {value} in epoch 1; lower"
+        r" training.optimizer.lr \(0.05\)",
     ) as caught:
         made(Broken, training={"epochs": 3}).run()
     assert "\n" not in str(caught.value) and "clip_norm" in str(caught.value)
@@ -214,7 +251,9 @@ def test_a_loss_that_is_no_number_stops_with_epoch_and_settings(tiny: Path, monk
     assert again.resume() and again.progress.epoch == 1  # the good epoch is kept
 
 
-def test_a_model_that_breaks_in_the_last_step_is_found_in_validation(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_breaks_in_the_last_step_is_found_in_validation(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scripted(monkeypatch, {"val": [(0.5, math.nan)], "test": [(0.5, 1.0)]})
     with pytest.raises(UserError, match="the validation loss became nan in epoch 0"):
         made().run()
@@ -230,7 +269,9 @@ def test_bfloat16_trains_on_the_cpu_and_keeps_its_weights_exact(tiny: Path) -> N
     loop = made(training={"epochs": 1}, runtime={"precision": "bf16-mixed"})
     metrics = loop.run().history[0]["metrics"]
     assert math.isfinite(metrics["train/loss"]) and {p.dtype for p in loop.method.parameters()} == {torch.float32}
-    assert metrics["train/loss"] != made(folder="full", training={"epochs": 1}).run().history[0]["metrics"]["train/loss"]
+    assert (
+        metrics["train/loss"] != made(folder="full", training={"epochs": 1}).run().history[0]["metrics"]["train/loss"]
+    )
 
 
 def test_threads_come_from_the_settings(tiny: Path) -> None:

@@ -17,9 +17,12 @@ def test_positions_are_averaged_over_the_samples_that_have_them() -> None:
         found.add({"text": Padded(values[part], lengths_mask(lengths[part], 3))}, labels[part])
     means = found.result()["text"]
     assert isinstance(means, Padded)
-    # Class 0 has lengths 3, 1, 2: its third step is one sample's and left out. Class 1: the empty sample says nothing about lengths.
+    # Class 0 has lengths 3, 1, 2: its third step is one sample's and left out. Class 1: the empty sample says nothing
+    # about lengths.
     assert means.mask.tolist() == [[True, True, False], [True, False, False]]
-    assert means.values[0].flatten().tolist() == [(1 + 4 + 7) / 3, (2 + 8) / 2, 0] and means.values[1].flatten().tolist() == [13, 0, 0]
+    assert means.values[0].flatten().tolist() == [(1 + 4 + 7) / 3, (2 + 8) / 2, 0] and means.values[
+        1
+    ].flatten().tolist() == [13, 0, 0]
 
 
 def test_a_class_without_any_step_has_an_empty_prototype() -> None:
@@ -34,7 +37,13 @@ def test_a_grid_value_that_no_sample_reaches_lies_between_its_neighbours() -> No
     objective = Regression(RegressionSettings(low=0, high=2, points=3, threshold=1))
     found = ClassMeans(objective, torch.float64)
     values = torch.tensor([[1.0, 1.0, 1.0], [3.0, 5.0, 9.0]]).view(2, 3, 1)
-    found.add({"text": Padded(values, lengths_mask(torch.tensor([3, 2]), 3)), "facts": values[:, 0]}, torch.tensor([0.0, 2.0]))
+    found.add(
+        {"text": Padded(values, lengths_mask(torch.tensor([3, 2]), 3)), "facts": values[:, 0]}, torch.tensor([0.0, 2.0])
+    )
     text, facts = found.result()["text"], found.result()["facts"]
     assert isinstance(text, Padded) and facts.flatten().tolist() == [1, 2, 3]  # type: ignore[union-attr]
-    assert text.values[1, :2].flatten().tolist() == [2, 3] and text.mask[0].tolist() == [True] * 3 and text.mask[2].tolist() == [True, True, False]
+    assert (
+        text.values[1, :2].flatten().tolist() == [2, 3]
+        and text.mask[0].tolist() == [True] * 3
+        and text.mask[2].tolist() == [True, True, False]
+    )

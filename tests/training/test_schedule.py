@@ -21,7 +21,9 @@ def test_schedules_follow_their_formulas() -> None:
 
 def test_warmup_rises_linearly_before_the_schedule() -> None:
     assert factors(name="constant", warmup=3) == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
-    assert factors(name="cosine", warmup=2) == pytest.approx([1 / 3, 2 / 3, *(0.5 * (1 + math.cos(math.pi * e / 4)) for e in range(4))])
+    assert factors(name="cosine", warmup=2) == pytest.approx(
+        [1 / 3, 2 / 3, *(0.5 * (1 + math.cos(math.pi * e / 4)) for e in range(4))]
+    )
     assert factors(name="cosine", warmup=6) == pytest.approx([(e + 1) / 7 for e in range(6)])
 
 

@@ -7,7 +7,17 @@ from equimodal.training.seeding import derive, generator
 
 def test_seeds_are_the_same_everywhere() -> None:
     assert derive(0, "order", 3) == 2723741169552378311 < 2**63
-    assert len({derive(seed, purpose, epoch) for seed in range(3) for purpose in ("order", "augment") for epoch in range(4)}) == 24
+    assert (
+        len(
+            {
+                derive(seed, purpose, epoch)
+                for seed in range(3)
+                for purpose in ("order", "augment")
+                for epoch in range(4)
+            }
+        )
+        == 24
+    )
 
 
 def test_generators_draw_the_same_again_and_leave_the_global_one() -> None:

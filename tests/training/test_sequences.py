@@ -8,12 +8,13 @@ import torch
 
 import tiny_dataset
 import training_process
+from equimodal.engines.layout import model_folder
 from equimodal.errors import UserError
-from equimodal.layout import model_folder
 from equimodal.models.padded import Input, Padded
 from equimodal.settings.training import AugmentSettings
+from equimodal.stages.setup import load_data
 from equimodal.store import read_json, read_tensors, write_json
-from equimodal.training.data import DataModule, load_data
+from equimodal.training.data import DataModule
 from equimodal.training.seeding import generator
 
 CPU = torch.device("cpu")
@@ -35,12 +36,20 @@ def same(a: Input, b: Input) -> bool:
 
 def test_batches_are_standardised_over_real_steps_and_zero_elsewhere(data: DataModule) -> None:
     manifest = read_json(Path("data/tiny/manifest.json"))
-    assert data.shapes == {"text": (8, 6), "face": (12, 4), "facts": (7,)} and data.kinds == {"text": "sequence", "face": "sequence", "facts": "vector"}
+    assert data.shapes == {"text": (8, 6), "face": (12, 4), "facts": (7,)} and data.kinds == {
+        "text": "sequence",
+        "face": "sequence",
+        "facts": "vector",
+    }
     inputs, _ = next(data.evaluation_batches("train", 60))
     rows = np.array(manifest["rows"])[np.array(manifest["splits"]) == "train"]
     for name in ("text", "face"):
         x, entry = inputs[name], manifest["modalities"][name]
-        assert isinstance(x, Padded) and x.mask.sum(1).tolist() == [entry["lengths"][row] for row in rows] and 0 in x.mask.sum(1)
+        assert (
+            isinstance(x, Padded)
+            and x.mask.sum(1).tolist() == [entry["lengths"][row] for row in rows]
+            and 0 in x.mask.sum(1)
+        )
         real = x.values[x.mask].double()
         torch.testing.assert_close(real.mean(0), torch.zeros_like(real[0]), rtol=0, atol=1e-5)
         torch.testing.assert_close(real.std(0, unbiased=False), torch.ones_like(real[0]), rtol=0, atol=1e-5)
@@ -60,12 +69,18 @@ def test_standardising_is_a_choice(data: DataModule) -> None:
     rows = np.array(manifest["rows"])[np.array(manifest["splits"]) == "train"]
     for name in ("text", "facts"):
         x = inputs[name]
-        assert np.array_equal((x.values if isinstance(x, Padded) else x).numpy(), np.load(f"data/tiny/features/{name}.npy")[rows])
+        assert np.array_equal(
+            (x.values if isinstance(x, Padded) else x).numpy(), np.load(f"data/tiny/features/{name}.npy")[rows]
+        )
 
 
 def test_training_draws_nothing_for_them_and_memory_maps_give_the_same(data: DataModule) -> None:
     def epoch(module: DataModule) -> list[tuple[dict[str, Input], torch.Tensor]]:
-        return list(module.training_batches(16, generator(0, "order", 0), generator(0, "augment", 0), AugmentSettings(spec_time=4, spec_freq=3)))
+        return list(
+            module.training_batches(
+                16, generator(0, "order", 0), generator(0, "augment", 0), AugmentSettings(spec_time=4, spec_freq=3)
+            )
+        )
 
     mapped = load_data("tiny", None, CPU, "map")
     whole, _ = next(data.evaluation_batches("train", 60))
@@ -102,7 +117,9 @@ def test_lengths_that_are_not_the_arrays_are_refused(data: DataModule, lengths: 
     if lengths is None:
         del manifest["modalities"]["text"]["lengths"]
     write_json(path, manifest)
-    with pytest.raises(UserError, match=r"text.npy has 110 sequences of at most 8 steps; the manifest's lengths .* are not theirs"):
+    with pytest.raises(
+        UserError, match=r"text.npy has 110 sequences of at most 8 steps; the manifest's lengths .* are not theirs"
+    ):
         load_data("tiny", None, CPU, "device")
 
 

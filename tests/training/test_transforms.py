@@ -27,12 +27,20 @@ def pictures(kind: str = "frames", channels: int = 3, margin: int = 4) -> InputT
 
 
 def spectrogram(**settings: Any) -> InputTransform:
-    return InputTransform({"kind": "spectrogram", "settings": settings, "shape": [1, 6, 10], "mean": [-4.0], "std": [2.0]}, CPU)
+    return InputTransform(
+        {"kind": "spectrogram", "settings": settings, "shape": [1, 6, 10], "mean": [-4.0], "std": [2.0]}, CPU
+    )
 
 
 def stored(transform: InputTransform, batch: int = 6, margin: int = 4) -> Tensor:
     channels, frames, height, width = transform.shape
-    return torch.randint(0, 256, (batch, channels, frames, height + margin, width + margin), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        0,
+        256,
+        (batch, channels, frames, height + margin, width + margin),
+        dtype=torch.uint8,
+        generator=torch.Generator().manual_seed(0),
+    )
 
 
 def draw(seed: int = 0) -> torch.Generator:
@@ -50,7 +58,9 @@ def raw_values(transform: InputTransform, x: Tensor) -> Tensor:
 def test_evaluation_takes_the_central_crop_and_imagenets_statistics() -> None:
     t = pictures()
     x = stored(t)
-    expected = (x[..., 2:10, 2:14] / 255 - torch.tensor(IMAGENET_MEAN).view(3, 1, 1, 1)) / torch.tensor(IMAGENET_STD).view(3, 1, 1, 1)
+    expected = (x[..., 2:10, 2:14] / 255 - torch.tensor(IMAGENET_MEAN).view(3, 1, 1, 1)) / torch.tensor(
+        IMAGENET_STD
+    ).view(3, 1, 1, 1)
     torch.testing.assert_close(t.evaluate(x), expected)
     assert t.evaluate(x).shape[1:] == t.shape == (3, 2, 8, 12)
     assert torch.equal(t.evaluate(x), t.evaluate(x))
@@ -68,7 +78,9 @@ def test_spectrograms_are_standardised_where_they_say_so() -> None:
     torch.testing.assert_close(spectrogram(standardize=True).evaluate(x), (x + 4) / 2)
     torch.testing.assert_close(spectrogram(standardize=False).evaluate(x), x)
     assert spectrogram(standardize=True).evaluate(x.half()).dtype == torch.float32
-    assert torch.equal(spectrogram(standardize=True).augment(x, flips(3), draw(), AugmentSettings()), (x + 4) / 2)  # SpecAugment is off by default
+    assert torch.equal(
+        spectrogram(standardize=True).augment(x, flips(3), draw(), AugmentSettings()), (x + 4) / 2
+    )  # SpecAugment is off by default
 
 
 def test_nothing_switched_on_is_evaluation() -> None:
@@ -77,7 +89,9 @@ def test_nothing_switched_on_is_evaluation() -> None:
     assert torch.equal(t.augment(x, flips(6, 0, 3), draw(), NO_CROP), t.evaluate(x))
 
 
-@pytest.mark.parametrize("settings", [AugmentSettings(), AugmentSettings(per_frame=True), AugmentSettings(spec_time=5, spec_freq=3)], ids=str)
+@pytest.mark.parametrize(
+    "settings", [AugmentSettings(), AugmentSettings(per_frame=True), AugmentSettings(spec_time=5, spec_freq=3)], ids=str
+)
 def test_the_generator_decides_everything(settings: AugmentSettings) -> None:
     for t, x in ((pictures(), stored(pictures())), (spectrogram(), torch.randn(6, 1, 6, 10, generator=draw()))):
         state = torch.get_rng_state()
@@ -120,7 +134,9 @@ def test_crops_have_the_drawn_share_of_the_area() -> None:
     assert area.min() > 0.22 and area.max() < 0.55 and area.std() > 0.05
     ratio = width / height
     assert ratio.min() > 0.70 and ratio.max() < 1.43 and ratio.std() > 0.1
-    assert across.min() < 8 and across.max() > 247 and down.min() < 8 and down.max() > 247  # all of the picture is reached
+    assert (
+        across.min() < 8 and across.max() > 247 and down.min() < 8 and down.max() > 247
+    )  # all of the picture is reached
 
 
 def test_frames_share_a_box_unless_drawn_for_each() -> None:
@@ -148,7 +164,9 @@ def test_mirrored_flow_turns_its_horizontal_part(channels: int) -> None:
     out, plain = t.augment(x, flips(6, 1), draw(), AugmentSettings(crop=False)), t.evaluate(x)
     values, before = raw_values(t, out), raw_values(t, plain)
     assert torch.equal(out[0], plain[0])
-    torch.testing.assert_close(values[1, 0], 256 - before[1, 0].flip(-1), atol=1e-3, rtol=0)  # u: negated around 128, no motion
+    torch.testing.assert_close(
+        values[1, 0], 256 - before[1, 0].flip(-1), atol=1e-3, rtol=0
+    )  # u: negated around 128, no motion
     torch.testing.assert_close(values[1, 1], before[1, 1].flip(-1), atol=1e-3, rtol=0)  # v: only moved
     if channels == 3:
         torch.testing.assert_close(values[1, 2], 256 - before[1, 2].flip(-1), atol=1e-3, rtol=0)
@@ -171,28 +189,46 @@ def test_specaugment_masks_one_stretch_up_to_its_length() -> None:
 
 
 def test_specaugment_puts_the_mean_into_what_is_not_standardised() -> None:
-    out = spectrogram(standardize=False).augment(torch.full((50, 1, 6, 10), 5.0), flips(50), draw(), AugmentSettings(spec_freq=3))
+    out = spectrogram(standardize=False).augment(
+        torch.full((50, 1, 6, 10), 5.0), flips(50), draw(), AugmentSettings(spec_freq=3)
+    )
     assert set(out.unique().tolist()) == {5.0, -4.0}
 
 
 def picking(frames: int, pick: int | None, kind: str = "frames", channels: int = 1) -> InputTransform:
     settings = {"size": [8, 12]} if pick is None else {"size": [8, 12], "pick": pick}
     notes = {"zero": 128} if kind == "flow" else {}
-    entry = {"kind": kind, "notes": notes, "settings": settings, "shape": [channels, frames, 8, 12], "mean": [0.0] * channels, "std": [255.0] * channels}
+    entry = {
+        "kind": kind,
+        "notes": notes,
+        "settings": settings,
+        "shape": [channels, frames, 8, 12],
+        "mean": [0.0] * channels,
+        "std": [255.0] * channels,
+    }
     return InputTransform(entry, CPU)
 
 
 def numbered(frames: int, batch: int, channels: int = 1) -> Tensor:
     """Every frame's value is its number."""
-    return torch.arange(frames, dtype=torch.uint8).view(1, 1, frames, 1, 1).expand(batch, channels, frames, 8, 12).contiguous()
+    return (
+        torch.arange(frames, dtype=torch.uint8)
+        .view(1, 1, frames, 1, 1)
+        .expand(batch, channels, frames, 8, 12)
+        .contiguous()
+    )
 
 
 def seen(x: Tensor) -> Tensor:
     return x[:, 0, :, 0, 0].mul(255).round().long()
 
 
-@pytest.mark.parametrize(("frames", "pick", "middles"), [(10, 3, [1, 4, 8]), (9, 3, [1, 4, 7]), (4, 4, [0, 1, 2, 3]), (5, 1, [2])])
-def test_picked_frames_are_the_middle_ones_in_evaluation_and_any_in_training(frames: int, pick: int, middles: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("frames", "pick", "middles"), [(10, 3, [1, 4, 8]), (9, 3, [1, 4, 7]), (4, 4, [0, 1, 2, 3]), (5, 1, [2])]
+)
+def test_picked_frames_are_the_middle_ones_in_evaluation_and_any_in_training(
+    frames: int, pick: int, middles: list[int]
+) -> None:
     t = picking(frames, pick)
     assert t.shape == (1, pick, 8, 12)
     assert seen(t.evaluate(numbered(frames, 2))).tolist() == [middles, middles]
@@ -201,7 +237,9 @@ def test_picked_frames_are_the_middle_ones_in_evaluation_and_any_in_training(fra
     out = seen(t.augment(numbered(frames, 500), flips(500), draw(), NO_CROP, picks))
     edges = [place * frames // pick for place in range(pick + 1)]
     for part in range(pick):
-        assert set(out[:, part].tolist()) == set(range(edges[part], edges[part + 1]))  # each frame of the part, and no other
+        assert set(out[:, part].tolist()) == set(
+            range(edges[part], edges[part + 1])
+        )  # each frame of the part, and no other
     assert out[0].tolist() == edges[:-1] and out[1].tolist() == [edge - 1 for edge in edges[1:]]
 
 

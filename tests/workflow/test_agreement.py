@@ -29,7 +29,9 @@ def snakemake(whole: Project) -> tuple[Graph, Graph]:
     inputs: Graph = {}
     for block in re.split(r"^(?:local)?rule ", listing, flags=re.MULTILINE)[1:]:
         found = re.search(r"^Shell command: (equimodal .*)$", block, re.MULTILINE)
-        if found is None or found[1].startswith("equimodal table "):  # the report's table: DVC has `dvc metrics show`
+        if found is None or found[1].startswith(
+            "equimodal overview "
+        ):  # the report's table: DVC has `dvc metrics show`
             continue
         command = command_of(found[1])
         for kind, graph in (("output", outputs), ("input", inputs)):
@@ -46,10 +48,14 @@ def dvc(whole: Project) -> tuple[Graph, Graph]:
 
     with Repo(str(whole.root)) as repo:
         stages = [stage for stage in repo.index.stages if stage.name != "plan"]
-        files = {stage.cmd: ({out.def_path for out in stage.outs}, {dep.def_path for dep in stage.deps}) for stage in stages}
+        files = {
+            stage.cmd: ({out.def_path for out in stage.outs}, {dep.def_path for dep in stage.deps}) for stage in stages
+        }
     assert len(files) == len(stages), "two stages with one command"
     outputs = {command: outs for command, (outs, _) in files.items()}
-    inputs = {command: {dep for dep in deps if not dep.startswith("data/plan/")} for command, (_, deps) in files.items()}
+    inputs = {
+        command: {dep for dep in deps if not dep.startswith("data/plan/")} for command, (_, deps) in files.items()
+    }
     return outputs, inputs
 
 
@@ -60,12 +66,19 @@ def inside(path: str, folder: str) -> bool:
 def before(outputs: Graph, inputs: Graph) -> Graph:
     """Command -> all commands that must have run, directly or not."""
     direct = {
-        command: {maker for maker, outs in outputs.items() if maker != command and any(inside(dep, out) or inside(out, dep) for dep in deps for out in outs)}
+        command: {
+            maker
+            for maker, outs in outputs.items()
+            if maker != command and any(inside(dep, out) or inside(out, dep) for dep in deps for out in outs)
+        }
         for command, deps in inputs.items()
     }
     closed = {command: set(makers) for command, makers in direct.items()}
     for _ in direct:
-        grown = {command: makers | {further for maker in makers for further in closed[maker]} for command, makers in closed.items()}
+        grown = {
+            command: makers | {further for maker in makers for further in closed[maker]}
+            for command, makers in closed.items()
+        }
         if grown == closed:
             return closed
         closed = grown
@@ -85,7 +98,8 @@ def test_same_outputs(snakemake: tuple[Graph, Graph], dvc: tuple[Graph, Graph]) 
 
 
 def test_same_dependencies(snakemake: tuple[Graph, Graph], dvc: tuple[Graph, Graph]) -> None:
-    # Compared as what must come before what: DVC names folders (models/cremad/aim) where Snakemake names the files it reads.
+    # Compared as what must come before what: DVC names folders (models/cremad/aim) where Snakemake names the files it
+    # reads.
     left, right = before(*snakemake), before(*dvc)
     for command in left:
         assert left[command] == right[command], command

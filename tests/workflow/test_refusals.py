@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine_project import Project, copy_project
-from equimodal import locks
+from equimodal.engines import locks
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,9 @@ def own_line(done: subprocess.CompletedProcess[str]) -> str:
 def test_an_unknown_target_stops_snakemake_before_it_plans(project: Project) -> None:
     done = project.run("snakemake", "--cores", "4", "results/cremad_aimm.json", check=False)
     assert own_line(done).startswith("error: unknown method 'aimm' in results/cremad_aimm.json; params.yaml has: aim, ")
-    assert len([line for line in done.stderr.splitlines() if not line.startswith("Using workflow specific profile")]) == 1
+    assert (
+        len([line for line in done.stderr.splitlines() if not line.startswith("Using workflow specific profile")]) == 1
+    )
     assert project.ran() == []
 
 
@@ -69,7 +71,13 @@ def test_dvc_waits_for_snakemake(project: Project, in_project: None) -> None:
 def test_a_failed_stage_shows_its_line_and_a_killed_one_is_run_again(project: Project) -> None:
     stub = project.root / "src/equimodal/stages/raw.py"
     text = stub.read_text()
-    stub.write_text(text + "\n\ndef run(params, dataset):\n    from equimodal.errors import UserError\n    raise UserError('no raw files: see docs')\n")
+    stub.write_text(
+        text
+        + (
+            "\n\ndef run(params, dataset):\n    from equimodal.errors import UserError\n    raise UserError('no"
+            " raw files: see docs')\n"
+        )
+    )
     try:
         done = project.run("snakemake", "--cores", "1", "-F", "--", "data/cremad/index.json", check=False)
         assert done.returncode != 0

@@ -14,13 +14,21 @@ from engine_project import Project
 def built(project: Project) -> Project:
     """The study built by Snakemake and recorded by DVC: the bridge `equimodal plan && dvc commit -f`."""
     project.run("snakemake", "--cores", "4")
-    assert len(project.ran()) == 6 + 2 + 5 * 6 + 1 + 3, "preprocessing, warm-up and prototypes, five stages a method, one table a dataset, three of the study"
+    assert len(project.ran()) == 6 + 2 + 5 * 6 + 1 + 3, (
+        "preprocessing, warm-up and prototypes, five stages a method, one table a dataset, three of the study"
+    )
     project.run("equimodal", "plan")
     project.dvc("commit", "-f", "-q")
     return project
 
 
-TABLES = ["cost_table cost", "table cremad", "tables comparison", "tables cost", "tables modalities"]  # the cost table's rule has a name of its own
+TABLES = [
+    "cost_table cost",
+    "table cremad",
+    "tables comparison",
+    "tables cost",
+    "tables modalities",
+]  # the cost table's rule has a name of its own
 
 
 def reruns(project: Project) -> tuple[list[str], list[str]]:
@@ -40,7 +48,9 @@ def reversed_keys(value: object) -> object:
 
 def test_dvc_records_from_snakemake_what_it_would_have_made_itself(built: Project) -> None:
     recorded = yaml.safe_load((built.root / "dvc.lock").read_text())["stages"]
-    assert [out["nfiles"] for out in recorded["figures-from-warmup@cremad-aim"]["outs"]] == [2], "Snakemake's own mark in the folder is left out"
+    assert [out["nfiles"] for out in recorded["figures-from-warmup@cremad-aim"]["outs"]] == [2], (
+        "Snakemake's own mark in the folder is left out"
+    )
 
 
 def test_settings_that_change_no_result_run_nothing(built: Project) -> None:
@@ -57,14 +67,18 @@ def test_settings_that_change_no_result_run_nothing(built: Project) -> None:
         (built.root / "params.yaml").write_text(text)
 
 
-@pytest.mark.parametrize(("file", "method"), [("joint_uni.py", "joint-uni"), ("ogm.py", "ogm-ge"), ("aug.py", "aug")])
+@pytest.mark.parametrize(
+    ("file", "method"), [("joint_uni/method.py", "joint-uni"), ("ogm/method.py", "ogm-ge"), ("aug/method.py", "aug")]
+)
 def test_a_method_s_file_reruns_that_method(built: Project, file: str, method: str) -> None:
     edit_code(built, file)
     planned, ran = reruns(built)
     edit_code(built, file, back=True)  # which DVC restores from its run cache
     # Snakemake plans what may change further down; DVC, having run, has seen that the trained files are the same.
     assert ran == sorted([*of("train", method), *of("evaluate", method), f"cost cremad {method}"])
-    assert planned == sorted([*ran, f"summary cremad {method}", f"figures cremad {method}", *(job for job in TABLES if job != "tables cost")])
+    assert planned == sorted(
+        [*ran, f"summary cremad {method}", f"figures cremad {method}", *(job for job in TABLES if job != "tables cost")]
+    )
 
 
 def test_a_file_of_aim_reruns_the_aim_family(built: Project) -> None:
@@ -72,7 +86,14 @@ def test_a_file_of_aim_reruns_the_aim_family(built: Project) -> None:
     planned, ran = reruns(built)
     edit_code(built, "aim/modulation.py", back=True)
     # The prototypes stage imports the method, and with it modulation; its files stay the same.
-    trained = sorted([*of("train", "aim", "aim-no-pam"), *of("evaluate", "aim", "aim-no-pam"), "cost cremad aim", "cost cremad aim-no-pam"])
+    trained = sorted(
+        [
+            *of("train", "aim", "aim-no-pam"),
+            *of("evaluate", "aim", "aim-no-pam"),
+            "cost cremad aim",
+            "cost cremad aim-no-pam",
+        ]
+    )
     assert [job for job in ran if not job.startswith("prototypes")] == trained
     assert set(ran) <= set(planned)
     assert not [job for job in planned if "joint" in job or job.startswith("warmup")]
@@ -82,7 +103,11 @@ def test_a_base_s_setting_reruns_its_variants(built: Project) -> None:
     built.edit("params.yaml", "    lambda_mod: 6.0 ", "    lambda_mod: 3.0 ")
     planned, ran = reruns(built)
     built.edit("params.yaml", "    lambda_mod: 3.0 ", "    lambda_mod: 6.0 ")
-    assert {job.split()[2] for job in planned if job not in TABLES} == {job.split()[2] for job in ran if job not in TABLES} == {"aim", "aim-no-pam"}
+    assert (
+        {job.split()[2] for job in planned if job not in TABLES}
+        == {job.split()[2] for job in ran if job not in TABLES}
+        == {"aim", "aim-no-pam"}
+    )
     assert {"tables comparison", "tables modalities", "tables cost"} <= set(ran), "results changed"
     assert not [job for job in planned if job.startswith(("warmup", "prototypes"))], "neither depends on lambda_mod"
 
@@ -119,7 +144,9 @@ def test_dvc_shows_metrics_plots_params_and_graph(built: Project, capfd: pytest.
     subprocess.run([*git, "commit", "-qm", "all"], cwd=built.root, check=True)
     built.edit("params.yaml", "  workers: 2 ", "  workers: 3 ")
     built.dvc("repro", "-q", "plan")
-    assert [line.split()[-2:] for line in shown("params", "diff").splitlines() if "runtime.workers" in line] == [["2", "3"]]
+    assert [line.split()[-2:] for line in shown("params", "diff").splitlines() if "runtime.workers" in line] == [
+        ["2", "3"]
+    ]
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
-"""Functions that rules ask for code files, settings and what differs between datasets; equimodal.declarations knows."""
+"""Functions that rules ask for code files, settings and what differs between datasets; equimodal.engines.declarations knows."""
 
-from equimodal import declarations
-from equimodal.declarations import TABLES, study_methods
-from equimodal.workflow import gpus
+from equimodal.engines import declarations
+from equimodal.engines.declarations import TABLES, study_methods
+from equimodal.engines.workflow import gpus
 
 FAMILIES = declarations.families(PARAMS)
 
@@ -31,7 +31,10 @@ def features(ending):
 
     def files(wildcards):
         return expand(
-            "data/{dataset}/features/{modality}.{ending}", dataset=wildcards.dataset, modality=PARAMS.dataset(wildcards.dataset).modalities, ending=ending
+            "data/{dataset}/features/{modality}.{ending}",
+            dataset=wildcards.dataset,
+            modality=PARAMS.dataset(wildcards.dataset).modalities,
+            ending=ending,
         )
 
     return files
@@ -68,7 +71,12 @@ def prototype_logs(wildcards):
     if wildcards.method not in FAMILIES["from-warmup"]:
         return []
     owner = PARAMS.fit_of(wildcards.dataset, wildcards.method)
-    return expand("models/{dataset}/prototypes/{seed}/{owner}.json", dataset=wildcards.dataset, seed=PARAMS.study.seeds, owner=owner)
+    return expand(
+        "models/{dataset}/prototypes/{seed}/{owner}.json",
+        dataset=wildcards.dataset,
+        seed=PARAMS.study.seeds,
+        owner=owner,
+    )
 
 
 wildcard_constraints:

@@ -26,11 +26,11 @@ rule figures:
         "equimodal figures --dataset {wildcards.dataset} --method {wildcards.method} &> {log}"
 
 
-rule table:
+rule overview:
     """The study's methods on one dataset side by side."""
     input:
         results=expand("results/{{dataset}}_{method}.json", method=study_methods(PARAMS)),
-        code=code("table"),
+        code=code("overview"),
     output:
         page=report(
             "results/tables/{dataset}.html",
@@ -41,15 +41,15 @@ rule table:
         ),
         text="results/tables/{dataset}.md",
     log:
-        "logs/table/{dataset}.log",
+        "logs/overview/{dataset}.log",
     benchmark:
-        "logs/table/{dataset}.tsv"
+        "logs/overview/{dataset}.tsv"
     resources:
         mem_mb=500,
     params:
-        settings=settings("table"),
+        settings=settings("overview"),
     shell:
-        "equimodal table --dataset {wildcards.dataset} &> {log}"
+        "equimodal overview --dataset {wildcards.dataset} &> {log}"
 
 
 rule tables:
@@ -85,7 +85,9 @@ rule tables:
 use rule tables as cost_table with:
     input:
         results=expand("results/{dataset}_{method}.json", dataset=PARAMS.study.datasets, method=study_methods(PARAMS)),
-        costs=expand("results/cost/{dataset}_{method}.json", dataset=PARAMS.study.datasets, method=study_methods(PARAMS)),
+        costs=expand(
+            "results/cost/{dataset}_{method}.json", dataset=PARAMS.study.datasets, method=study_methods(PARAMS)
+        ),
         code=code("tables"),
     wildcard_constraints:
         table="cost",

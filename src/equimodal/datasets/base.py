@@ -24,8 +24,9 @@ class Sample:
     """One sample before it has a split.
 
     `paths` maps each modality to its file, relative to the dataset's root; None where a file is known to be absent.
-    Features that were computed elsewhere are named as `features.arrays` reads them: a file, or a row of it (`text.npy#12`).
-    `start` and `end` are seconds within the clip, None for the whole of it. `split` is what the raw data says, if anything.
+    Features that were computed elsewhere are named as `features.arrays` reads them: a file, or a row of it
+    (`text.npy#12`). `start` and `end` are seconds within the clip, None for the whole of it. `split` is what the raw
+    data says, if anything.
     """
 
     id: str
@@ -46,10 +47,14 @@ class Listing:
 
     classes: tuple[str, ...]
     samples: list[Sample]
-    lists: Mapping[str, frozenset[str]] | None = field(default=None)  # rules ogm and lists: "train", "test", and "val" if published -> ids
+    lists: Mapping[str, frozenset[str]] | None = field(
+        default=None
+    )  # rules ogm and lists: "train", "test", and "val" if published -> ids
     rejected: Mapping[str, str] = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
-    missing: tuple[str, ...] | None = None  # ids that the dataset's lists name and the files lack; None where there are no lists of what is wanted
+    missing: tuple[str, ...] | None = (
+        None  # ids that the dataset's lists name and the files lack; None where there are no lists of what is wanted
+    )
 
 
 class DatasetKind(ABC):
@@ -72,7 +77,9 @@ class DatasetKind(ABC):
 
     @property
     def root(self) -> str:
-        """Folder that the paths of files are relative to, as written in params.yaml: what was generated, else the setting `raw`."""
+        """Folder that the paths of files are relative to, as written in params.yaml: what was generated, else the
+        setting `raw`.
+        """
         return self.produced.as_posix() if self.settings.source == "sample" else self.settings.raw
 
     @abstractmethod
@@ -97,10 +104,14 @@ class DatasetKind(ABC):
     def check_apart(self, raw: str) -> None:
         """Refuse a folder or file `raw` of the user's inside `produced`; a UserError that names the setting."""
         if Path(raw).resolve().is_relative_to(self.produced.resolve()):
-            raise UserError(f"{self.key('raw')} = {raw} lies inside {self.produced}, which is rebuilt: choose another folder")
+            raise UserError(
+                f"{self.key('raw')} = {raw} lies inside {self.produced}, which is rebuilt: choose another folder"
+            )
 
     def expected(self, files: Mapping[str, FileFact]) -> Mapping[str, FileFact]:
-        """What `equimodal verify` compares the files with; the raw manifest itself where nothing better is published."""
+        """What `equimodal verify` compares the files with; the raw manifest itself where nothing better is
+        published.
+        """
         return files
 
     def key(self, setting: str) -> str:
@@ -121,7 +132,7 @@ def seconds(text: str, where: str) -> float | None:
     return value
 
 
-def shown(names: list[str], most: int = 5) -> str:
+def some_of(names: list[str], most: int = 5) -> str:
     """The first few of many names, for one line of a message."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from equimodal.datasets.base import Listing, Sample, shown
+from equimodal.datasets.base import Listing, Sample, some_of
 from equimodal.errors import UserError
 from equimodal.settings.datasets import SplitSettings
 
@@ -16,7 +16,8 @@ def assign(listing: Listing, settings: SplitSettings, dataset: str) -> dict[str,
     """Sample id -> "train", "val" or "test".
 
     Args:
-        listing: the samples; for rule `column` with their own split, for the rules `ogm` and `lists` with the published lists.
+        listing: the samples; for rule `column` with their own split, for the rules `ogm` and `lists` with the published
+            lists.
         settings: rule, folds, fold, validation, validation_by, seed.
         dataset: name, for messages.
 
@@ -32,7 +33,9 @@ def assign(listing: Listing, settings: SplitSettings, dataset: str) -> dict[str,
     return split
 
 
-def counts(classes: Sequence[str], labels: Sequence[int], splits: Sequence[str], dataset: str, given_validation: bool = False) -> dict[str, dict[str, int]]:
+def counts(
+    classes: Sequence[str], labels: Sequence[int], splits: Sequence[str], dataset: str, given_validation: bool = False
+) -> dict[str, dict[str, int]]:
     """Samples by split and class.
 
     Args:
@@ -40,8 +43,10 @@ def counts(classes: Sequence[str], labels: Sequence[int], splits: Sequence[str],
         labels: a label a sample.
         splits: a split a sample.
         dataset: name, for messages.
-        given_validation: the validation part is the data's own (a split column), not carved by us. A class absent from it is then only
-            noted: GRID's words have a letter that its 600 validation words lack, and selection on the other classes is still sound.
+        given_validation: the validation part is the data's own (a split column), not carved by us. A class absent from
+            it is then only
+            noted: GRID's words have a letter that its 600 validation words lack, and selection on the other classes is
+                still sound.
 
     Raises:
         UserError: a class is absent from a split; names both.
@@ -54,10 +59,13 @@ def counts(classes: Sequence[str], labels: Sequence[int], splits: Sequence[str],
         if not absent:
             continue
         if split == "val" and given_validation and len(absent) < len(classes):
-            print(f"{dataset}: note: no sample of class {shown(absent)} in split 'val' of the data's own split", file=sys.stderr)
+            print(
+                f"{dataset}: note: no sample of class {some_of(absent)} in split 'val' of the data's own split",
+                file=sys.stderr,
+            )
             continue
         raise UserError(
-            f"{dataset}: no sample of class {shown(absent)} in split '{split}': every class must be there;"
+            f"{dataset}: no sample of class {some_of(absent)} in split '{split}': every class must be there;"
             f" change datasets.{dataset}.split (fold, seed, validation) or the data"
         )
     return table
@@ -67,7 +75,9 @@ def _actor(samples: list[Sample], listing: Listing, settings: SplitSettings, whe
     """Whole groups are tested: shuffled, dealt to folds in turn."""
     groups = sorted({_group(sample, where) for sample in samples})
     if len(groups) < settings.folds:
-        raise UserError(f"{where}.folds = {settings.folds}, but there are only {len(groups)} groups (actors): lower folds")
+        raise UserError(
+            f"{where}.folds = {settings.folds}, but there are only {len(groups)} groups (actors): lower folds"
+        )
     order = _generator(settings.seed, "folds").permutation(len(groups))
     tested = {groups[place] for place in order[settings.fold :: settings.folds]}
     return {sample.id: "test" if sample.group in tested else "train" for sample in samples}
@@ -76,38 +86,56 @@ def _actor(samples: list[Sample], listing: Listing, settings: SplitSettings, whe
 def _ogm(samples: list[Sample], listing: Listing, settings: SplitSettings, where: str) -> dict[str, str]:
     """The published lists, to the letter: they and the files must name the same clips."""
     if listing.lists is None:
-        raise UserError(f"{where}.rule = ogm is CREMA-D's published list; for other data use actor, column or stratified")
+        raise UserError(
+            f"{where}.rule = ogm is CREMA-D's published list; for other data use actor, column or stratified"
+        )
     ids = {sample.id for sample in samples}
     listed = listing.lists["train"] | listing.lists["test"]
-    for names, text in ((listed - ids, "in the lists but not among the files"), (ids - listed, "among the files but not in the lists")):
+    for names, text in (
+        (listed - ids, "in the lists but not among the files"),
+        (ids - listed, "among the files but not in the lists"),
+    ):
         if names:
             raise UserError(
-                f"{where}.rule = ogm: {len(names)} clips are {text} ({shown(sorted(names))}):"
+                f"{where}.rule = ogm: {len(names)} clips are {text} ({some_of(sorted(names))}):"
                 " the published split needs the full CREMA-D; complete the copy (equimodal verify), or use rule: actor"
             )
     return {sample.id: "test" if sample.id in listing.lists["test"] else "train" for sample in samples}
 
 
 def _lists(samples: list[Sample], listing: Listing, settings: SplitSettings, where: str) -> dict[str, str]:
-    """The published lists decide for the clips that are there; ones that are listed and absent are the dataset's to report."""
+    """The published lists decide for the clips that are there; ones that are listed and absent are the dataset's to
+    report.
+    """
     if listing.lists is None:
-        raise UserError(f"{where}.rule = lists, but this dataset has no published lists: use rule actor, column or stratified")
+        raise UserError(
+            f"{where}.rule = lists, but this dataset has no published lists: use rule actor, column or stratified"
+        )
     split: dict[str, str] = {}
     for part, names in listing.lists.items():
         twice = sorted(names & split.keys())
         if twice:
-            raise UserError(f"{where}.rule = lists: {len(twice)} clips are in both {split[twice[0]]} and {part} ({shown(twice)}): mend the lists")
+            raise UserError(
+                f"{where}.rule = lists: {len(twice)} clips are in both {split[twice[0]]} and {part}"
+                f" ({some_of(twice)}): mend the lists"
+            )
         split.update(dict.fromkeys(names, part))
     unlisted = [sample.id for sample in samples if sample.id not in split]
     if unlisted:
-        raise UserError(f"{where}.rule = lists: {len(unlisted)} clips are on no list ({shown(unlisted)}): add them to one, or take them out of the folder")
+        raise UserError(
+            f"{where}.rule = lists: {len(unlisted)} clips are on no list ({some_of(unlisted)}): add them to"
+            " one, or take them out of the folder"
+        )
     return {sample.id: split[sample.id] for sample in samples}
 
 
 def _column(samples: list[Sample], listing: Listing, settings: SplitSettings, where: str) -> dict[str, str]:
     """What the data's own column says; a group on two sides would leak."""
     if any(sample.split is None for sample in samples):
-        raise UserError(f"{where}.rule = column, but this dataset has no split column: name it in columns.split, or use rule actor or stratified")
+        raise UserError(
+            f"{where}.rule = column, but this dataset has no split column: name it in columns.split, or use"
+            " rule actor or stratified"
+        )
     sides: dict[str, str] = {}
     for sample in samples:
         if sample.group is not None and sides.setdefault(sample.group, sample.split or "") != sample.split:
@@ -131,7 +159,9 @@ def _stratified(samples: list[Sample], listing: Listing, settings: SplitSettings
 def _carve_validation(training: list[Sample], split: dict[str, str], settings: SplitSettings, where: str) -> None:
     """Turn a share of the training samples into validation, by whole groups or by class; changes `split` in place."""
     if settings.validation == 0:
-        raise UserError(f"{where}.validation = 0 leaves nothing to select on: give a share above 0, or a split column with val rows")
+        raise UserError(
+            f"{where}.validation = 0 leaves nothing to select on: give a share above 0, or a split column with val rows"
+        )
     if settings.validation_by == "stratified":
         for name, members in _by_class(training).items():
             order = _generator(settings.seed, "validation", str(settings.fold), name).permutation(len(members))
@@ -143,7 +173,10 @@ def _carve_validation(training: list[Sample], split: dict[str, str], settings: S
         group = _group(sample, where, "validation_by: stratified")
         sizes[group] = sizes.get(group, 0) + 1
     if len(sizes) < 2:
-        raise UserError(f"{where}.validation_by = group needs at least two groups in the training part, there is {len(sizes)}: use stratified")
+        raise UserError(
+            f"{where}.validation_by = group needs at least two groups in the training part, there is"
+            f" {len(sizes)}: use stratified"
+        )
     groups = sorted(sizes)
     held_groups: set[str] = set()
     held = 0
@@ -167,7 +200,9 @@ def _by_class(samples: Sequence[Sample]) -> Mapping[str, list[Sample]]:
 
 def _group(sample: Sample, where: str, instead: str = "rule: stratified") -> str:
     if sample.group is None:
-        raise UserError(f"{where} divides whole groups, but sample '{sample.id}' has none: name columns.group, or use {instead}")
+        raise UserError(
+            f"{where} divides whole groups, but sample '{sample.id}' has none: name columns.group, or use {instead}"
+        )
     return sample.group
 
 

@@ -1,4 +1,6 @@
-"""Labels of a regression: numbers read from the samples' labels, checked, and seen as classes (the nearest grid value) where a split needs classes."""
+"""Labels of a regression: numbers read from the samples' labels, checked, and seen as classes (the nearest grid value)
+where a split needs classes.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,10 +26,14 @@ def values_of(listing: Listing, settings: RegressionSettings, dataset: str) -> d
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise UserError(f"{dataset}: label '{sample.label}' of sample {sample.id} is no number, but datasets.{dataset}.task is regression")
+            raise UserError(
+                f"{dataset}: label '{sample.label}' of sample {sample.id} is no number, but"
+                f" datasets.{dataset}.task is regression"
+            )
         if not settings.low <= value <= settings.high:
             raise UserError(
-                f"{dataset}: labels out of range: {value:g} (sample {sample.id}) is not in [{settings.low:g}, {settings.high:g}]:"
+                f"{dataset}: labels out of range: {value:g} (sample {sample.id}) is not in [{settings.low:g},"
+                f" {settings.high:g}]:"
                 f" mend the label, or change datasets.{dataset}.regression.low and .high"
             )
         values[sample.id] = value
@@ -37,10 +43,16 @@ def values_of(listing: Listing, settings: RegressionSettings, dataset: str) -> d
 def as_classes(listing: Listing, values: Mapping[str, float], settings: RegressionSettings) -> Listing:
     """The listing with the nearest grid value of every sample for its class: what a stratified split divides."""
     names = settings.names
-    return replace(listing, classes=tuple(names), samples=[replace(s, label=names[settings.nearest(values[s.id])]) for s in listing.samples])
+    return replace(
+        listing,
+        classes=tuple(names),
+        samples=[replace(s, label=names[settings.nearest(values[s.id])]) for s in listing.samples],
+    )
 
 
-def counts(labels: Sequence[float], splits: Sequence[str], settings: RegressionSettings, dataset: str) -> dict[str, dict[str, int]]:
+def counts(
+    labels: Sequence[float], splits: Sequence[str], settings: RegressionSettings, dataset: str
+) -> dict[str, dict[str, int]]:
     """Samples by split and nearest grid value; a value may be absent, since the loss needs none of them.
 
     Raises:
@@ -51,8 +63,13 @@ def counts(labels: Sequence[float], splits: Sequence[str], settings: RegressionS
         table[split][settings.names[settings.nearest(label)]] += 1
     for split, row in table.items():
         if not any(row.values()):
-            raise UserError(f"{dataset}: no sample in split '{split}': change datasets.{dataset}.split (fold, seed, validation) or the data")
+            raise UserError(
+                f"{dataset}: no sample in split '{split}': change datasets.{dataset}.split (fold, seed,"
+                " validation) or the data"
+            )
     training = {label for label, split in zip(labels, splits, strict=True) if split == "train"}
     if len(training) < 2:
-        raise UserError(f"{dataset}: every training label is {training.pop():g}: there is nothing to learn; check the label column")
+        raise UserError(
+            f"{dataset}: every training label is {training.pop():g}: there is nothing to learn; check the label column"
+        )
     return table

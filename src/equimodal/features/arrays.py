@@ -1,6 +1,7 @@
 """Files of arrays, read row by row: .npy, an array of .npz, a column of .parquet. No file is held in memory as a whole.
 
-A sample's path may name a row of a file that holds all samples: `text.npy#12` is row 12, `text.npy#12:37` its first 37 steps.
+A sample's path may name a row of a file that holds all samples: `text.npy#12` is row 12, `text.npy#12:37` its first 37
+steps.
 """
 
 import re
@@ -41,8 +42,8 @@ def locator(file: str, row: int, steps: int | None = None) -> str:
 class ArrayFile:
     """An open file of arrays.
 
-    `shape` is the whole array's (of a parquet column, whose rows may differ, the number of rows alone). `row` and `whole` return numbers as they
-    are stored.
+    `shape` is the whole array's (of a parquet column, whose rows may differ, the number of rows alone). `row` and
+    `whole` return numbers as they are stored.
     """
 
     shape: tuple[int, ...]
@@ -91,7 +92,8 @@ def open_arrays(path: Path, key: str | None) -> ArrayFile:
     return _guarded(lambda: opener(path, key))
 
 
-# A worker gets a file's rows in several jobs, in their order: it stays open. Two, so that nothing grows with one file a sample.
+# A worker gets a file's rows in several jobs, in their order: it stays open. Two, so that nothing grows with one file a
+# sample.
 opened = lru_cache(maxsize=2)(open_arrays)
 
 
@@ -101,7 +103,18 @@ def _guarded(action: Callable[[], Any]) -> Any:
         return action()
     except MediaError:
         raise
-    except (OSError, ValueError, EOFError, KeyError, IndexError, TypeError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        IndexError,
+        TypeError,
+        NotImplementedError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         words = getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0] or type(error).__name__
         raise MediaError(f"unreadable: {words[:160]}") from None
 
@@ -158,7 +171,10 @@ def _open_parquet(path: Path, key: str | None) -> ArrayFile:
         raise MediaError(f"unreadable: {str(error).splitlines()[0][:160]}") from None
     columns = file.schema_arrow.names
     if key is None or key not in columns:
-        raise MediaError((f"has no column '{key}'" if key else "needs key, the name of a column") + f"; it has: {', '.join(columns) or 'none'}")
+        raise MediaError(
+            (f"has no column '{key}'" if key else "needs key, the name of a column")
+            + f"; it has: {', '.join(columns) or 'none'}"
+        )
     rows = _ParquetColumn(file, key)
 
     def whole() -> np.ndarray:
@@ -194,7 +210,11 @@ def _list_array(values: Any) -> np.ndarray:
     """An Arrow array as [n], or an array of lists as [n, w]."""
     import pyarrow
 
-    if not (pyarrow.types.is_list(values.type) or pyarrow.types.is_large_list(values.type) or pyarrow.types.is_fixed_size_list(values.type)):
+    if not (
+        pyarrow.types.is_list(values.type)
+        or pyarrow.types.is_large_list(values.type)
+        or pyarrow.types.is_fixed_size_list(values.type)
+    ):
         return values.to_numpy(zero_copy_only=False)
     widths = {len(step) if step.is_valid else 0 for step in values}
     if len(widths) > 1:
@@ -202,7 +222,9 @@ def _list_array(values: Any) -> np.ndarray:
     return values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), widths.pop() if widths else 0)
 
 
-def read_rows(path: Path, segments: Sequence[Segment], key: str | None, make: Callable[[np.ndarray], Row]) -> list[np.ndarray | Row | MediaError]:
+def read_rows(
+    path: Path, segments: Sequence[Segment], key: str | None, make: Callable[[np.ndarray], Row]
+) -> list[np.ndarray | Row | MediaError]:
     """What `make` says of each segment's array, or why there is none; the file is opened once.
 
     Raises:

@@ -21,5 +21,8 @@ def cleaned(values: np.ndarray, rule: str, cut: int = 0) -> Row:
     count = int(bad.sum())
     if count and rule == "reject":
         place = [int(axis[0]) for axis in np.nonzero(bad)]
-        raise MediaError(f"{count} of {values.size} numbers are NaN or infinite (first at {place}): set nonfinite: zero, or mend the file")
+        raise MediaError(
+            f"{count} of {values.size} numbers are NaN or infinite (first at {place}): set nonfinite: zero,"
+            " or mend the file"
+        )
     return Row(np.where(bad, np.float32(0), values) if count else values, cut, count)

@@ -12,7 +12,9 @@ from equimodal.features.media import MediaError
 
 @dataclass(frozen=True)
 class Place:
-    """Which part of a file of arrays a sample is: a row (None: the whole file), and so many of its first steps (None: all)."""
+    """Which part of a file of arrays a sample is: a row (None: the whole file), and so many of its first steps (None:
+    all).
+    """
 
     row: int | None = None
     steps: int | None = None
@@ -20,7 +22,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Segment:
-    """One sample of a clip: where its row goes, and which part of the clip it is (s; None: the clip's beginning or end).
+    """One sample of a clip: where its row goes, and which part of the clip it is (s; None: the clip's beginning or
+    end).
 
     `place` is the part of a file of arrays, which have no seconds.
     """
@@ -36,8 +39,8 @@ class Segment:
 class Row:
     """A row made of an array, and what was done to it.
 
-    `values` may have fewer steps than the kind's shape: the rest of the stored row is zeros. `cut`: steps left out at the end. `nonfinite`: NaN or
-    infinite numbers set to zero.
+    `values` may have fewer steps than the kind's shape: the rest of the stored row is zeros. `cut`: steps left out at
+    the end. `nonfinite`: NaN or infinite numbers set to zero.
     """
 
     values: np.ndarray
@@ -46,7 +49,9 @@ class Row:
 
 
 class Kind(Protocol):
-    """A module with these functions is a kind of feature. Settings are the model of that kind in `settings.features`."""
+    """A module with these functions is a kind of feature. Settings are the model of that kind in
+    `settings.features`.
+    """
 
     @property
     def LIBRARIES(self) -> Sequence[str]:  # noqa: N802
@@ -61,7 +66,9 @@ class Kind(Protocol):
     def notes(self, settings: Any) -> dict[str, Any]:
         """What a reader needs to turn stored values back into physical ones; {} when they are what they are."""
 
-    def extract(self, path: Path, segments: Sequence[Segment], settings: Any) -> Sequence[np.ndarray | Row | MediaError]:
+    def extract(
+        self, path: Path, segments: Sequence[Segment], settings: Any
+    ) -> Sequence[np.ndarray | Row | MediaError]:
         """One row, or the reason why there is none, for each segment of a clip that is decoded once.
 
         Raises:

@@ -26,10 +26,12 @@ KINDS: dict[str, Kind] = {
     "vector": vector,
 }
 
-# At most so many rows, and bytes of rows, are in a worker's memory at once; a clip with more samples is read in several goes.
+# At most so many rows, and bytes of rows, are in a worker's memory at once; a clip with more samples is read in several
+# goes.
 ROWS, BYTES = 64, 32 << 20
 
-# Seconds a sample, by the clock, after which a clip is given up: thousands of times what any decoder needs, some forty times what TV-L1 flow does.
+# Seconds a sample, by the clock, after which a clip is given up: thousands of times what any decoder needs, some forty
+# times what TV-L1 flow does.
 PATIENCE = 120.0
 
 
@@ -75,13 +77,20 @@ class Extraction:
     facts: list[Fact]
 
 
-def plan(samples: Sequence[dict[str, Any]], modality: str, root: Path, row_bytes: int, arrays: bool = False) -> tuple[list[Job], list[Failure]]:
-    """Group an index's samples by clip, so that each is decoded once. A sample without a path for this modality is a failure.
+def plan(
+    samples: Sequence[dict[str, Any]], modality: str, root: Path, row_bytes: int, arrays: bool = False
+) -> tuple[list[Job], list[Failure]]:
+    """Group an index's samples by clip, so that each is decoded once. A sample without a path for this modality is a
+    failure.
 
     Args:
         arrays: paths name places in files of arrays (`features.arrays`), not clips.
     """
-    failures = [Failure(row, sample["id"], f"no {modality} file", True) for row, sample in enumerate(samples) if not sample["paths"].get(modality)]
+    failures = [
+        Failure(row, sample["id"], f"no {modality} file", True)
+        for row, sample in enumerate(samples)
+        if not sample["paths"].get(modality)
+    ]
     with_path = []
     for row, sample in enumerate(samples):
         if path := sample["paths"].get(modality):
@@ -97,7 +106,13 @@ def plan(samples: Sequence[dict[str, Any]], modality: str, root: Path, row_bytes
 
 
 def fill(
-    array: np.memmap, samples: Sequence[dict[str, Any]], modality: str, root: Path, settings: Feature, workers: int, journal: Journal | None = None
+    array: np.memmap,
+    samples: Sequence[dict[str, Any]],
+    modality: str,
+    root: Path,
+    settings: Feature,
+    workers: int,
+    journal: Journal | None = None,
 ) -> Extraction:
     """Write every sample's row into `array` [N, ...] (zeros so far, on disk); a failed sample's row stays zero.
 
@@ -120,12 +135,16 @@ def fill(
     left = [job for job in jobs if numbers[job] not in done]
     work = Work(settings, Path(array.filename or ""), int(array.offset), array.shape[1:], row_bytes)
     results = pool.run(work, left, workers, lambda job: str(job.path), (__name__, *kind_of(settings).LIBRARIES), LIMIT)
-    for job, failed, found in progress.shown(results, len(left), f"{modality} features"):
+    for job, failed, found in progress.watched(results, len(left), f"{modality} features"):
         failures += failed
         facts += found
         if journal is not None and not failed:  # a clip that failed is tried again: it may have been mended
             journal.add(numbers[job], [astuple(fact) for fact in found])
-    return Extraction(sorted(failures, key=lambda failure: failure.row), len({job.path for job in jobs}), sorted(facts, key=lambda fact: fact.row))
+    return Extraction(
+        sorted(failures, key=lambda failure: failure.row),
+        len({job.path for job in jobs}),
+        sorted(facts, key=lambda fact: fact.row),
+    )
 
 
 Done = tuple[Job, list[Failure], list[Fact]]
@@ -133,7 +152,14 @@ Done = tuple[Job, list[Failure], list[Fact]]
 
 def _given_up(job: Job) -> Done:
     """Every sample of a clip whose decoder was stuck; rows are written after the decoding, so there is none."""
-    return job, [Failure(segment.row, segment.id, f"stuck: not decoded after {PATIENCE:.0f} s a sample", False) for segment in job.segments], []
+    return (
+        job,
+        [
+            Failure(segment.row, segment.id, f"stuck: not decoded after {PATIENCE:.0f} s a sample", False)
+            for segment in job.segments
+        ],
+        [],
+    )
 
 
 LIMIT = pool.Limit[Job, Done](lambda job: PATIENCE * len(job.segments), _given_up)
@@ -143,8 +169,8 @@ LIMIT = pool.Limit[Job, Done](lambda job: PATIENCE * len(job.segments), _given_u
 class Work:
     """What a worker does with a job: decode, compute, write the rows, return the job, its failures and its facts.
 
-    Rows are written with pwrite, not through a memory map: mapped pages would count as memory of every process, and a full disk would
-    kill it (SIGBUS) instead of raising.
+    Rows are written with pwrite, not through a memory map: mapped pages would count as memory of every process, and a
+    full disk would kill it (SIGBUS) instead of raising.
     """
 
     settings: Feature
@@ -166,7 +192,9 @@ class Work:
                 if isinstance(row, Row):
                     facts.append(Fact(segment.row, len(row.values), row.cut, row.nonfinite))
                     row = row.values
-                whole = row.shape == self.shape or (row.shape[1:] == self.shape[1:] and len(row) < self.shape[0])  # a shorter one: zeros follow
+                whole = row.shape == self.shape or (
+                    row.shape[1:] == self.shape[1:] and len(row) < self.shape[0]
+                )  # a shorter one: zeros follow
                 assert whole, f"{job.path}: row of shape {row.shape}, promised {self.shape}"
                 os.pwrite(handle, np.ascontiguousarray(row).data, self.offset + segment.row * self.row_bytes)
         finally:
@@ -175,7 +203,9 @@ class Work:
 
     def _rows(self, job: Job) -> Iterator[tuple[Segment, np.ndarray | Row | MediaError]]:
         try:
-            rows: Sequence[np.ndarray | Row | MediaError] = kind_of(self.settings).extract(job.path, job.segments, self.settings)
+            rows: Sequence[np.ndarray | Row | MediaError] = kind_of(self.settings).extract(
+                job.path, job.segments, self.settings
+            )
         except MediaError as error:
             rows = [error] * len(job.segments)
         return zip(job.segments, rows, strict=True)

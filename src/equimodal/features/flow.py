@@ -18,7 +18,8 @@ LIBRARIES = ("av", "cv2")
 # Bytes of grey pictures that are held at once.
 HELD = 32 << 20
 
-# No motion is a byte of its own and the scale is symmetric, so that a mirrored picture's u is exactly 256 - byte. 0 is never written.
+# No motion is a byte of its own and the scale is symmetric, so that a mirrored picture's u is exactly 256 - byte. 0 is
+# never written.
 ZERO, LEVELS = 128, 127
 
 
@@ -35,7 +36,13 @@ def dtype(settings: FlowSettings) -> str:
 def notes(settings: FlowSettings) -> dict[str, Any]:
     """How to turn bytes into px, and of which picture: [height, width] at which flow was computed."""
     computed = list(settings.compute_size or stored_size(settings))
-    return {"zero": ZERO, "px_per_level": settings.bound / LEVELS, "bound": settings.bound, "formula": "px = (byte - zero) * px_per_level", "px_of": computed}
+    return {
+        "zero": ZERO,
+        "px_per_level": settings.bound / LEVELS,
+        "bound": settings.bound,
+        "formula": "px = (byte - zero) * px_per_level",
+        "px_of": computed,
+    }
 
 
 def encode(flow: np.ndarray, bound: float) -> np.ndarray:
@@ -51,9 +58,9 @@ def decode(stored: np.ndarray, bound: float) -> np.ndarray:
 def extract(path: Path, segments: Sequence[Segment], settings: FlowSettings) -> list[np.ndarray | MediaError]:
     """Rows [C, T, H + margin, W + margin] uint8; channels u (right), v (down), and u again with `channels: 3`.
 
-    At each of T moments the frame shown and the next one (the last frame: and the one before it) are cropped and resized in grey to
-    `compute_size`, or to the stored size; their flow is shrunk by area to the stored size, its px staying those of the computed picture.
-    Samples of a clip share the pairs that they have in common.
+    At each of T moments the frame shown and the next one (the last frame: and the one before it) are cropped and
+    resized in grey to `compute_size`, or to the stored size; their flow is shrunk by area to the stored size, its px
+    staying those of the computed picture. Samples of a clip share the pairs that they have in common.
 
     Raises:
         MissingTrackError: the clip has no video.
@@ -78,14 +85,19 @@ def extract(path: Path, segments: Sequence[Segment], settings: FlowSettings) -> 
     for begin in range(0, len(pairs), step):
         some = pairs[begin : begin + step]
         pictures = video.read({frame for first in some for frame in (first, first + 1)}, "gray", shrink)
-        flows |= {first: _stored(method(pictures[first], pictures[first + 1]), settings) for first in some if first in pictures and first + 1 in pictures}
+        flows |= {
+            first: _stored(method(pictures[first], pictures[first + 1]), settings)
+            for first in some
+            if first in pictures and first + 1 in pictures
+        }
     return [indices if isinstance(indices, MediaError) else _row(indices, flows) for indices in firsts]
 
 
 def estimator(algorithm: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A function of two grey pictures [H, W] that gives flow in px [H, W, 2].
 
-    Measured at 320 x 240 (ms a pair, end point error in px): DIS fast 1.7, 0.07; DIS medium 12, 0.03; Farneback 30, 0.02; TV-L1 1,500, 0.04.
+    Measured at 320 x 240 (ms a pair, end point error in px): DIS fast 1.7, 0.07; DIS medium 12, 0.03; Farneback 30,
+    0.02; TV-L1 1,500, 0.04.
 
     Raises:
         UserError: `tvl1` without the contrib build of OpenCV.
@@ -98,16 +110,21 @@ def estimator(algorithm: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     if algorithm == "tvl1":
         if not hasattr(cv2, "optflow"):
             raise UserError(
-                "flow algorithm 'tvl1' needs opencv-contrib-python-headless in place of opencv-python-headless (never both): swap the wheels, or use dis-medium"
+                "flow algorithm 'tvl1' needs opencv-contrib-python-headless in place of"
+                " opencv-python-headless (never both): swap the wheels, or use dis-medium"
             )
         dual = cv2.optflow.DualTVL1OpticalFlow_create()
         return lambda one, two: dual.calc(one, two, None)
-    inverse_search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST if algorithm == "dis-fast" else cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    inverse_search = cv2.DISOpticalFlow.create(
+        cv2.DISOPTICAL_FLOW_PRESET_FAST if algorithm == "dis-fast" else cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
+    )
     return lambda one, two: inverse_search.calc(one, two, None)  # type: ignore[call-overload]
 
 
 def _stored(flow: np.ndarray, settings: FlowSettings) -> np.ndarray:
-    """[h, w, 2] px -> [C, H, W] bytes. Clipped before it is shrunk, as the published pipelines do: one wild px must not spoil its neighbours."""
+    """[h, w, 2] px -> [C, H, W] bytes. Clipped before it is shrunk, as the published pipelines do: one wild px must not
+    spoil its neighbours.
+    """
     height, width = stored_size(settings)
     if flow.shape[:2] != (height, width):
         import cv2

@@ -58,7 +58,9 @@ class Journal:
 
 
 @contextlib.contextmanager
-def journaled(folder: Path, key: str, shape: tuple[int, ...], dtype: str, target: Path) -> Iterator[tuple[np.memmap, Journal]]:
+def journaled(
+    folder: Path, key: str, shape: tuple[int, ...], dtype: str, target: Path
+) -> Iterator[tuple[np.memmap, Journal]]:
     """The array and journal in `folder`: those of a killed run with the same `key`, else fresh ones (zeros).
 
     The folder is removed when the block succeeds and left to the next run when it does not.

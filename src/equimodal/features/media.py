@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-# A clip that holds less than this share of what its header states is taken for cut off. Not 1: headers round, and edit lists hide some frames.
+# A clip that holds less than this share of what its header states is taken for cut off. Not 1: headers round, and edit
+# lists hide some frames.
 COMPLETE = 0.75
 
 # Encoded bytes of one track that are kept in memory from scanning to decoding.
@@ -34,7 +35,8 @@ def opened(path: Path) -> Iterator["InputContainer"]:
     """A container opened for demuxing by one thread (processes give the parallelism).
 
     Raises:
-        MediaError: not a media file, a still picture, damaged beyond opening; or whatever FFmpeg raises inside the block.
+        MediaError: not a media file, a still picture, damaged beyond opening; or whatever FFmpeg raises inside the
+            block.
     """
     import av
 
@@ -43,7 +45,9 @@ def opened(path: Path) -> Iterator["InputContainer"]:
         if Path(path).stat().st_size == 0:
             raise MediaError("unreadable: the file is empty (0 bytes)")
         # `file:` keeps FFmpeg from reading a protocol or an option into an odd file name.
-        with av.open(f"file:{path}", options={"fflags": "+genpts"}, metadata_errors="ignore") as container:  # AVI leaves out the time stamps of B-frames
+        with av.open(
+            f"file:{path}", options={"fflags": "+genpts"}, metadata_errors="ignore"
+        ) as container:  # AVI leaves out the time stamps of B-frames
             if container.format.name.startswith("image") or container.format.name.endswith("_pipe"):
                 raise MediaError(f"unreadable: no sound or video container ({container.format.name})")
             yield container
@@ -52,7 +56,9 @@ def opened(path: Path) -> Iterator["InputContainer"]:
 
 
 def _cause(error: Exception) -> str:
-    """FFmpeg's words without the absolute path, and without its log, which leaves out what it has said before: neither may get into a result."""
+    """FFmpeg's words without the absolute path, and without its log, which leaves out what it has said before: neither
+    may get into a result.
+    """
     return str(getattr(error, "strerror", None) or str(error).split(":")[0])
 
 
@@ -86,7 +92,9 @@ def video_track(container: "InputContainer") -> "VideoStream":
 
 
 def packets(container: "InputContainer", *streams: "AudioStream | VideoStream") -> Iterator["Packet"]:
-    """The streams' packets in decoding order. A file that breaks off ends the iteration: what came before is still good."""
+    """The streams' packets in decoding order. A file that breaks off ends the iteration: what came before is still
+    good.
+    """
     import av
 
     try:
@@ -99,7 +107,9 @@ def packets(container: "InputContainer", *streams: "AudioStream | VideoStream") 
 
 @dataclass(frozen=True)
 class Track:
-    """What a track's packets say of themselves, in decoding order: arrays of shape [P], times in seconds from the clip's beginning."""
+    """What a track's packets say of themselves, in decoding order: arrays of shape [P], times in seconds from the
+    clip's beginning.
+    """
 
     stamps: np.ndarray
     """Presentation time in units of the container, int64: what identifies a frame."""
@@ -112,10 +122,14 @@ class Track:
     reach: float
     """Where the last packet begins: the track's own, or of all tracks if this one states no length."""
     kept: "tuple[Any, list[Packet]] | None" = field(default=None, repr=False, compare=False)
-    """The decoder and the packets themselves, unless they are too many: saves opening the file again, which costs as much as scanning it."""
+    """The decoder and the packets themselves, unless they are too many: saves opening the file again, which costs as
+    much as scanning it.
+    """
 
     @contextlib.contextmanager
-    def decoding(self, path: Path, choose: "Callable[[InputContainer], AudioStream | VideoStream]") -> "Iterator[tuple[Any, Iterator[Packet]]]":
+    def decoding(
+        self, path: Path, choose: "Callable[[InputContainer], AudioStream | VideoStream]"
+    ) -> "Iterator[tuple[Any, Iterator[Packet]]]":
         """A fresh decoder, and the track's packets in the order of the arrays."""
         if self.kept is not None:
             context, kept = self.kept
@@ -171,7 +185,11 @@ def origin(container: "InputContainer") -> float:
 
 def stated_seconds(container: "InputContainer") -> float:
     """How long the header says the clip is; 0 where FFmpeg only guesses (from the bit rate of a bare mp3, say)."""
-    return (container.duration or 0) / 1e6 if container.format.name.startswith(("mov", "matroska", "avi", "flv", "asf", "wav")) else 0.0
+    return (
+        (container.duration or 0) / 1e6
+        if container.format.name.startswith(("mov", "matroska", "avi", "flv", "asf", "wav"))
+        else 0.0
+    )
 
 
 def check_complete(unit: Literal["frames", "s of sound"], found: float, stated: float) -> None:

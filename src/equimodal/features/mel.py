@@ -1,4 +1,6 @@
-"""Mel filters. As librosa's and kaldi's, without the 2.4 s that the first use of librosa costs; the tests compare them with librosa."""
+"""Mel filters. As librosa's and kaldi's, without the 2.4 s that the first use of librosa costs; the tests compare them
+with librosa.
+"""
 
 import numpy as np
 
@@ -16,7 +18,8 @@ def slaney(sample_rate: int, n_fft: int, bins: int) -> np.ndarray:
 
 
 def kaldi(sample_rate: int, n_fft: int, bins: int, low: float = 20.0) -> np.ndarray:
-    """Triangles of height 1 that are straight on the mel scale itself, from `low` Hz up: kaldi's `MelBanks` without warping.
+    """Triangles of height 1 that are straight on the mel scale itself, from `low` Hz up: kaldi's `MelBanks` without
+    warping.
 
     Returns:
         float32 [bins, n_fft // 2 + 1]; the bin at half the sample rate has no weight, as in kaldi.

@@ -1,4 +1,6 @@
-"""Jobs over worker processes: bounded memory, and no orphan, hang or traceback when a worker, the parent or the user ends it."""
+"""Jobs over worker processes: bounded memory, and no orphan, hang or traceback when a worker, the parent or the user
+ends it.
+"""
 
 import multiprocessing
 import signal
@@ -14,8 +16,8 @@ from equimodal.errors import UserError
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-# Jobs handed to a worker before their results are back: one to work on, and some milliseconds' worth of others, so that no worker idles on a
-# busy machine until the parent gets its turn. Few enough for the pipes' buffers.
+# Jobs handed to a worker before their results are back: one to work on, and some milliseconds' worth of others, so that
+# no worker idles on a busy machine until the parent gets its turn. Few enough for the pipes' buffers.
 AHEAD = 8
 
 
@@ -39,9 +41,9 @@ def run(
 ) -> Iterator[Result]:
     """Yield `work(job)` for every job, in the order of completion.
 
-    Not concurrent.futures: its workers outlive a killed parent, and it cannot tell which job a dead worker had. Workers are forked from a
-    server that has imported `preload` and runs no thread: as safe as spawning them, but they share those libraries' memory and start in
-    10 ms instead of a second.
+    Not concurrent.futures: its workers outlive a killed parent, and it cannot tell which job a dead worker had. Workers
+    are forked from a server that has imported `preload` and runs no thread: as safe as spawning them, but they share
+    those libraries' memory and start in 10 ms instead of a second.
 
     Args:
         work: picklable; runs in the workers.
@@ -135,7 +137,9 @@ class _Worker:
 def _serve(work: Callable[[Any], Any], pipe: Connection) -> None:
     """The worker's loop, until the parent's end of the pipe is closed: by the parent, or by its death."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent answers it
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the system ends the process: Python's own handlers wait until a C function returns
+    signal.signal(
+        signal.SIGALRM, signal.SIG_DFL
+    )  # the system ends the process: Python's own handlers wait until a C function returns
     while True:
         try:
             job, seconds = pipe.recv()

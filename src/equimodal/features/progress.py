@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 INTERVAL = 10.0
 
 
-def shown(items: Iterable[Item], total: int, title: str, unit: str = "clips") -> Iterator[Item]:
+def watched(items: Iterable[Item], total: int, title: str, unit: str = "clips") -> Iterator[Item]:
     """Pass items through and show on stderr how many have come, how many a second, and the time left."""
     if not sys.stderr.isatty():
         yield from _lines(items, total, title, unit)
@@ -42,4 +42,8 @@ def _lines(items: Iterable[Item], total: int, title: str, unit: str) -> Iterator
         if now - last >= INTERVAL or count == total:
             last = now
             rate = count / (now - begin)
-            print(f"{title}: {count} of {total} {unit}, {rate:.0f} a second, {(total - count) / rate:.0f} s left", file=sys.stderr, flush=True)
+            print(
+                f"{title}: {count} of {total} {unit}, {rate:.0f} a second, {(total - count) / rate:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )

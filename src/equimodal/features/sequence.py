@@ -1,4 +1,6 @@
-"""Sequences that were computed elsewhere (words, frames' descriptors): [steps, width] as [length, width], cut or padded with zeros."""
+"""Sequences that were computed elsewhere (words, frames' descriptors): [steps, width] as [length, width], cut or padded
+with zeros.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +44,13 @@ def extract(path: Path, segments: Sequence[Segment], settings: SequenceSettings)
 def _row(values: np.ndarray, settings: SequenceSettings) -> Row:
     """One sample's array, checked and cleaned; a MediaError that says what it is instead."""
     if values.ndim != 2 or values.shape[1] != settings.width:
-        hint = f" (set width: {values.shape[1]})" if values.ndim == 2 else " (set kind: vector)" if values.ndim == 1 else ""
+        hint = (
+            f" (set width: {values.shape[1]})"
+            if values.ndim == 2
+            else " (set kind: vector)"
+            if values.ndim == 1
+            else ""
+        )
         raise MediaError(f"has shape {list(values.shape)}, a sequence [steps, {settings.width}] was expected{hint}")
     if len(values) == 0:
         raise MissingTrackError("a sequence of no steps")

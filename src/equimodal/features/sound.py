@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from equimodal.features.media import MediaError, Track, check_complete, opened, origin, runs, scan, sound_track, stated_seconds
+from equimodal.features.media import (
+    MediaError,
+    Track,
+    check_complete,
+    opened,
+    origin,
+    runs,
+    scan,
+    sound_track,
+    stated_seconds,
+)
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -66,17 +76,22 @@ class Sound:
     def read(self, windows: Sequence[Window], rate: int) -> list[np.ndarray | MediaError]:
         """Mono float32 waveforms at `rate` Hz of windows (start, end in s), each cut to where the clip has sound.
 
-        Windows are read at the track's own rate with some room on both sides, mixed down by the mean of the channels, then
-        resampled by soxr: the same as `librosa.load`, and a window does not depend on which others are read with it.
+        Windows are read at the track's own rate with some room on both sides, mixed down by the mean of the channels,
+        then resampled by soxr: the same as `librosa.load`, and a window does not depend on which others are read with
+        it.
 
-        A window without sound, or with damaged sound, gives the MediaError instead of raising it: the others are still good.
+        A window without sound, or with damaged sound, gives the MediaError instead of raising it: the others are still
+        good.
         """
         inside = [(max(start, self.start), min(end, self.end)) for start, end in windows]
         good = [index for index, (start, end) in enumerate(inside) if end > start]
         wide = [(max(inside[index][0] - EDGE, self.start), inside[index][1] + EDGE) for index in good]
         pieces = _read_wave(self.path, wide) if self._track is None else self._read_av(self._track, wide)
         results: list[np.ndarray | MediaError] = [
-            MediaError(f"no sound between {start:.2f} and {end:.2f} s (it lasts from {self.start:.2f} to {self.end:.2f} s)") for start, end in windows
+            MediaError(
+                f"no sound between {start:.2f} and {end:.2f} s (it lasts from {self.start:.2f} to {self.end:.2f} s)"
+            )
+            for start, end in windows
         ]
         for index, piece in zip(good, pieces, strict=True):
             results[index] = _resampled(piece, rate, inside[index])
@@ -94,7 +109,9 @@ class Sound:
         return pieces
 
     def _decode(self, track: Track, spans: np.ndarray) -> list["_Piece"]:
-        """The sound of each span [R, 2] (s): only the packets that they need, without any container's own seeking having to be trusted."""
+        """The sound of each span [R, 2] (s): only the packets that they need, without any container's own seeking
+        having to be trusted.
+        """
         import av
 
         begins, ends = track.times, track.times + track.durations
@@ -105,7 +122,9 @@ class Sound:
                 frames: list[AudioFrame] = []
                 while packet is not None and begins[ordinal] <= high:
                     if ends[ordinal] >= low:
-                        with contextlib.suppress(av.FFmpegError):  # one damaged packet: a hole, filled with silence below
+                        with contextlib.suppress(
+                            av.FFmpegError
+                        ):  # one damaged packet: a hole, filled with silence below
                             frames += context.decode(packet)
                     ordinal, packet = ordinal + 1, next(packets, None)
                 with contextlib.suppress(av.FFmpegError):

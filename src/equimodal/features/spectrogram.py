@@ -47,8 +47,9 @@ def samples(settings: SpectrogramSettings) -> int:
 def extract(path: Path, segments: Sequence[Segment], settings: SpectrogramSettings) -> list[np.ndarray | MediaError]:
     """Rows [1, bins, T] of a clip's segments.
 
-    `align: start` keeps a segment's beginning and stops at its end. `align: middle` keeps `seconds` around its middle, and reaches
-    outside the segment into the clip's real sound where the clip has it. What is still lacking is filled up by `fit`.
+    `align: start` keeps a segment's beginning and stops at its end. `align: middle` keeps `seconds` around its middle,
+    and reaches outside the segment into the clip's real sound where the clip has it. What is still lacking is filled up
+    by `fit`.
 
     Raises:
         MissingTrackError: the clip has no sound.
@@ -78,9 +79,15 @@ def window(segment: Segment, sound: Sound, settings: SpectrogramSettings) -> Win
 
 
 def row(wave: np.ndarray, lead: int, sample: str, settings: SpectrogramSettings) -> np.ndarray:
-    """One row [1, bins, T] from a mono waveform [n]; `lead`: samples of silence before it (a window that begins before the clip)."""
+    """One row [1, bins, T] from a mono waveform [n]; `lead`: samples of silence before it (a window that begins before
+    the clip).
+    """
     kaldi = settings.preset == "fbank"
-    filled = wave[: samples(settings)] if kaldi and settings.fit == "pad" else fill(wave, lead, samples(settings), settings.fit)
+    filled = (
+        wave[: samples(settings)]
+        if kaldi and settings.fit == "pad"
+        else fill(wave, lead, samples(settings), settings.fit)
+    )
     if settings.clip:
         filled = np.clip(filled, -1.0, 1.0)
     if settings.noise_snr_db is not None:
@@ -92,7 +99,9 @@ def row(wave: np.ndarray, lead: int, sample: str, settings: SpectrogramSettings)
 
 
 def fill(wave: np.ndarray, lead: int, length: int, fit: str) -> np.ndarray:
-    """Cut to `length` samples, or fill up: `tile` repeats the sound, `pad` puts `lead` samples of silence before it and the rest after."""
+    """Cut to `length` samples, or fill up: `tile` repeats the sound, `pad` puts `lead` samples of silence before it and
+    the rest after.
+    """
     if fit == "tile":
         return np.tile(wave, -(-length // len(wave)))[:length]
     filled = np.zeros(length, dtype=np.float32)
@@ -103,18 +112,23 @@ def fill(wave: np.ndarray, lead: int, length: int, fit: str) -> np.ndarray:
 
 
 def noise(wave: np.ndarray, length: int, snr_db: float, seed: int, sample: str) -> np.ndarray:
-    """White noise [length] whose power is `snr_db` dB below that of the sample's own sound `wave`; its draw depends on (seed, sample) alone.
+    """White noise [length] whose power is `snr_db` dB below that of the sample's own sound `wave`; its draw depends on
+    (seed, sample) alone.
 
     A silent sample gets none: the ratio has no meaning there.
     """
     key = hashlib.sha256(f"{seed}/{sample}".encode()).digest()
     power = float(np.mean(np.square(wave, dtype=np.float64)))
-    drawn = np.random.Generator(np.random.PCG64(int.from_bytes(key[:16], "little"))).standard_normal(length, dtype=np.float32)
+    drawn = np.random.Generator(np.random.PCG64(int.from_bytes(key[:16], "little"))).standard_normal(
+        length, dtype=np.float32
+    )
     return drawn * np.float32(np.sqrt(power / 10 ** (snr_db / 10)))
 
 
 def _spectrogram(wave: np.ndarray, settings: SpectrogramSettings) -> np.ndarray:
-    """log(magnitude + floor), or log(mel power + floor): librosa's stft (centred, periodic Hann window) and melspectrogram. [bins, T]"""
+    """log(magnitude + floor), or log(mel power + floor): librosa's stft (centred, periodic Hann window) and
+    melspectrogram. [bins, T]
+    """
     wave = np.pad(wave, settings.n_fft // 2, mode="reflect" if settings.pad_mode == "reflect" else "constant")
     spectrum = _transform(_strided(wave, settings.n_fft, settings.hop) * _hann(settings.window, settings.n_fft))
     values = np.abs(spectrum).T if settings.mel_bins is None else _filters(settings) @ _power(spectrum).T
@@ -123,11 +137,13 @@ def _spectrogram(wave: np.ndarray, settings: SpectrogramSettings) -> np.ndarray:
 
 
 def _fbank(wave: np.ndarray, settings: SpectrogramSettings) -> np.ndarray:
-    """kaldi's `fbank` as the GeWu codes call it through torchaudio: Hann window, htk_compat, no energy, no dither. [bins, T]
+    """kaldi's `fbank` as the GeWu codes call it through torchaudio: Hann window, htk_compat, no energy, no dither.
+    [bins, T]
 
-    Frames lie wholly inside the sound (snip_edges); of each the mean is removed, pre-emphasis 0.97 with its first sample repeated,
-    symmetric Hann window, power spectrum, kaldi's mel triangles from 20 Hz to half the rate, logarithm of max(energy, floor). Missing frames are
-    0 before normalisation, as those codes pad them. Deviation: sums in single precision, in another order than kaldi's.
+    Frames lie wholly inside the sound (snip_edges); of each the mean is removed, pre-emphasis 0.97 with its first
+    sample repeated, symmetric Hann window, power spectrum, kaldi's mel triangles from 20 Hz to half the rate, logarithm
+    of max(energy, floor). Missing frames are 0 before normalisation, as those codes pad them. Deviation: sums in single
+    precision, in another order than kaldi's.
     """
     if len(wave) < settings.window:
         wave = fill(wave, 0, settings.window, "pad")

@@ -1,4 +1,6 @@
-"""Mean and standard deviation per channel, or per number of a step, over chosen rows of an array on disk, read in pieces."""
+"""Mean and standard deviation per channel, or per number of a step, over chosen rows of an array on disk, read in
+pieces.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,14 +14,18 @@ PIECE = 8 << 20
 def channel_statistics(path: Path, rows: np.ndarray) -> tuple[list[float], list[float]]:
     """Mean and (population) standard deviation of each channel, in double precision.
 
-    Pieces are merged as in Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979),
-    always in the same order: same array, same bits. A channel without spread gets 1, so that dividing by it is safe.
+    Pieces are merged as in Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+    variances" (1979), always in the same order: same array, same bits. A channel without spread gets 1, so that
+    dividing by it is safe.
 
     Args:
         path: a .npy array [N, C, ...] in C order.
         rows: indices into it, ascending, at least one.
     """
-    return _merged(_moments((piece if mask.all() else piece[mask]).reshape(int(mask.sum()), piece.shape[1], -1)) for _, mask, piece in _pieces(path, rows))
+    return _merged(
+        _moments((piece if mask.all() else piece[mask]).reshape(int(mask.sum()), piece.shape[1], -1))
+        for _, mask, piece in _pieces(path, rows)
+    )
 
 
 def step_statistics(path: Path, rows: np.ndarray, lengths: np.ndarray) -> tuple[list[float], list[float]]:
@@ -74,7 +80,9 @@ def _merged(parts: Iterator[tuple[int, np.ndarray, np.ndarray]]) -> tuple[list[f
 def _moments(piece: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
     """Values a channel, their mean and their sum of squares about it, of [N, C, n]."""
     size = piece.shape[0] * piece.shape[2]
-    if piece.dtype == np.uint8:  # whole numbers, exactly, in a tenth of the time: 255 squared fits 16 bits, and the sums fit 53
+    if (
+        piece.dtype == np.uint8
+    ):  # whole numbers, exactly, in a tenth of the time: 255 squared fits 16 bits, and the sums fit 53
         total = piece.sum(axis=(0, 2), dtype=np.uint64).astype(np.float64)
         raw = np.square(piece, dtype=np.uint16).sum(axis=(0, 2), dtype=np.uint64).astype(np.float64)
         return size, total / size, raw - total * total / size

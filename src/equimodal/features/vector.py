@@ -42,6 +42,12 @@ def extract(path: Path, segments: Sequence[Segment], settings: VectorSettings) -
 def _row(values: np.ndarray, settings: VectorSettings) -> Row:
     """One sample's array, checked and cleaned; a MediaError that says what it is instead."""
     if values.shape != (settings.width,):
-        hint = f" (set width: {values.shape[0]})" if values.ndim == 1 else " (set kind: sequence)" if values.ndim == 2 else ""
+        hint = (
+            f" (set width: {values.shape[0]})"
+            if values.ndim == 1
+            else " (set kind: sequence)"
+            if values.ndim == 2
+            else ""
+        )
         raise MediaError(f"has shape {list(values.shape)}, a vector of width: {settings.width} was expected{hint}")
     return cleaned(values, settings.nonfinite)

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from equimodal.features.media import COMPLETE, MediaError, Track, check_complete, opened, scan, stated_seconds, video_track
+from equimodal.features.media import (
+    COMPLETE,
+    MediaError,
+    Track,
+    check_complete,
+    opened,
+    scan,
+    stated_seconds,
+    video_track,
+)
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -17,7 +26,8 @@ PixelFormat = Literal["rgb24", "gray"]
 
 # Time stamps are rounded by their container (FLV and WebM: to 1 ms): a moment this close before a frame belongs to it.
 ROUNDING = 1.5e-3
-# In place of a frame that does not decode, the one before it is shown, as a player does; but not for longer than this (s).
+# In place of a frame that does not decode, the one before it is shown, as a player does; but not for longer than this
+# (s).
 STAND_IN = 0.25
 
 
@@ -25,8 +35,9 @@ STAND_IN = 0.25
 class Video:
     """The frames of a clip, found by reading its packets without decoding any.
 
-    Frame counts in headers are unreliable (FLV states none, cv2 counts 91 of 90) and frame rates may vary, so time stamps are the only truth
-    here: frame i is shown from `times[i]` until `times[i + 1]`, the last one until `end`; seconds from the clip's beginning.
+    Frame counts in headers are unreliable (FLV states none, cv2 counts 91 of 90) and frame rates may vary, so time
+    stamps are the only truth here: frame i is shown from `times[i]` until `times[i + 1]`, the last one until `end`;
+    seconds from the clip's beginning.
     """
 
     path: Path
@@ -59,11 +70,16 @@ class Video:
         return cls(path, times, float(times[-1]) + lasting, track)
 
     def at(self, moments: np.ndarray) -> np.ndarray:
-        """Index of the frame shown at each moment (s from the clip's beginning); the first or last one outside. Shape as `moments`."""
+        """Index of the frame shown at each moment (s from the clip's beginning); the first or last one outside. Shape
+        as `moments`.
+        """
         return np.clip(np.searchsorted(self.times, moments + ROUNDING, side="right") - 1, 0, len(self.times) - 1)
 
-    def read(self, wanted: Collection[int], pixels: PixelFormat, keep: Callable[[np.ndarray], np.ndarray]) -> dict[int, np.ndarray]:
-        """Decode the wanted frames; `keep` crops and shrinks each picture ([H, W, 3] or [H, W], uint8, upright) as it comes.
+    def read(
+        self, wanted: Collection[int], pixels: PixelFormat, keep: Callable[[np.ndarray], np.ndarray]
+    ) -> dict[int, np.ndarray]:
+        """Decode the wanted frames; `keep` crops and shrinks each picture ([H, W, 3] or [H, W], uint8, upright) as it
+        comes.
 
         A damaged frame is replaced by the one before it (`STAND_IN`), or else left out of the result.
 
@@ -78,7 +94,9 @@ class Video:
     def _read(
         self, wanted: Collection[int], pixels: PixelFormat, keep: Callable[[np.ndarray], np.ndarray], sparing: bool
     ) -> tuple[dict[int, np.ndarray], bool]:
-        """The same, and whether every wanted frame was there itself. `sparing`: frames that no other needs are decoded only if wanted."""
+        """The same, and whether every wanted frame was there itself. `sparing`: frames that no other needs are decoded
+        only if wanted.
+        """
         stamps = np.unique(self._track.stamps[~self._track.hidden])
         index_of = {int(stamps[index]): index for index in wanted}
         key_of = {stamp: int(self._track.stamps[self._key_before(stamp)]) for stamp in index_of}
@@ -104,7 +122,9 @@ class Video:
         return kept, whole
 
     def _key_before(self, stamp: int) -> int:
-        """Packet at which decoding must begin to show the frame `stamp`: a key frame that is not after it in time either (open groups of pictures)."""
+        """Packet at which decoding must begin to show the frame `stamp`: a key frame that is not after it in time
+        either (open groups of pictures).
+        """
         stamps = self._track.stamps
         packet = int(np.flatnonzero(stamps == stamp)[0])
         keys = np.flatnonzero(self._track.keys[: packet + 1] & (stamps[: packet + 1] <= stamp))
@@ -113,8 +133,9 @@ class Video:
     def _decode(self, stamps: Collection[int], sparing: bool) -> Iterator[tuple[int, "VideoFrame"]]:
         """Demux everything, but decode only from the key frame before each wanted frame up to that frame.
 
-        So no container's own seeking has to be trusted. Measured (CPU ms for 3 frames of a clip, opening it included): FLV, 75 frames, a key
-        frame every 12: 2.5; decoding all 11.7; seeking 1.9. GRID, 75 frames of h264, one key frame: 6.9; decoding all 7.3; seeking 11.3.
+        So no container's own seeking has to be trusted. Measured (CPU ms for 3 frames of a clip, opening it included):
+        FLV, 75 frames, a key frame every 12: 2.5; decoding all 11.7; seeking 1.9. GRID, 75 frames of h264, one key
+        frame: 6.9; decoding all 7.3; seeking 11.3.
         """
         import av
 
@@ -124,13 +145,19 @@ class Video:
         left = int(feed.sum())
         needed = set(stamps)
         with self._track.decoding(self.path, video_track) as (context, packets):
-            sparing = sparing and context.name == "h264"  # whose frames say of themselves whether another refers to them
+            sparing = (
+                sparing and context.name == "h264"
+            )  # whose frames say of themselves whether another refers to them
             for ordinal, packet in enumerate(packets):
                 if not feed[ordinal]:
                     continue
                 left -= 1
-                context.skip_frame = "NONREF" if sparing and int(self._track.stamps[ordinal]) not in needed else "DEFAULT"
-                for piece in (packet,) if feed[ordinal + 1] else (packet, None):  # None: hand out what the decoder holds back
+                context.skip_frame = (
+                    "NONREF" if sparing and int(self._track.stamps[ordinal]) not in needed else "DEFAULT"
+                )
+                for piece in (
+                    (packet,) if feed[ordinal + 1] else (packet, None)
+                ):  # None: hand out what the decoder holds back
                     try:
                         decoded = context.decode(piece)
                     except av.FFmpegError:
@@ -147,8 +174,8 @@ class Video:
 class _Converter:
     """Frames to arrays, turned upright as the clip's metadata asks (phones film sideways).
 
-    One reformatter for all frames, and one thread: by default each frame sets up its colour conversion anew and starts a thread a core for it,
-    which takes four times as long.
+    One reformatter for all frames, and one thread: by default each frame sets up its colour conversion anew and starts
+    a thread a core for it, which takes four times as long.
     """
 
     def __init__(self, pixels: PixelFormat) -> None:

@@ -1,4 +1,6 @@
-"""The contract of a training method: how it departs from joint training. The loop (training/loop.py) calls these hooks and nothing else."""
+"""The contract of a training method: how it departs from joint training. The loop (training/loop.py) calls these hooks
+and nothing else.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,14 +12,16 @@ from torch import Tensor, nn
 from equimodal.models.framework import MultimodalModel, Outputs
 from equimodal.models.padded import Input
 from equimodal.objectives import Objective
-from equimodal.settings.methods import MethodSettings
+from equimodal.settings.method import MethodSettings
 
 if TYPE_CHECKING:
     from equimodal.training.loop import Loop
 
 
 class Batch(NamedTuple):
-    """One training batch: model inputs {m: [B, ...]} (floats, augmented; sequences as Padded), labels [B] (int64 classes, or a regression's floats)."""
+    """One training batch: model inputs {m: [B, ...]} (floats, augmented; sequences as Padded), labels [B] (int64
+    classes, or a regression's floats).
+    """
 
     inputs: dict[str, Input]
     labels: Tensor
@@ -25,7 +29,8 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """What a method may know before training: the objective, epochs, steps an epoch, the run's seed, and the mean evaluation input of every class.
+    """What a method may know before training: the objective, epochs, steps an epoch, the run's seed, and the mean
+    evaluation input of every class.
 
     `class_means` is {m: [K, ...]}, or None for methods that do not ask for it (`needs_class_means`).
     """
@@ -43,7 +48,9 @@ class Task:
 
 
 class Step(NamedTuple):
-    """What a method computes on a batch: the loss to minimise, the fused logits [B, outputs] of the samples, and scalars to log (detached)."""
+    """What a method computes on a batch: the loss to minimise, the fused logits [B, outputs] of the samples, and
+    scalars to log (detached).
+    """
 
     loss: Tensor
     logits: Tensor
@@ -53,11 +60,12 @@ class Step(NamedTuple):
 class Method(nn.Module):
     """One way of training. Subclasses override only what differs; the defaults are joint training.
 
-    A method is a module: it holds the `model`, and whatever it trains beside it (prototypes, auxiliary networks) as submodules, so
-    that device moves, mixed precision, DDP and checkpoints take all of it. Only `model` is exported.
+    A method is a module: it holds the `model`, and whatever it trains beside it (prototypes, auxiliary networks) as
+    submodules, so that device moves, mixed precision, DDP and checkpoints take all of it. Only `model` is exported.
 
-    Hooks, in the loop's order: `prepare` (once), then each epoch `begin_epoch`, each batch `training_step` (which calls `forward`, then
-    `loop.optimize`, which calls `after_backward` between the backward pass and the optimizer's step), then `end_epoch`.
+    Hooks, in the loop's order: `prepare` (once), then each epoch `begin_epoch`, each batch `training_step` (which calls
+    `forward`, then `loop.optimize`, which calls `after_backward` between the backward pass and the optimizer's step),
+    then `end_epoch`.
     """
 
     paper: ClassVar[str] = ""
@@ -76,7 +84,9 @@ class Method(nn.Module):
 
     @classmethod
     def adapt(cls, model: MultimodalModel, settings: MethodSettings, structure: dict[str, Any]) -> MultimodalModel:
-        """Change the freshly built model's structure (another head). `structure` is what `structure()` said of a saved model, else {}."""
+        """Change the freshly built model's structure (another head). `structure` is what `structure()` said of a saved
+        model, else {}.
+        """
         return model
 
     def structure(self) -> dict[str, Any]:
@@ -89,12 +99,15 @@ class Method(nn.Module):
     def main_parameters(self) -> list[nn.Parameter]:
         """Parameters of the main optimizer; the framework's, so that a warm-up's optimizer state fits.
 
-        What a method adds in `begin_epoch` (or `load_extra`) comes at the end, in the order in which it was added: the loop gives it to the optimizer.
+        What a method adds in `begin_epoch` (or `load_extra`) comes at the end, in the order in which it was added: the
+        loop gives it to the optimizer.
         """
         return list(self.model.parameters())
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Further optimizers of the method's own parameters, by name: saved and resumed with the run, stepped by the method."""
+        """Further optimizers of the method's own parameters, by name: saved and resumed with the run, stepped by the
+        method.
+        """
         return {}
 
     def begin_epoch(self, epoch: int, loop: "Loop") -> None:
@@ -110,7 +123,9 @@ class Method(nn.Module):
         return self.task.objective.loss(outputs.logits, batch.labels)
 
     def training_step(self, batch: Batch, loop: "Loop") -> Step:
-        """One batch. Override to take several backward passes or optimizer steps; call the module through `loop.module`."""
+        """One batch. Override to take several backward passes or optimizer steps; call the module through
+        `loop.module`.
+        """
         step: Step = loop.module(batch)
         loop.optimize(step.loss)
         return step

@@ -1,10 +1,10 @@
-"""The training methods: name -> where it is, its settings, how it is trained. One line a method; nothing here imports torch."""
+"""The training methods: name -> where it is, how it is trained. One line a method; nothing here imports torch."""
 
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
-from equimodal.settings import methods as settings
+from equimodal.settings.method import MethodSettings
 
 if TYPE_CHECKING:
     from equimodal.methods.base import Method
@@ -12,27 +12,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """`target` is module:class below equimodal.methods; `family` says whether training starts from scratch or from the shared warm-up."""
+    """A folder below equimodal.methods, the class in its `method.py`, and the class in its `settings.py`.
 
-    target: str
-    settings: type[settings.MethodSettings]
+    `family` says whether training starts from scratch or from the shared warm-up.
+    """
+
+    folder: str
+    method: str
+    settings: str
     family: Literal["from-scratch", "from-warmup"] = "from-scratch"
 
     @property
     def module(self) -> str:
-        """Full module name."""
-        return f"equimodal.methods.{self.target.partition(':')[0]}"
+        """Full name of the method's module."""
+        return f"equimodal.methods.{self.folder}.method"
 
     def load(self) -> "type[Method]":
-        """Import the method's class (imports torch)."""
-        return getattr(import_module(self.module), self.target.partition(":")[2])
+        """The method's class (imports torch)."""
+        return getattr(import_module(self.module), self.method)
+
+    def load_settings(self) -> type[MethodSettings]:
+        """The class of its settings (does not import torch)."""
+        return getattr(import_module(f"equimodal.methods.{self.folder}.settings"), self.settings)
 
 
 METHODS: dict[str, Entry] = {
-    "joint": Entry("joint:Joint", settings.JointSettings),
-    "joint-uni": Entry("joint_uni:JointUni", settings.JointUniSettings),
-    "unimodal": Entry("unimodal:Unimodal", settings.UnimodalSettings),
-    "ogm": Entry("ogm:OGM", settings.OGMSettings),
-    "aug": Entry("aug:AUG", settings.AUGSettings),
-    "aim": Entry("aim.method:AIMMethod", settings.AIMSettings, family="from-warmup"),
+    "joint": Entry("joint", "Joint", "JointSettings"),
+    "joint-uni": Entry("joint_uni", "JointUni", "JointUniSettings"),
+    "unimodal": Entry("unimodal", "Unimodal", "UnimodalSettings"),
+    "ogm": Entry("ogm", "OGM", "OGMSettings"),
+    "aug": Entry("aug", "AUG", "AUGSettings"),
+    "aim": Entry("aim", "AIMMethod", "AIMSettings", family="from-warmup"),
 }

@@ -1,1 +1,1 @@
-"""Accuracy, macro-F1, imbalance and cost."""
+"""Measures as pure functions of numbers."""

@@ -1,4 +1,6 @@
-"""Classification measures from a confusion matrix; torch only, because scikit-learn takes longer to import than an epoch takes to run."""
+"""Classification measures from a confusion matrix; torch only, because scikit-learn takes longer to import than an
+epoch takes to run.
+"""
 
 import torch
 from torch import Tensor
@@ -6,7 +8,9 @@ from torch import Tensor
 
 def confusion(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Counts [K, K]: rows are true classes, columns predicted ones."""
-    return torch.bincount(labels.cpu() * classes + predictions.cpu(), minlength=classes * classes).view(classes, classes)
+    return torch.bincount(labels.cpu() * classes + predictions.cpu(), minlength=classes * classes).view(
+        classes, classes
+    )
 
 
 def accuracy(matrix: Tensor) -> float:
@@ -20,7 +24,9 @@ def recall(matrix: Tensor) -> list[float]:
 
 
 def macro_f1(matrix: Tensor) -> float:
-    """Mean over the classes that occur (as truth or prediction) of F1 = 2 TP / (2 TP + FP + FN), as scikit-learn's macro average."""
+    """Mean over the classes that occur (as truth or prediction) of F1 = 2 TP / (2 TP + FP + FN), as scikit-learn's
+    macro average.
+    """
     hits = matrix.diagonal().double()
     total = matrix.sum(0) + matrix.sum(1)
     present = total > 0

@@ -11,15 +11,19 @@ NAMES = ("mae", "rmse", "pearson", "binary_accuracy", "binary_f1", "nonzero_accu
 def errors(predictions: Tensor, labels: Tensor, threshold: float) -> dict[str, float | None]:
     """Measures (NAMES) of predictions [n] against labels [n].
 
-    `binary_*`: classes "at or above the threshold" and "below"; `nonzero_*`: samples labelled exactly the threshold left out, and what is
-    above counts as positive (the literature's negative/positive). F1 is the macro average. None where a measure is not defined: a
-    correlation of constants, no sample left.
+    `binary_*`: classes "at or above the threshold" and "below"; `nonzero_*`: samples labelled exactly the threshold
+    left out, and what is above counts as positive (the literature's negative/positive). F1 is the macro average. None
+    where a measure is not defined: a correlation of constants, no sample left.
     """
     found, truth = predictions.double(), labels.double()
     apart = found - truth
     kept = labels != threshold
     with_ties = confusion((predictions >= threshold).long(), (labels >= threshold).long(), 2)
-    without = confusion((predictions[kept] > threshold).long(), (labels[kept] > threshold).long(), 2) if bool(kept.any()) else None
+    without = (
+        confusion((predictions[kept] > threshold).long(), (labels[kept] > threshold).long(), 2)
+        if bool(kept.any())
+        else None
+    )
     return {
         "mae": float(apart.abs().mean()),
         "rmse": float(apart.square().mean().sqrt()),

@@ -1,5 +1,7 @@
 """What every encoder offers: its blocks one by one, so that a method can reach inside."""
 
+import math
+from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
@@ -18,7 +20,8 @@ class Encoder(nn.Module):
 
     Attributes:
         dims: pooled width C_d of every block's output, length D. The last one is the feature's width.
-        affine_axis: axis of an input that per-channel maps act on (channels of pictures and spectrograms, features of sequences and vectors).
+        affine_axis: axis of an input that per-channel maps act on (channels of pictures and spectrograms, features of
+            sequences and vectors).
     """
 
     dims: tuple[int, ...]
@@ -29,7 +32,8 @@ class Encoder(nn.Module):
         """An encoder as `settings` describe it, initialised from the global torch generator.
 
         Args:
-            shape: of one model input: (C, F, T) of a spectrogram, (C, T, H, W) of pictures, (L, W) of a sequence, (W) of a vector.
+            shape: of one model input: (C, F, T) of a spectrogram, (C, T, H, W) of pictures, (L, W) of a sequence, (W)
+                of a vector.
             kind: the kind of feature that it is.
             channels_last: memory format of maps with channels.
         """
@@ -72,6 +76,15 @@ def select(maps: Any, batch: int, samples: slice | Tensor) -> Any:
 def join(first: Any, second: Any) -> Any:
     """Two batches of inputs of the same structure, the second behind the first and in its types."""
     return pytree.tree_map(lambda a, b: torch.cat([a, b.to(a.dtype)]), first, second)
+
+
+def aligned_depths(blocks: Mapping[str, int]) -> dict[str, list[int]]:
+    """Places of the blocks that stand for depths 1..D of each modality, from the modalities' numbers of blocks.
+
+    D is the smallest number; encoders of more blocks are aligned to it by relative depth.
+    """
+    depths = min(blocks.values())
+    return {name: [math.ceil((d + 1) * count / depths) - 1 for d in range(depths)] for name, count in blocks.items()}
 
 
 def detach(maps: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from equimodal.models.encoder import Encoder, select
+from equimodal.models.encoder import Encoder, aligned_depths, select
 from equimodal.models.fusion import Fusion
 from equimodal.models.initialisation import initialise
 from equimodal.models.padded import Input
@@ -24,17 +24,27 @@ class Stage:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a forward pass gives: fused logits [B, outputs], features {m: [B, d_m]}, and the D stages of every modality."""
+    """What a forward pass gives: fused logits [B, outputs], features {m: [B, d_m]}, and the D stages of every
+    modality.
+    """
 
     logits: Tensor
     features: dict[str, Tensor]
     stages: dict[str, list[Stage]]
 
+    def depths(self) -> dict[str, list[Stage]]:
+        """The stages that stand for depths 1..D, D the depth of the shallowest encoder."""
+        places = aligned_depths({name: len(line) for name, line in self.stages.items()})
+        return {name: [line[place] for place in places[name]] for name, line in self.stages.items()}
+
     def rows(self, samples: slice) -> "Outputs":
         """The same for some of the batch's samples (prototypes ride behind them)."""
         batch = len(self.logits)
         stages = {
-            name: [Stage(select(s.input, batch, samples), select(s.output, batch, samples), s.pooled[samples]) for s in line]
+            name: [
+                Stage(select(s.input, batch, samples), select(s.output, batch, samples), s.pooled[samples])
+                for s in line
+            ]
             for name, line in self.stages.items()
         }
         return Outputs(self.logits[samples], {name: z[samples] for name, z in self.features.items()}, stages)
@@ -84,7 +94,8 @@ def build_model(
     """A model for inputs of the given shapes, initialised from the global torch generator.
 
     Args:
-        shapes: modality -> shape of one model input: (C, F, T) of a spectrogram, (C, T, H, W) of pictures, (L, W) of sequences, (W) of vectors.
+        shapes: modality -> shape of one model input: (C, F, T) of a spectrogram, (C, T, H, W) of pictures, (L, W) of
+            sequences, (W) of vectors.
         outputs: width of the head's output: K classes, or one number.
         averaged: the modalities' readouts average to the fused output (regression) instead of adding up to it.
         kinds: modality -> kind of feature; by default what its shape says.
@@ -93,7 +104,10 @@ def build_model(
 
     kinds = kinds or {name: KIND_OF_RANK[len(shape)] for name, shape in shapes.items()}
     chosen = choose(kinds, settings.encoders)
-    encoders = {name: ENCODERS[chosen[name]].load().build(shape, kinds[name], settings, channels_last) for name, shape in shapes.items()}
+    encoders = {
+        name: ENCODERS[chosen[name]].load().build(shape, kinds[name], settings, channels_last)
+        for name, shape in shapes.items()
+    }
     fusion = FUSIONS[settings.fusion]({name: encoder.dims[-1] for name, encoder in encoders.items()}, outputs)
     fusion.averaged = averaged
     model = MultimodalModel(encoders, fusion)

@@ -1,4 +1,6 @@
-"""Fusion heads: features of the modalities -> class logits, and the logits that each modality gives alone (methods.md 1.3, 4.2)."""
+"""Fusion heads: features of the modalities -> class logits, and the logits that each modality gives alone (methods.md
+1.3, 4.2).
+"""
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +16,9 @@ class Fusion(nn.Module):
         classes: width of the output: K, or 1 for a regression.
 
     Attributes:
-        averaged: for the heads that add up the modalities' parts (concat, sum): a readout is M times the modality's part, so that the mean
-            of the readouts is the fused output. A regression needs that: its parts are shares of a number, and each modality's readout is to be
-            that number itself.
+        averaged: for the heads that add up the modalities' parts (concat, sum): a readout is M times the modality's
+            part, so that the mean of the readouts is the fused output. A regression needs that: its parts are shares of
+            a number, and each modality's readout is to be that number itself.
     """
 
     readout_name = "zero-feature"
@@ -32,7 +34,9 @@ class Fusion(nn.Module):
         raise TypeError(f"{type(self).__name__} must define forward")
 
     def readout(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Logits [B, K] of each modality alone, by the estimator `readout_name`: split weights, or the others' features zeroed."""
+        """Logits [B, K] of each modality alone, by the estimator `readout_name`: split weights, or the others' features
+        zeroed.
+        """
         return self.zero_feature(features)
 
     def _alone(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -41,7 +45,12 @@ class Fusion(nn.Module):
 
     def zero_feature(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Fused logits when all features but one are zero."""
-        return {name: self({other: value if other == name else torch.zeros_like(value) for other, value in features.items()}) for name in features}
+        return {
+            name: self(
+                {other: value if other == name else torch.zeros_like(value) for other, value in features.items()}
+            )
+            for name in features
+        }
 
 
 class Concat(Fusion):
@@ -114,7 +123,10 @@ class Gated(Fusion):
 
 def _two(dims: dict[str, int], name: str) -> tuple[str, str]:
     if len(dims) != 2:
-        raise UserError(f"model.fusion = {name} is defined for two modalities, not {len(dims)} ({', '.join(dims)}): use concat or sum")
+        raise UserError(
+            f"model.fusion = {name} is defined for two modalities, not {len(dims)} ({', '.join(dims)}): use"
+            " concat or sum"
+        )
     first, second = dims
     return first, second
 

@@ -4,7 +4,9 @@ from torch import nn
 
 
 def initialise(module: nn.Module) -> None:
-    """The initialisation of the OGM-GE family (methods.md 4.1): xavier linear, kaiming fan_out convolutions; layer normalisation as it is."""
+    """The initialisation of the OGM-GE family (methods.md 4.1): xavier linear, kaiming fan_out convolutions; layer
+    normalisation as it is.
+    """
     for part in module.modules():
         if isinstance(part, nn.Linear):
             nn.init.xavier_normal_(part.weight)

@@ -19,7 +19,10 @@ class MLP(Encoder):
     def __init__(self, features: int, layers: int = 2, width: int = 64, dropout: float = 0.0) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            [nn.Sequential(nn.Linear(features if index == 0 else width, width), nn.ReLU(), nn.Dropout(dropout)) for index in range(layers)]
+            [
+                nn.Sequential(nn.Linear(features if index == 0 else width, width), nn.ReLU(), nn.Dropout(dropout))
+                for index in range(layers)
+            ]
         )
         self.dims = (width,) * layers
 

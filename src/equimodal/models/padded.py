@@ -8,7 +8,9 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 
-@dataclass(eq=False)  # not frozen: Fabric converts the tensors of a dataclass in place when it casts inputs (16-bit precisions)
+@dataclass(
+    eq=False
+)  # not frozen: Fabric converts the tensors of a dataclass in place when it casts inputs (16-bit precisions)
 class Padded:
     """A batch of sequences, filled up to one length. A pytree: what maps over tensors maps over both.
 
@@ -38,7 +40,10 @@ class Padded:
 
 
 pytree.register_pytree_node(
-    Padded, lambda padded: ([padded.values, padded.mask], None), lambda leaves, _: Padded(*leaves), serialized_type_name="equimodal.Padded"
+    Padded,
+    lambda padded: ([padded.values, padded.mask], None),
+    lambda leaves, _: Padded(*leaves),
+    serialized_type_name="equimodal.Padded",
 )
 
 Input: TypeAlias = Tensor | Padded

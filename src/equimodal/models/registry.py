@@ -1,4 +1,6 @@
-"""The encoders: name -> where it is, the kinds of features it reads, its keys of `model`. One line an encoder; nothing here imports torch."""
+"""The encoders: name -> where it is, the kinds of features it reads, its keys of `model`. One line an encoder; nothing
+here imports torch.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +33,9 @@ class Entry:
 
 # A kind of feature gets the first encoder that reads it, unless model.encoders names another.
 ENCODERS: dict[str, Entry] = {
-    "resnet": Entry("resnet:ResNet", ("spectrogram", "frames", "flow"), ("width", "layers", "frames", "stem_stride", "stem_pool")),
+    "resnet": Entry(
+        "resnet:ResNet", ("spectrogram", "frames", "flow"), ("width", "layers", "frames", "stem_stride", "stem_pool")
+    ),
     "transformer": Entry("transformer:Transformer", ("sequence",), ("transformer",)),
     "mlp": Entry("mlp:MLP", ("vector",), ("mlp",)),
 }
@@ -45,28 +49,36 @@ def choose(kinds: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str
 
     Args:
         kinds: modality -> kind of feature.
-        wanted: modality -> encoder, as `model.encoders` gives it; modalities that are not in `kinds` are another dataset's.
+        wanted: modality -> encoder, as `model.encoders` gives it; modalities that are not in `kinds` are another
+            dataset's.
 
     Raises:
         UserError: an unknown encoder, or one that does not read that kind of feature.
     """
     for modality, name in wanted.items():
         if name not in ENCODERS:
-            raise UserError(f"params.yaml: model.encoders.{modality} = '{name}' is an unknown encoder; valid: {', '.join(ENCODERS)}")
+            raise UserError(
+                f"params.yaml: model.encoders.{modality} = '{name}' is an unknown encoder; valid: {', '.join(ENCODERS)}"
+            )
     chosen = {}
     for modality, kind in kinds.items():
         readers = [name for name, entry in ENCODERS.items() if kind in entry.kinds]
         name = wanted.get(modality, readers[0])
         if name not in readers:
-            raise UserError(f"params.yaml: model.encoders.{modality} = '{name}' does not read features of kind {kind}; these do: {', '.join(readers)}")
+            raise UserError(
+                f"params.yaml: model.encoders.{modality} = '{name}' does not read features of kind {kind};"
+                f" these do: {', '.join(readers)}"
+            )
         chosen[modality] = name
     return chosen
 
 
 def used_settings(values: dict[str, Any], kinds: Mapping[str, str]) -> dict[str, Any]:
-    """Of the section `model` what a dataset's models are made by: no keys of encoders that it does not use, nothing that is null or empty.
+    """Of the section `model` what a dataset's models are made by: no keys of encoders that it does not use, nothing
+    that is null or empty.
 
-    So a result does not depend on an encoder that it does without, and a new encoder's settings leave older results as they are.
+    So a result does not depend on an encoder that it does without, and a new encoder's settings leave older results as
+    they are.
 
     Args:
         values: the section, resolved.

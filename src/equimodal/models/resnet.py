@@ -9,6 +9,8 @@ from torch.nn import functional
 from equimodal.models.encoder import Encoder
 from equimodal.settings.training import ModelSettings
 
+AVX2_FLOATS = 8
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut."""
@@ -32,8 +34,8 @@ class BasicBlock(nn.Module):
 class ResNet(Encoder):
     """ResNet18 at width 64 and layers (2, 2, 2, 2), without the classifier; D = 4 blocks, the stem in the first.
 
-    Inputs: spectrograms [B, C, F, T], or pictures [B, C, T, H, W]. `frames="fold"` passes the T frames one by one and averages their
-    maps with space (methods.md 4.1); "stack" makes them channels of one picture.
+    Inputs: spectrograms [B, C, F, T], or pictures [B, C, T, H, W]. `frames="fold"` passes the T frames one by one and
+    averages their maps with space (methods.md 4.1); "stack" makes them channels of one picture.
 
     Args:
         channels: C of the input.
@@ -59,7 +61,10 @@ class ResNet(Encoder):
         super().__init__()
         self.channels = channels
         self.frames = frames
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        # oneDNN's strided 1x1 convolution writes beyond its memory where a map has fewer channels than an AVX2 register
+        # (torch 2.13).
+        safe = channels_last and width >= AVX2_FLOATS
+        self.memory_format = torch.channels_last if safe else torch.contiguous_format
         stem_channels = channels * n_frames if n_frames and frames == "stack" else channels
         self.conv1 = nn.Conv2d(stem_channels, width, 7, stem_stride, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)

@@ -19,7 +19,8 @@ def read_resnet(path: Path, width: int, layers: tuple[int, int, int, int]) -> di
     """Weights and batch statistics of a ResNet of basic blocks for RGB, as float32, without the classifier `fc`.
 
     Raises:
-        UserError: no such file, not a state dict, weights of another architecture (the first difference, and the settings it would need).
+        UserError: no such file, not a state dict, weights of another architecture (the first difference, and the
+            settings it would need).
     """
     tensors = {name: value for name, value in read_state(path).items() if not name.startswith("fc.")}
     check(path, tensors, width, layers)
@@ -42,14 +43,27 @@ def read_state(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling what is no pickle raises nearly anything
         raise UserError(f"model.weights = {path} cannot be read as {WANTED}: {_reason(path, error)}") from None
-    if not isinstance(state, Mapping) or not state or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
-        found = f"keys {', '.join(map(str, list(state)[:3]))}" if isinstance(state, Mapping) and state else type(state).__name__
-        raise UserError(f"model.weights = {path} is no state dict (found: {found}): save model.state_dict() of torchvision's resnet18 itself")
+    if (
+        not isinstance(state, Mapping)
+        or not state
+        or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items())
+    ):
+        found = (
+            f"keys {', '.join(map(str, list(state)[:3]))}"
+            if isinstance(state, Mapping) and state
+            else type(state).__name__
+        )
+        raise UserError(
+            f"model.weights = {path} is no state dict (found: {found}): save model.state_dict() of"
+            " torchvision's resnet18 itself"
+        )
     return dict(state)
 
 
 def check(path: Path, tensors: Mapping[str, Tensor], width: int, layers: tuple[int, int, int, int]) -> None:
-    """Refuse tensors that are not those of a ResNet of this width and depth for RGB, naming the first that differs and what the file is."""
+    """Refuse tensors that are not those of a ResNet of this width and depth for RGB, naming the first that differs and
+    what the file is.
+    """
     with torch.device("meta"):
         expected = ResNet(3, width=width, layers=layers).state_dict()
     where = f"model.weights = {path}: "
@@ -59,7 +73,10 @@ def check(path: Path, tensors: Mapping[str, Tensor], width: int, layers: tuple[i
         if name not in tensors:
             raise UserError(f"{where}{name} is not in it{_what(tensors, width, layers)}")
         if tensors[name].shape != value.shape:
-            raise UserError(f"{where}{name} is {list(tensors[name].shape)}, the model needs {list(value.shape)}{_what(tensors, width, layers)}")
+            raise UserError(
+                f"{where}{name} is {list(tensors[name].shape)}, the model needs"
+                f" {list(value.shape)}{_what(tensors, width, layers)}"
+            )
     for name, value in tensors.items():
         if name not in expected:
             raise UserError(f"{where}{name} is not in the model{_what(tensors, width, layers)}")
@@ -71,12 +88,21 @@ def _what(tensors: Mapping[str, Tensor], width: int, layers: tuple[int, int, int
     """What the file seems to be, for the end of a message."""
     stem = tensors.get("conv1.weight")
     if any(re.fullmatch(r"layer1\.0\.conv3\.weight", name) for name in tensors):
-        return "; it is a ResNet of bottleneck blocks (ResNet50 or deeper), the encoders here have basic blocks: give a resnet18"
-    depth = [len({found[1] for name in tensors if (found := re.match(rf"layer{stage}\.(\d+)\.", name))}) for stage in (1, 2, 3, 4)]
+        return (
+            "; it is a ResNet of bottleneck blocks (ResNet50 or deeper), the encoders here have basic blocks:"
+            " give a resnet18"
+        )
+    depth = [
+        len({found[1] for name in tensors if (found := re.match(rf"layer{stage}\.(\d+)\.", name))})
+        for stage in (1, 2, 3, 4)
+    ]
     if stem is None or stem.dim() != 4 or 0 in depth:
         return f"; give {WANTED}"
     if (stem.shape[0], *depth) != (width, *layers):
-        return f"; the file fits model.width: {stem.shape[0]}, model.layers: {depth}, params.yaml has {width} and {list(layers)}"
+        return (
+            f"; the file fits model.width: {stem.shape[0]}, model.layers: {depth}, params.yaml has {width} and"
+            f" {list(layers)}"
+        )
     return f"; give {WANTED}, trained on RGB"
 
 
@@ -86,4 +112,7 @@ def _reason(path: Path, error: Exception) -> str:
         start = file.read(200).lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "it is a web page, not a file of weights; download it again"
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error).strip() else 'damaged'}; get it again"
+    return (
+        f"{type(error).__name__}:"
+        f" {str(error).strip().splitlines()[0][:200] if str(error).strip() else 'damaged'}; get it again"
+    )

@@ -14,7 +14,9 @@ from equimodal.settings.training import ModelSettings
 
 
 def sinusoids(length: int, width: int, like: Tensor) -> Tensor:
-    """Positions [length, width] of Vaswani et al.: sin(p / 10000^(2i/width)) at channel 2i, the cosine at 2i + 1; on `like`'s device."""
+    """Positions [length, width] of Vaswani et al.: sin(p / 10000^(2i/width)) at channel 2i, the cosine at 2i + 1; on
+    `like`'s device.
+    """
     position = torch.arange(length, device=like.device, dtype=torch.float32)
     rate = torch.exp(torch.arange(0, width, 2, device=like.device, dtype=torch.float32) * (-math.log(10000.0) / width))
     angle = position[:, None] * rate
@@ -24,7 +26,8 @@ def sinusoids(length: int, width: int, like: Tensor) -> Tensor:
 class Attention(nn.Module):
     """Multi-head self-attention over the real steps of each sample.
 
-    In plain matrix products: the fused kernels are not deterministic on every device, and no operation counter sees all of them.
+    In plain matrix products: the fused kernels are not deterministic on every device, and no operation counter sees all
+    of them.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -72,11 +75,12 @@ class Layer(nn.Module):
 
 
 class Transformer(Encoder):
-    """D layers from scratch, one a block; the input projection and sinusoidal positions belong to the first block (aim.md section 1).
+    """D layers from scratch, one a block; the input projection and sinusoidal positions belong to the first block
+    (aim.md section 1).
 
-    Post-norm, as published: every block's output has one scale, so that distances to prototypes are alike at all depths and modalities, and at
-    this depth plain SGD learns faster than with pre-norm (docs/own_encoder.md). Block outputs are Padded, zero where they are padding; pooling is
-    the mean over real steps.
+    Post-norm, as published: every block's output has one scale, so that distances to prototypes are alike at all depths
+    and modalities, and at this depth plain SGD learns faster than with pre-norm (docs/own_encoder.md). Block outputs
+    are Padded, zero where they are padding; pooling is the mean over real steps.
 
     Args:
         features: W of inputs [B, L, W].
@@ -85,9 +89,13 @@ class Transformer(Encoder):
 
     affine_axis = 2
 
-    def __init__(self, features: int, layers: int = 3, width: int = 40, heads: int = 5, ffn: int = 4, dropout: float = 0.1) -> None:
+    def __init__(
+        self, features: int, layers: int = 3, width: int = 40, heads: int = 5, ffn: int = 4, dropout: float = 0.1
+    ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([Layer(features if index == 0 else None, width, heads, ffn, dropout) for index in range(layers)])
+        self.layers = nn.ModuleList(
+            [Layer(features if index == 0 else None, width, heads, ffn, dropout) for index in range(layers)]
+        )
         self.dims = (width,) * layers
 
     @classmethod
@@ -101,5 +109,7 @@ class Transformer(Encoder):
 
     def prepare(self, x: Tensor | Padded) -> Padded:
         if not isinstance(x, Padded):
-            raise UserError(f"the transformer takes sequences with their mask (equimodal.Padded), not a tensor {list(x.shape)}")
+            raise UserError(
+                f"the transformer takes sequences with their mask (equimodal.Padded), not a tensor {list(x.shape)}"
+            )
         return x.zeroed()

@@ -30,13 +30,17 @@ def result(manifest: dict[str, Any], seeds: list[int], evaluations: list[dict[st
 
     Args:
         manifest: data/D/manifest.json.
-        evaluations: evaluation.json of every seed, in the order of `seeds`; equal settings and data are the caller's to check.
+        evaluations: evaluation.json of every seed, in the order of `seeds`; equal settings and data are the caller's to
+            check.
     """
     first = evaluations[0]
     settings = first["meta"]["settings"]
     method = {key: value for key, value in settings["method"].items() if key not in ("name", "kind")}
     imbalance = Imbalance(
-        gap={readout: spread(e["gap"][readout] for e in evaluations) if gap is not None else None for readout, gap in first["gap"].items()},
+        gap={
+            readout: spread(e["gap"][readout] for e in evaluations) if gap is not None else None
+            for readout, gap in first["gap"].items()
+        },
         alpha=_by_depth([e["alpha"] for e in evaluations]) if first["alpha"] is not None else None,
         s={name: _by_depth([e["s"][name] for e in evaluations]) for name in first["s"]},
     )
@@ -65,7 +69,10 @@ def selection(rule: str, evaluations: list[dict[str, Any]]) -> Selection:
     """One rule's numbers over seeds."""
     found = [e["selection"][rule] for e in evaluations]
     tests = [f["test"] for f in found]
-    readouts = [{**t["modalities"], "probe": e["probe"]} if rule == "val" else t["modalities"] for t, e in zip(tests, evaluations, strict=True)]
+    readouts = [
+        {**t["modalities"], "probe": e["probe"]} if rule == "val" else t["modalities"]
+        for t, e in zip(tests, evaluations, strict=True)
+    ]
     classes = evaluations[0]["classes"]
     size = range(len(classes))
     return Selection(
@@ -73,7 +80,10 @@ def selection(rule: str, evaluations: list[dict[str, Any]]) -> Selection:
         epochs=[f["epoch"] for f in found],
         accuracy=estimate([t["accuracy"] for t in tests]),
         macro_f1=estimate([t["macro_f1"] for t in tests]),
-        modalities={readout: {name: spread(r[readout][name] for r in readouts) for name in by} for readout, by in readouts[0].items()},
+        modalities={
+            readout: {name: spread(r[readout][name] for r in readouts) for name in by}
+            for readout, by in readouts[0].items()
+        },
         recall={name: statistics.fmean(t["recall"][i] for t in tests) for i, name in enumerate(classes)},
         confusion=[[sum(t["confusion"][i][j] for t in tests) for j in size] for i in size],
         validation=Validation(
@@ -87,7 +97,9 @@ def selection(rule: str, evaluations: list[dict[str, Any]]) -> Selection:
 
 
 def errors(found: list[dict[str, Any] | None]) -> Errors | None:
-    """Measures of a regression over seeds; one that any seed lacks is null, since the others' mean would flatter. None for classification."""
+    """Measures of a regression over seeds; one that any seed lacks is null, since the others' mean would flatter. None
+    for classification.
+    """
     known = [each for each in found if each is not None]
     if not known:
         return None
@@ -99,8 +111,14 @@ def _modality_errors(rule: str, evaluations: list[dict[str, Any]]) -> dict[str, 
     """Readout -> modality -> errors; the probe's for rule val."""
     if "probe_errors" not in evaluations[0]:
         return None
-    readouts = [e["selection"][rule]["test"]["errors"]["modalities"] | ({"probe": e["probe_errors"]} if rule == "val" else {}) for e in evaluations]
-    found = {readout: {name: errors([each[readout][name] for each in readouts]) for name in by} for readout, by in readouts[0].items()}
+    readouts = [
+        e["selection"][rule]["test"]["errors"]["modalities"] | ({"probe": e["probe_errors"]} if rule == "val" else {})
+        for e in evaluations
+    ]
+    found = {
+        readout: {name: errors([each[readout][name] for each in readouts]) for name in by}
+        for readout, by in readouts[0].items()
+    }
     return {readout: {name: each for name, each in by.items() if each is not None} for readout, by in found.items()}
 
 

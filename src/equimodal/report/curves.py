@@ -29,4 +29,6 @@ class Curves:
 
     def depths(self) -> list[int]:
         """Depths (from 1) at which the method measured something."""
-        return sorted({int(name.partition("/")[0].removeprefix("depth")) for name in self.names if name.startswith("depth")})
+        return sorted(
+            {int(name.partition("/")[0].removeprefix("depth")) for name in self.names if name.startswith("depth")}
+        )

@@ -6,10 +6,28 @@ from collections.abc import Sequence
 from equimodal.report.pages import Table, wrap
 
 ESCAPES = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    "±": r"$\pm$", "†": r"$\dagger$", "‡": r"$\ddagger$", "−": "$-$", "×": r"$\times$", "–": "--", "Δ": r"$\Delta$", "²": r"\textsuperscript{2}",
-}  # fmt: skip
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
+    "−": "$-$",
+    "×": r"$\times$",
+    "–": "--",
+    "Δ": r"$\Delta$",
+    "²": r"\textsuperscript{2}",
+}
 NEGATIVE = re.compile(r"(?<![\w.)\]])-(?=\d)")
 
 
@@ -23,7 +41,10 @@ def latex(title: str, tables: Sequence[tuple[str, Table]], lines: Sequence[str])
     parts = [r"% needs \usepackage{booktabs}"]
     for i, (name, (heads, rows)) in enumerate(tables):
         said = " ".join([f"{title}: {name}.", *lines]) if i == 0 else f"{title}: {name}."
-        body = [" & ".join(wrap(cell, escaped(cell), r"\textbf{{{}}}", r"\underline{{{}}}") for cell in row) + r" \\" for row in rows]
+        body = [
+            " & ".join(wrap(cell, escaped(cell), r"\textbf{{{}}}", r"\underline{{{}}}") for cell in row) + r" \\"
+            for row in rows
+        ]
         parts += [
             r"\begin{table}",
             r"\centering",

@@ -38,11 +38,21 @@ def markdown(title: str, tables: Sequence[tuple[str, Table]], lines: Sequence[st
 
 def html(title: str, tables: Sequence[tuple[str, Table]], lines: Sequence[str], note: str | None) -> str:
     """The same as one page without scripts or links; `note` stands out."""
-    parts = [f"<h1>{escape(title)}</h1>", *(f"<p{' class=note' if line == note else ''}>{escape(line)}</p>" for line in lines)]
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        *(f"<p{' class=note' if line == note else ''}>{escape(line)}</p>" for line in lines),
+    ]
     for name, (heads, rows) in tables:
         head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
-        body = "\n".join("<tr>" + "".join("<td>" + wrap(cell, escape(cell), "<b>{}</b>", "<u>{}</u>") + "</td>" for cell in row) + "</tr>" for row in rows)
-        parts.append(f"<h2>{escape(name)}</h2>\n<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>")
+        body = "\n".join(
+            "<tr>"
+            + "".join("<td>" + wrap(cell, escape(cell), "<b>{}</b>", "<u>{}</u>") + "</td>" for cell in row)
+            + "</tr>"
+            for row in rows
+        )
+        parts.append(
+            f"<h2>{escape(name)}</h2>\n<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+        )
     content = "\n".join(parts)
     head = f'<head><meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style></head>'
     return f'<!doctype html>\n<html lang="en">\n{head}\n<body>\n{content}\n</body>\n</html>\n'

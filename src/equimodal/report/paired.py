@@ -44,16 +44,23 @@ def judged(result: Result) -> Spread:
 
 
 def paired_results(result: Result, baseline: Result) -> tuple[Difference, list[int]]:
-    """Two results, `judged` by test at the epochs that validation chose, on the seeds that both have: (difference, those seeds).
+    """Two results, `judged` by test at the epochs that validation chose, on the seeds that both have: (difference,
+    those seeds).
 
     Raises:
         UserError: no seed in common, or other data or task.
     """
     if (result.data.digest, result.task) != (baseline.data.digest, baseline.task):
-        raise UserError(f"{result.name} and {baseline.name} were measured on different data (data.digest, task): build both again before comparing them")
+        raise UserError(
+            f"{result.name} and {baseline.name} were measured on different data (data.digest, task): build"
+            " both again before comparing them"
+        )
     seeds = [seed for seed in result.seeds if seed in baseline.seeds]
     if not seeds:
-        raise UserError(f"{result.name} has seeds {result.seeds}, {baseline.name} has {baseline.seeds}: none in common, run both with the same study.seeds")
+        raise UserError(
+            f"{result.name} has seeds {result.seeds}, {baseline.name} has {baseline.seeds}: none in common,"
+            " run both with the same study.seeds"
+        )
     ours, theirs = (dict(zip(r.seeds, judged(r).per_seed, strict=True)) for r in (result, baseline))
     return paired([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]), seeds
 

@@ -39,7 +39,10 @@ class Printed:
 @cache
 def sources() -> dict[str, Source]:
     """Every source by its short name, in the file's order."""
-    return {name: Source.model_validate(content) for name, content in yaml.safe_load(FILE.read_text(encoding="utf-8")).items()}
+    return {
+        name: Source.model_validate(content)
+        for name, content in yaml.safe_load(FILE.read_text(encoding="utf-8")).items()
+    }
 
 
 def printed(dataset: str, method: str) -> list[Printed]:

@@ -1,4 +1,6 @@
-"""The result file results/D_M.json as a type: what the summary stage writes, and what tables, figures and the JSON schema read from."""
+"""The result file results/D_M.json as a type: what the summary stage writes, and what tables, figures and the JSON
+schema read from.
+"""
 
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -28,7 +30,9 @@ class Spread(Part):
 class Estimate(Spread):
     """A number over seeds with the interval of its mean."""
 
-    interval95: tuple[float, float] | None = Field(description="Student's t, low and high; over seeds on this one split; null for one seed")
+    interval95: tuple[float, float] | None = Field(
+        description="Student's t, low and high; over seeds on this one split; null for one seed"
+    )
 
 
 class Errors(Part):
@@ -37,9 +41,13 @@ class Errors(Part):
     mae: Estimate = Field(description="mean absolute error, in the labels' unit")
     rmse: Estimate = Field(description="root of the mean squared error")
     pearson: Estimate | None = Field(description="correlation of predictions and labels")
-    binary_accuracy: Estimate = Field(description="labels and predictions at or above `regression.threshold` against those below")
+    binary_accuracy: Estimate = Field(
+        description="labels and predictions at or above `regression.threshold` against those below"
+    )
     binary_f1: Estimate = Field(description="macro-F1 of the same")
-    nonzero_accuracy: Estimate | None = Field(description="labels equal to the threshold left out, above against below: the literature's negative/positive")
+    nonzero_accuracy: Estimate | None = Field(
+        description="labels equal to the threshold left out, above against below: the literature's negative/positive"
+    )
     nonzero_f1: Estimate | None = Field(description="macro-F1 of the same")
 
 
@@ -58,12 +66,20 @@ class Selection(Part):
     epochs: list[int] = Field(description="epoch (from 0) whose weights the rule chose, by seed")
     accuracy: Estimate
     macro_f1: Estimate
-    modalities: dict[str, ByModality] = Field(description="readout -> modality -> accuracy: split, zero-feature, and (rule val only) probe")
+    modalities: dict[str, ByModality] = Field(
+        description="readout -> modality -> accuracy: split, zero-feature, and (rule val only) probe"
+    )
     recall: dict[str, float] = Field(description="class -> share of its test samples found, mean over seeds")
-    confusion: list[list[int]] = Field(description="rows: true classes, columns: predicted ones, in the order of `classes`; summed over seeds")
+    confusion: list[list[int]] = Field(
+        description="rows: true classes, columns: predicted ones, in the order of `classes`; summed over seeds"
+    )
     validation: Validation
-    errors: Errors | None = Field(None, description="task regression only; the accuracies beside it read a number as its nearest grid value")
-    modality_errors: dict[str, dict[str, Errors]] | None = Field(None, description="task regression only: readout -> modality -> errors, as `modalities`")
+    errors: Errors | None = Field(
+        None, description="task regression only; the accuracies beside it read a number as its nearest grid value"
+    )
+    modality_errors: dict[str, dict[str, Errors]] | None = Field(
+        None, description="task regression only: readout -> modality -> errors, as `modalities`"
+    )
 
 
 class Selections(Part):
@@ -77,11 +93,17 @@ class Selections(Part):
 class Imbalance(Part):
     """How unequal the modalities are, with the weights that validation chose, on the test split."""
 
-    gap: dict[str, Spread | None] = Field(description="readout -> highest minus lowest accuracy of a modality; null for one modality")
+    gap: dict[str, Spread | None] = Field(
+        description="readout -> highest minus lowest accuracy of a modality; null for one modality"
+    )
     alpha: list[Spread] | None = Field(description="alpha_d of AIM's Eq. 14 for depths 1..D; null for one modality")
     s: dict[str, list[Spread]] = Field(description="modality -> s_d of AIM's Eq. 9 for depths 1..D")
-    prototypes: Literal["class-mean"] = Field("class-mean", description="what s is measured against: mean pooled training outputs of each class")
-    scale: Literal["within-class"] = Field("within-class", description="each channel is divided by its standard deviation around the class means")
+    prototypes: Literal["class-mean"] = Field(
+        "class-mean", description="what s is measured against: mean pooled training outputs of each class"
+    )
+    scale: Literal["within-class"] = Field(
+        "within-class", description="each channel is divided by its standard deviation around the class means"
+    )
 
 
 class Parameters(Part):
@@ -111,11 +133,15 @@ class Method(Part):
 class Availability(Part):
     """How much of a dataset's lists is there: clips vanish from YouTube, so that copies differ."""
 
-    digest: str = Field(description="sha256 of the ids used, missing and unreadable: equal where the same clips were used")
+    digest: str = Field(
+        description="sha256 of the ids used, missing and unreadable: equal where the same clips were used"
+    )
     listed: int = Field(ge=0, description="clips on the lists")
     found: int = Field(ge=0, description="of those, clips with a file")
     missing: int = Field(ge=0, description="of those, clips without one")
-    unreadable: int = Field(ge=0, description="of the found ones, clips that could not be used (they count in `rejected`)")
+    unreadable: int = Field(
+        ge=0, description="of the found ones, clips that could not be used (they count in `rejected`)"
+    )
 
 
 class Data(Part):
@@ -123,10 +149,14 @@ class Data(Part):
 
     digest: str = Field(description="sha256 of the dataset's manifest: samples, labels, splits, arrays")
     samples: dict[str, int] = Field(description="by split")
-    modalities: dict[str, str] = Field(description="modality -> kind of features; all of the dataset's, whether or not the method reads them")
+    modalities: dict[str, str] = Field(
+        description="modality -> kind of features; all of the dataset's, whether or not the method reads them"
+    )
     rejected: int = Field(ge=0, description="clips left out because they could not be read")
     zero_filled: dict[str, int] = Field(description="modality -> samples whose missing track is all zeros")
-    availability: Availability | None = Field(None, description="what of the dataset's lists was there; null for data without lists")
+    availability: Availability | None = Field(
+        None, description="what of the dataset's lists was there; null for data without lists"
+    )
 
 
 class Result(Part):
@@ -135,7 +165,10 @@ class Result(Part):
     dataset: str
     source: str = Field(description="sample (generated), local or download")
     note: str | None = Field(description="what a reader must know before quoting a number")
-    protocol: str = Field("custom", description="the published protocol that data and training follow; custom where params.yaml says all itself")
+    protocol: str = Field(
+        "custom",
+        description="the published protocol that data and training follow; custom where params.yaml says all itself",
+    )
     task: Literal["classification", "regression"] = "classification"
     regression: dict[str, Any] | None = Field(None, description="loss, range, grid and threshold of a regression")
     split: dict[str, Any] = Field(description="the rule that made training, validation and test")
@@ -157,7 +190,10 @@ class Result(Part):
             return cls.model_validate(read_json(path))
         except ValidationError as error:
             where = ".".join(str(part) for part in error.errors()[0]["loc"])
-            raise UserError(f"{path} is no result of this version ({where}: {error.errors()[0]['msg']}): if a stage wrote it, build it again") from None
+            raise UserError(
+                f"{path} is no result of this version ({where}: {error.errors()[0]['msg']}): if a stage wrote"
+                " it, build it again"
+            ) from None
 
     @property
     def name(self) -> str:

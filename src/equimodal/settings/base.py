@@ -42,20 +42,28 @@ def describe(model: type[BaseModel], error: ValidationError, where: str, given: 
     more = len(error.errors()) - 1
     value = repr(problem.get("input"))
     shown = value if len(value) <= 60 else value[:57] + "..."
-    wrong = "should be a section (key: value)" if kind in ("model_type", "model_attributes_type", "dict_type") else problem["msg"].removeprefix("Value error, ")
+    wrong = (
+        "should be a section (key: value)"
+        if kind in ("model_type", "model_attributes_type", "dict_type")
+        else problem["msg"].removeprefix("Value error, ")
+    )
     what = "is missing" if kind == "missing" else f"= {shown}: {wrong}"
     return f"params.yaml: {key} {what}" + (f" (and {more} more)" if more else "")
 
 
 def _tags(place: tuple[Any, ...], given: Any, missing: bool) -> set[int]:
-    """Positions in pydantic's path to a problem that params.yaml does not have: it also names the members of unions on the way."""
+    """Positions in pydantic's path to a problem that params.yaml does not have: it also names the members of unions on
+    the way.
+    """
     tags: set[int] = set()
     fresh = True  # a section's kind is named at most once, before any of its keys: a table has a key `table`, too
     for i, part in enumerate(place):
         if fresh and isinstance(given, Mapping) and given.get("kind") == part:
             tags.add(i)
             fresh = False
-        elif part in (given if isinstance(given, Mapping) else range(len(given)) if isinstance(given, list | tuple) else ()):
+        elif part in (
+            given if isinstance(given, Mapping) else range(len(given)) if isinstance(given, list | tuple) else ()
+        ):
             given, fresh = given[part], True
         elif given is not None and not (missing and i == len(place) - 1):
             tags.add(i)
@@ -71,19 +79,27 @@ def nearest(word: str, valid: list[str]) -> str:
 
 
 def _valid_keys(model: Any, path: tuple[Any, ...], tags: set[int]) -> list[str]:
-    """The field names allowed at `path` below `model`, as far as they can be told; `tags` are positions in it that name a member of a union."""
+    """The field names allowed at `path` below `model`, as far as they can be told; `tags` are positions in it that name
+    a member of a union.
+    """
     from typing import get_args
 
     candidates = [model]
     for i, part in enumerate(path):
-        models = [candidate for candidate in candidates if isinstance(candidate, type) and issubclass(candidate, BaseModel)]
-        below = [] if i in tags else [model.model_fields[part].annotation for model in models if part in model.model_fields]
+        models = [
+            candidate for candidate in candidates if isinstance(candidate, type) and issubclass(candidate, BaseModel)
+        ]
+        below = (
+            [] if i in tags else [model.model_fields[part].annotation for model in models if part in model.model_fields]
+        )
         if below:
             candidates = _models_in(below, get_args)
         else:  # a union tag or a dict key names no field: stay, but prefer the tagged member
             tagged = [c for c in candidates if _tag(c) == part]
             candidates = tagged or candidates
-    return sorted({name for c in candidates if isinstance(c, type) and issubclass(c, BaseModel) for name in c.model_fields})
+    return sorted(
+        {name for c in candidates if isinstance(c, type) and issubclass(c, BaseModel) for name in c.model_fields}
+    )
 
 
 def _models_in(annotations: list[Any], get_args: Any) -> list[Any]:
@@ -113,7 +129,9 @@ def layered(model: type[Settings], layers: Sequence[Mapping[str, Any]], where: s
         preset = explicit.get("preset")
         if preset is not None:
             if preset not in model.presets:
-                raise UserError(f"params.yaml: {where}.preset = {preset!r} is unknown; valid: {', '.join(sorted(model.presets))}")
+                raise UserError(
+                    f"params.yaml: {where}.preset = {preset!r} is unknown; valid: {', '.join(sorted(model.presets))}"
+                )
             merged = deep_merge(merged, model.presets[preset])
         merged = deep_merge(merged, explicit)
     return merged

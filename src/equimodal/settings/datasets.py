@@ -1,4 +1,6 @@
-"""What every dataset is set by, whatever its layout: split, modalities, protocol. Each kind adds its own in its file in `datasets`."""
+"""What every dataset is set by, whatever its layout: split, modalities, protocol. Each kind adds its own in its file in
+`datasets`.
+"""
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -16,14 +18,24 @@ class SplitSettings(Settings):
 
     rule: Literal["actor", "ogm", "column", "stratified", "lists"] = Field(
         "actor",
-        description="actor: disjoint groups by folds; ogm: the 6,698/744 list; column: the table's own split column; stratified: by class;"
+        description="actor: disjoint groups by folds; ogm: the 6,698/744 list; column: the table's own split column;"
+        " stratified: by class;"
         " lists: the dataset's published train and test lists",
     )
     folds: int = Field(5, ge=2, description="rule actor: folds of groups; rule stratified: 1/folds is the test part")
     fold: int = Field(0, ge=0, description="the fold that is tested")
-    validation: float = Field(0.15, ge=0, lt=1, description="share of the training part held out for validation (0 only with a split column that has val)")
-    validation_by: Literal["group", "stratified"] = Field("group", description="how validation is carved: whole groups (actors), or by class")
-    lists: str | None = Field(None, description="rule ogm: folder with train.csv and test.csv; null downloads them (pinned checksum)")
+    validation: float = Field(
+        0.15,
+        ge=0,
+        lt=1,
+        description="share of the training part held out for validation (0 only with a split column that has val)",
+    )
+    validation_by: Literal["group", "stratified"] = Field(
+        "group", description="how validation is carved: whole groups (actors), or by class"
+    )
+    lists: str | None = Field(
+        None, description="rule ogm: folder with train.csv and test.csv; null downloads them (pinned checksum)"
+    )
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
@@ -49,8 +61,9 @@ class VideoSample(Settings):
 class DatasetSettings(Settings):
     """What every dataset has, whatever its layout.
 
-    `protocols` are the published protocols of a dataset: name -> values of its own keys (split, modalities, model, training, ...) that fill in
-    what params.yaml leaves out, key by key. `takes_arrays`: modalities may be arrays computed elsewhere (kinds sequence and vector), not media alone.
+    `protocols` are the published protocols of a dataset: name -> values of its own keys (split, modalities, model,
+    training, ...) that fill in what params.yaml leaves out, key by key. `takes_arrays`: modalities may be arrays
+    computed elsewhere (kinds sequence and vector), not media alone.
     """
 
     protocols: ClassVar[dict[str, dict[str, Any]]] = {}
@@ -58,13 +71,26 @@ class DatasetSettings(Settings):
 
     kind: str
     source: str = "local"
-    protocol: str = Field("custom", description="a published protocol, which fills in the keys that are not given; results name it (docs/datasets)")
-    task: Literal["classification", "regression"] = Field("classification", description="what labels are: classes, or numbers (docs/regression.md)")
-    regression: RegressionSettings | None = Field(None, description="task regression: loss, range of the labels, grid of target values")
+    protocol: str = Field(
+        "custom",
+        description="a published protocol, which fills in the keys that are not given; results name it (docs/datasets)",
+    )
+    task: Literal["classification", "regression"] = Field(
+        "classification", description="what labels are: classes, or numbers (docs/regression.md)"
+    )
+    regression: RegressionSettings | None = Field(
+        None, description="task regression: loss, range of the labels, grid of target values"
+    )
     split: SplitSettings = SplitSettings()
-    missing: Literal["reject", "zero"] = Field("reject", description="a sample whose sound or picture is missing: leave it out, or fill with zeros (counted)")
-    max_rejected: float = Field(0.01, ge=0, le=1, description="share of samples that may be rejected before the stage stops")
-    modalities: dict[Name, Feature] = Field(description="name -> feature; the order is the order of the model's encoders")
+    missing: Literal["reject", "zero"] = Field(
+        "reject", description="a sample whose sound or picture is missing: leave it out, or fill with zeros (counted)"
+    )
+    max_rejected: float = Field(
+        0.01, ge=0, le=1, description="share of samples that may be rejected before the stage stops"
+    )
+    modalities: dict[Name, Feature] = Field(
+        description="name -> feature; the order is the order of the model's encoders"
+    )
     model: dict[str, Any] = Field({}, description="overrides of the section `model` for this dataset")
     training: dict[str, Any] = Field({}, description="overrides of the section `training` for this dataset")
     methods: dict[Name, dict[str, Any]] = Field({}, description="method -> overrides of its settings for this dataset")
@@ -96,5 +122,8 @@ class DatasetSettings(Settings):
             raise ValueError("at least one modality is needed")
         arrays = [name for name, feature in self.modalities.items() if isinstance(feature, ArraySettings)]
         if arrays and not self.takes_arrays:
-            raise ValueError(f"modality {arrays[0]} is a {self.modalities[arrays[0]].kind}, but kind {self.kind} reads media: use kind: table for arrays")
+            raise ValueError(
+                f"modality {arrays[0]} is a {self.modalities[arrays[0]].kind}, but kind {self.kind} reads"
+                " media: use kind: table for arrays"
+            )
         return self

@@ -24,31 +24,75 @@ class SpectrogramSettings(Preset):
     """Log spectrogram or log mel filter bank of the sound track (methods.md 23.1, audio A and B)."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "ogm": {"sample_rate": 22050, "seconds": 3.0, "fit": "tile", "n_fft": 512, "hop": 353, "window": 512, "mel_bins": None, "floor": 1e-7,
-                "pad_mode": "reflect", "clip": True, "remove_mean": False, "mean": 0.0, "std": 1.0, "frames": 188, "standardize": False},
-        "fbank": {"sample_rate": 16000, "seconds": 10.24, "fit": "pad", "n_fft": 512, "hop": 160, "window": 400, "mel_bins": 128, "floor": 1.1920929e-07,
-                  "pad_mode": "constant", "clip": False, "remove_mean": True, "mean": -4.503877, "std": 10.282552, "frames": 1024, "standardize": False},
-    }  # fmt: skip
+        "ogm": {
+            "sample_rate": 22050,
+            "seconds": 3.0,
+            "fit": "tile",
+            "n_fft": 512,
+            "hop": 353,
+            "window": 512,
+            "mel_bins": None,
+            "floor": 1e-7,
+            "pad_mode": "reflect",
+            "clip": True,
+            "remove_mean": False,
+            "mean": 0.0,
+            "std": 1.0,
+            "frames": 188,
+            "standardize": False,
+        },
+        "fbank": {
+            "sample_rate": 16000,
+            "seconds": 10.24,
+            "fit": "pad",
+            "n_fft": 512,
+            "hop": 160,
+            "window": 400,
+            "mel_bins": 128,
+            "floor": 1.1920929e-07,
+            "pad_mode": "constant",
+            "clip": False,
+            "remove_mean": True,
+            "mean": -4.503877,
+            "std": 10.282552,
+            "frames": 1024,
+            "standardize": False,
+        },
+    }
 
     kind: Literal["spectrogram"]
     preset: Literal["custom", "ogm", "fbank"] = "custom"
     sample_rate: int = Field(16000, ge=1000, description="Hz; other rates are resampled")
     seconds: float = Field(3.0, gt=0, description="seconds of sound kept")
-    align: Literal["start", "middle"] = Field("start", description="which part of a longer sample is kept: from its start, or around its middle")
-    fit: Literal["tile", "pad"] = Field("pad", description="how a shorter sample is filled up: repeated, or with silence")
+    align: Literal["start", "middle"] = Field(
+        "start", description="which part of a longer sample is kept: from its start, or around its middle"
+    )
+    fit: Literal["tile", "pad"] = Field(
+        "pad", description="how a shorter sample is filled up: repeated, or with silence"
+    )
     n_fft: int = Field(512, ge=16, description="samples a Fourier window")
     hop: int = Field(160, ge=1, description="samples between windows")
     window: int = Field(400, ge=16, description="samples of the Hann window, at most n_fft")
     mel_bins: int | None = Field(64, ge=4, description="mel filters; null keeps the linear spectrogram, n_fft/2+1 bins")
-    frames: int | None = Field(None, ge=1, description="time steps kept (cut or filled); null: as many as `seconds` gives")
+    frames: int | None = Field(
+        None, ge=1, description="time steps kept (cut or filled); null: as many as `seconds` gives"
+    )
     floor: float = Field(1e-7, gt=0, description="added before the logarithm")
-    pad_mode: Literal["constant", "reflect"] = Field("constant", description="what the windows at the edges see (librosa changed its default in 0.10)")
+    pad_mode: Literal["constant", "reflect"] = Field(
+        "constant", description="what the windows at the edges see (librosa changed its default in 0.10)"
+    )
     clip: bool = Field(False, description="clip the waveform to [-1, 1]")
     remove_mean: bool = Field(False, description="subtract the waveform's mean")
     mean: float = Field(0.0, description="subtracted from the logarithm")
     std: float = Field(1.0, gt=0, description="the logarithm is divided by it")
-    standardize: bool = Field(True, description="standardise by the training split's mean and std on the way to the model; the published presets do not")
-    noise_snr_db: float | None = Field(None, description="white noise added at this signal-to-noise ratio in dB, seeded by sample; null adds none")
+    standardize: bool = Field(
+        True,
+        description="standardise by the training split's mean and std on the way to the model; the published"
+        " presets do not",
+    )
+    noise_snr_db: float | None = Field(
+        None, description="white noise added at this signal-to-noise ratio in dB, seeded by sample; null adds none"
+    )
     noise_seed: int = Field(0, ge=0)
     dtype: Literal["float32", "float16"] = Field("float32", description="how it is stored")
 
@@ -68,12 +112,17 @@ class PictureSettings(Settings):
         None,
         ge=1,
         exclude_if=lambda value: value is None,  # files made before there was a choice still have the same settings
-        description="of the stored frames the model sees so many: in training a random one of each of `pick` equal parts, else the middle one; null: all",
+        description="of the stored frames the model sees so many: in training a random one of each of `pick` equal"
+        " parts, else the middle one; null: all",
     )
-    n_max: int = Field(16, ge=1, description="frames kept at most when `fps` is given; shorter samples repeat their last frame")
+    n_max: int = Field(
+        16, ge=1, description="frames kept at most when `fps` is given; shorter samples repeat their last frame"
+    )
     before: float = Field(0.0, ge=0, description="seconds added before a sample's start")
     after: float = Field(0.0, ge=0, description="seconds added after a sample's end")
-    crop: tuple[Fraction, Fraction, Fraction, Fraction] | None = Field(None, description="left, top, right, bottom as fractions of the picture")
+    crop: tuple[Fraction, Fraction, Fraction, Fraction] | None = Field(
+        None, description="left, top, right, bottom as fractions of the picture"
+    )
     size: tuple[int, int] = Field((224, 224), description="height, width in px that the model sees")
     margin: int = Field(0, ge=0, description="px stored beyond `size`, so that random crops have room")
 
@@ -82,7 +131,9 @@ class PictureSettings(Settings):
         if (self.n is None) == (self.fps is None):
             raise ValueError("give either n or fps (the other null)")
         if self.pick is not None and self.pick > self.count:
-            raise ValueError(f"pick ({self.pick}) must not exceed the {self.count} frames stored (n, or n_max with fps)")
+            raise ValueError(
+                f"pick ({self.pick}) must not exceed the {self.count} frames stored (n, or n_max with fps)"
+            )
         if self.crop is not None and (self.crop[0] >= self.crop[2] or self.crop[1] >= self.crop[3]):
             raise ValueError("crop is left, top, right, bottom with left < right and top < bottom")
         if min(self.size) < 8:
@@ -108,7 +159,9 @@ class FlowSettings(PictureSettings):
     kind: Literal["flow"]
     algorithm: Literal["dis-fast", "dis-medium", "farneback", "tvl1"] = "dis-medium"
     compute_size: tuple[int, int] | None = Field(
-        None, description="height, width in px at which flow is computed and its px count, then shrunk to the stored size by area; null: the stored size"
+        None,
+        description="height, width in px at which flow is computed and its px count, then shrunk to the stored size by"
+        " area; null: the stored size",
     )
     bound: float = Field(20.0, gt=0, description="px of the computed picture; flow is clipped to ±bound")
     channels: Literal[2, 3] = Field(2, description="2: u, v; 3: u, v, u (keeps an ImageNet stem)")
@@ -117,9 +170,13 @@ class FlowSettings(PictureSettings):
     def _room_for_patches(self) -> Self:
         if self.compute_size is not None and min(self.compute_size) < 8:
             raise ValueError("compute_size must be at least 8 x 8 px")
-        if self.algorithm.startswith("dis") and min(self.compute_size or [side + self.margin for side in self.size]) < 12:
+        if (
+            self.algorithm.startswith("dis")
+            and min(self.compute_size or [side + self.margin for side in self.size]) < 12
+        ):
             raise ValueError(
-                "size + margin (or compute_size) must be at least 12 px for the dis algorithms, which compare patches of 8 px (farneback takes less)"
+                "size + margin (or compute_size) must be at least 12 px for the dis algorithms, which compare"
+                " patches of 8 px (farneback takes less)"
             )
         return self
 
@@ -128,20 +185,36 @@ class ArraySettings(Settings):
     """An array that was computed elsewhere: a .npy file, an array of a .npz file, a column of a .parquet file."""
 
     kind: str
-    column: str | None = Field(None, description="table: the CSV's column with a path a row, as text/001.npy, or text.npy#12 for row 12 of a stacked file")
-    file: str | None = Field(None, description="table: instead of column, one file for all samples, a row a sample in the table's order, relative to root")
+    column: str | None = Field(
+        None,
+        description="table: the CSV's column with a path a row, as text/001.npy, or text.npy#12 for row 12 of a"
+        " stacked file",
+    )
+    file: str | None = Field(
+        None,
+        description="table: instead of column, one file for all samples, a row a sample in the table's order,"
+        " relative to root",
+    )
     key: str | None = Field(None, description="array of a .npz file (null: its only one), column of a .parquet file")
     width: int = Field(ge=1, description="numbers a vector, or a step of a sequence")
-    nonfinite: Literal["reject", "zero"] = Field("reject", description="a sample with NaN or infinite numbers: leave it out, or set them to zero (counted)")
-    standardize: bool = Field(True, description="standardise each number by the training split's mean and std on the way to the model")
+    nonfinite: Literal["reject", "zero"] = Field(
+        "reject", description="a sample with NaN or infinite numbers: leave it out, or set them to zero (counted)"
+    )
+    standardize: bool = Field(
+        True, description="standardise each number by the training split's mean and std on the way to the model"
+    )
 
 
 class SequenceSettings(ArraySettings):
-    """Sequences [steps, width]: longer ones are cut, shorter ones padded with zeros, and the model is told their lengths."""
+    """Sequences [steps, width]: longer ones are cut, shorter ones padded with zeros, and the model is told their
+    lengths.
+    """
 
     kind: Literal["sequence"]
     length: int = Field(ge=1, description="steps stored a sample; the start of a longer sequence is kept (counted)")
-    lengths: str | None = Field(None, description="table, with file: .npy of the true steps a row of a padded file; null: every step is real")
+    lengths: str | None = Field(
+        None, description="table, with file: .npy of the true steps a row of a padded file; null: every step is real"
+    )
 
 
 class VectorSettings(ArraySettings):
@@ -150,4 +223,6 @@ class VectorSettings(ArraySettings):
     kind: Literal["vector"]
 
 
-Feature = Annotated[SpectrogramSettings | FramesSettings | FlowSettings | SequenceSettings | VectorSettings, Field(discriminator="kind")]
+Feature = Annotated[
+    SpectrogramSettings | FramesSettings | FlowSettings | SequenceSettings | VectorSettings, Field(discriminator="kind")
+]

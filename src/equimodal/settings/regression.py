@@ -9,21 +9,37 @@ from equimodal.settings.base import Settings
 
 
 class RegressionSettings(Settings):
-    """Labels are numbers in [low, high]; `points` evenly spaced values of that range, ends included, are the classes of whatever asks for classes."""
+    """Labels are numbers in [low, high]; `points` evenly spaced values of that range, ends included, are the classes of
+    whatever asks for classes.
+    """
 
     loss: Literal["l1", "mse"] = Field("l1", description="absolute or squared error")
     low: float = Field(description="smallest label; a smaller one is refused")
     high: float = Field(description="largest label; a larger one is refused")
-    points: int = Field(7, ge=2, description="grid values from low to high: AIM's prototypes, and the classes of accuracy, macro-F1 and confusion")
-    bandwidth: float = Field(1.0, ge=1, description="half-width, in grid steps, of the kernel that shares a label among grid values; 1 interpolates linearly")
-    threshold: float = Field(0.0, description="labels and predictions at or above it count as positive in binary accuracy and F1")
+    points: int = Field(
+        7,
+        ge=2,
+        description="grid values from low to high: AIM's prototypes, and the classes of accuracy, macro-F1 and"
+        " confusion",
+    )
+    bandwidth: float = Field(
+        1.0,
+        ge=1,
+        description="half-width, in grid steps, of the kernel that shares a label among grid values; 1 interpolates"
+        " linearly",
+    )
+    threshold: float = Field(
+        0.0, description="labels and predictions at or above it count as positive in binary accuracy and F1"
+    )
 
     @model_validator(mode="after")
     def _a_range(self) -> Self:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
         if not self.low < self.threshold <= self.high:
-            raise ValueError(f"threshold ({self.threshold:g}) must be above low ({self.low:g}) and at most high ({self.high:g})")
+            raise ValueError(
+                f"threshold ({self.threshold:g}) must be above low ({self.low:g}) and at most high ({self.high:g})"
+            )
         return self
 
     @property
@@ -43,14 +59,16 @@ class RegressionSettings(Settings):
 
     @property
     def origin(self) -> int:
-        """Place on the grid of the multiple of `step` that rounding starts from (`nearest`): of zero itself, where the grid would pass through it."""
+        """Place on the grid of the multiple of `step` that rounding starts from (`nearest`): of zero itself, where the
+        grid would pass through it.
+        """
         return -math.floor(self.low / self.step + 1e-9)
 
     def nearest(self, value: float) -> int:
         """Index of the nearest grid value, 0 or points - 1 beyond the ends.
 
-        A value halfway between two goes where NumPy rounds it (to the even multiple of the step): on the grid -3, -2, ... 3 this is the rounding of
-        the literature's seven-class accuracy.
+        A value halfway between two goes where NumPy rounds it (to the even multiple of the step): on the grid -3, -2,
+        ... 3 this is the rounding of the literature's seven-class accuracy.
         """
         place = round(value / self.step - (self.low / self.step + self.origin)) + self.origin
         return min(max(place, 0), self.points - 1)

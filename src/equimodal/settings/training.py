@@ -34,22 +34,36 @@ class MLPSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """The multimodal framework: an encoder a modality and a fusion head. What a dataset's encoders do not use is no part of its results."""
+    """The multimodal framework: an encoder a modality and a fusion head. What a dataset's encoders do not use is no
+    part of its results.
+    """
 
     width: int = Field(64, ge=4, description="resnet: channels of the first stage; 64 is ResNet18's")
-    layers: tuple[int, int, int, int] = Field((2, 2, 2, 2), description="resnet: basic blocks a stage; 2,2,2,2 is ResNet18")
+    layers: tuple[int, int, int, int] = Field(
+        (2, 2, 2, 2), description="resnet: basic blocks a stage; 2,2,2,2 is ResNet18"
+    )
     fusion: Literal["concat", "sum", "film", "gated"] = "concat"
-    frames: Literal["fold", "stack"] = Field("fold", description="fold: frames pass one by one and are averaged; stack: frames as channels")
+    frames: Literal["fold", "stack"] = Field(
+        "fold", description="fold: frames pass one by one and are averaged; stack: frames as channels"
+    )
     stem_stride: Literal[1, 2] = Field(2, description="stride of the first convolution; 1 for small pictures")
     stem_pool: bool = Field(True, description="max pooling after the first convolution; off for small pictures")
-    init: Literal["ogm", "torchvision"] = Field("ogm", description="ogm: kaiming fan_out convolutions, xavier linear; torchvision: its defaults")
-    encoders: dict[str, str] = Field({}, description="modality -> encoder; by default the first of models/registry.py that reads its kind of feature")
+    init: Literal["ogm", "torchvision"] = Field(
+        "ogm", description="ogm: kaiming fan_out convolutions, xavier linear; torchvision: its defaults"
+    )
+    encoders: dict[str, str] = Field(
+        {}, description="modality -> encoder; by default the first of models/registry.py that reads its kind of feature"
+    )
     transformer: TransformerSettings = TransformerSettings()
     mlp: MLPSettings = MLPSettings()
     weights: str | None = Field(
-        None, description="encoders start from a ResNet in torchvision's names: path (.pth, .pt, .safetensors), or download (ImageNet); null: from init"
+        None,
+        description="encoders start from a ResNet in torchvision's names: path (.pth, .pt, .safetensors), or download"
+        " (ImageNet); null: from init",
     )
-    weights_for: tuple[str, ...] | None = Field(None, min_length=1, description="modalities that start from weights; null: every one of frames or flow")
+    weights_for: tuple[str, ...] | None = Field(
+        None, min_length=1, description="modalities that start from weights; null: every one of frames or flow"
+    )
 
 
 class OptimizerSettings(Settings):
@@ -84,7 +98,9 @@ class AugmentSettings(Settings):
     def _scales_in_order(self) -> Self:
         low, high = self.crop_scale
         if not 0 < low <= high <= 1:
-            raise ValueError(f"crop_scale ({low:g}, {high:g}) must be two shares, the smaller first, above 0 and at most 1")
+            raise ValueError(
+                f"crop_scale ({low:g}, {high:g}) must be two shares, the smaller first, above 0 and at most 1"
+            )
         return self
 
 
@@ -101,14 +117,18 @@ class TrainingSettings(Settings):
 
 
 class RuntimeSettings(Settings):
-    """The machine. Threads, precision and memory format change float results bit for bit, so they are fixed here, never by an engine."""
+    """The machine. Threads, precision and memory format change float results bit for bit, so they are fixed here, never
+    by an engine.
+    """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: int = Field(1, ge=1, description="processes of one training (DDP when above 1)")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     threads: int = Field(1, ge=1, description="CPU threads a training process")
     workers: int = Field(2, ge=1, description="processes that decode media; no effect on results")
-    channels_last: bool = Field(True, description="memory format of pictures; 1.3 to 1.6 times faster on small CPU networks")
+    channels_last: bool = Field(
+        True, description="memory format of pictures; 1.3 to 1.6 times faster on small CPU networks"
+    )
     resident: Literal["auto", "device", "map"] = Field(
         "auto", description="training arrays: on the device when they fit, or a memory map; same bytes either way"
     )
@@ -127,8 +147,12 @@ class StudySettings(Settings):
     datasets: list[str] = Field(min_length=1)
     from_scratch: list[str] = Field(alias="from-scratch")
     from_warmup: list[str] = Field(alias="from-warmup")
-    warmups: list[str] = Field([], description="methods whose warm-up is trained (others of the same start epoch share it)")
-    fits: list[str] = Field([], description="methods whose prototypes are fitted (variants with equal fit settings share them)")
+    warmups: list[str] = Field(
+        [], description="methods whose warm-up is trained (others of the same start epoch share it)"
+    )
+    fits: list[str] = Field(
+        [], description="methods whose prototypes are fitted (variants with equal fit settings share them)"
+    )
     seeds: list[Seed] = Field(min_length=1)
 
     @model_validator(mode="after")

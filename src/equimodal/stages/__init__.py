@@ -1,1 +1,3 @@
-"""One module a stage: `run(params, ...)` reads declared files, calls the library, and writes declared files, relative to the current folder."""
+"""One module a stage: `run(params, ...)` reads declared files, calls the library, and writes declared files, relative
+to the current folder.
+"""

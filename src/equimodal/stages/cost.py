@@ -1,4 +1,5 @@
-"""Stage cost: what one training step of a method costs beside joint training's, measured on this machine. No trained model is needed.
+"""Stage cost: what one training step of a method costs beside joint training's, measured on this machine. No trained
+model is needed.
 
 Its file differs from machine to machine and from run to run, so it is apart from the results, which do not.
 """
@@ -13,14 +14,14 @@ from pathlib import Path
 
 import torch
 
-from equimodal.layout import cost_path
+from equimodal.engines.layout import cost_path
+from equimodal.evaluation.memory import LiveTensors
 from equimodal.methods.base import Batch
-from equimodal.metrics.memory import LiveTensors
-from equimodal.report.cost import Cost, Machine, Memory, Time, Weights
-from equimodal.settings import Params
+from equimodal.params import Params
+from equimodal.report.cost_file import Cost, Machine, Memory, Time, Weights
 from equimodal.stages.evaluate import fresh_method
+from equimodal.stages.setup import Setup
 from equimodal.store import digest, write_json
-from equimodal.training.build import Setup
 from equimodal.training.loop import Loop
 
 SEED = 0
@@ -32,8 +33,9 @@ BATCHES = 4  # different ones, taken in turns
 def run(params: Params, dataset: str, method: str) -> None:
     """Measure; write results/cost/D_M.json.
 
-    The steps are the real ones (loop, optimizer, batches of the training split as augmented in the first epoch), of a freshly initialised
-    model in one process, whatever `runtime.devices` says. AIM's prototypes and decoupling are not fitted: values do not change what a step costs.
+    The steps are the real ones (loop, optimizer, batches of the training split as augmented in the first epoch), of a
+    freshly initialised model in one process, whatever `runtime.devices` says. AIM's prototypes and decoupling are not
+    fitted: values do not change what a step costs.
     """
     alone = params.model_copy(update={"runtime": params.runtime.model_copy(update={"devices": 1})})
     setup, joint = (Setup.open(alone, dataset, name, SEED) for name in (method, "joint"))
@@ -48,7 +50,9 @@ def run(params: Params, dataset: str, method: str) -> None:
         settings_digest=digest(setup.slices("train")),
         machine=machine(setup),
         time=timed(own, other),
-        memory=Memory(how="allocator" if setup.data.device.type == "cuda" else "tensors", peak=peak, peak_joint=peak_joint),
+        memory=Memory(
+            how="allocator" if setup.data.device.type == "cuda" else "tensors", peak=peak, peak_joint=peak_joint
+        ),
         weights=Weights(model=own.model_weights, beside=own.beside_weights, joint=other.model_weights),
     )
     write_json(cost_path(dataset, method), cost.model_dump(mode="json"))
@@ -63,7 +67,16 @@ class Steps:
         self.method = fresh_method(setup)
         label = f"cost of {setup.dataset} {setup.resolved.name}"
         # The folder is for checkpoints, which only `Loop.run` writes.
-        self.loop = Loop(self.method, setup.data, params.training_of(setup.dataset), params.runtime, setup.seed, Path(".checkpoints"), "", label)
+        self.loop = Loop(
+            self.method,
+            setup.data,
+            params.training_of(setup.dataset),
+            params.runtime,
+            setup.seed,
+            Path(".checkpoints"),
+            "",
+            label,
+        )
         self.cycle = self.method.cycle()
         self.batches: list[Batch] = list(islice(self.loop.batches(0), BATCHES))
         self._next = cycle(self.batches)
@@ -71,7 +84,9 @@ class Steps:
         self.method.begin_epoch(0, self.loop)
         exported = {id(parameter) for parameter in self.method.model.parameters()}
         self.model_weights = sum(p.numel() for p in self.method.model.parameters() if p.requires_grad)
-        self.beside_weights = sum(p.numel() for p in self.method.parameters() if p.requires_grad and id(p) not in exported)
+        self.beside_weights = sum(
+            p.numel() for p in self.method.parameters() if p.requires_grad and id(p) not in exported
+        )
 
     def run(self, count: int) -> None:
         """Take `count` steps."""
@@ -108,7 +123,9 @@ def timed(own: Steps, joint: Steps) -> Time:
 
 
 def peak_bytes(setup: Setup) -> int:
-    """Highest memory during a cycle of steps, once the optimizer has its state; the dataset's arrays and other methods do not count."""
+    """Highest memory during a cycle of steps, once the optimizer has its state; the dataset's arrays and other methods
+    do not count.
+    """
     gc.collect()
     if setup.data.device.type == "cuda":
         before = torch.cuda.memory_allocated(setup.data.device)

@@ -5,28 +5,29 @@ from typing import Any
 
 from torch import Tensor
 
+from equimodal.engines.layout import manifest_path, model_folder
 from equimodal.errors import UserError
-from equimodal.layout import manifest_path, model_folder
+from equimodal.evaluation import operations
+from equimodal.evaluation.depth import imbalance, unimodal_gap
+from equimodal.evaluation.observe import ClassStatistics, Decisions, Features, TrueClassProbability, observe
+from equimodal.evaluation.probe import fit_linear_probe, fit_probe
 from equimodal.methods.base import Method, Task
-from equimodal.metrics import cost
 from equimodal.metrics.classification import accuracy, confusion, macro_f1, recall
-from equimodal.metrics.depth import imbalance, unimodal_gap
-from equimodal.metrics.observe import ClassStatistics, Decisions, Features, TrueClassProbability, observe
-from equimodal.metrics.probe import fit_linear_probe, fit_probe
 from equimodal.metrics.regression import errors
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.padded import blank
 from equimodal.objectives import Objective, Regression
+from equimodal.params import Params
 from equimodal.report.rules import RULES
-from equimodal.settings import Params
+from equimodal.stages.setup import Setup
 from equimodal.store import canonical_json, read_json, read_tensors, write_json
-from equimodal.training.build import Setup
 
 
 def run(params: Params, dataset: str, method: str, seed: int) -> None:
     """Evaluate {val,last,test}.safetensors on the validation and test splits; write evaluation.json.
 
-    What needs a pass over the training split (linear probe, s and alpha by depth) is measured for rule `val`, the result.
+    What needs a pass over the training split (linear probe, s and alpha by depth) is measured for rule `val`, the
+    result.
     """
     setup = Setup.open(params, dataset, method, seed)
     folder = model_folder(dataset, method, seed)
@@ -39,27 +40,34 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
         model, meta = load(setup, path)
         if rule == "val":
             by_epoch[meta["epoch"]], chosen = with_training_split(setup, model)
-            chosen |= {"parameters": cost.parameters(model), "flops": flops(setup, model)}
+            chosen |= {"parameters": operations.parameters(model), "flops": flops(setup, model)}
         elif meta["epoch"] not in by_epoch:
             by_epoch[meta["epoch"]] = by_split(setup, model)
         selection[rule] = {"epoch": meta["epoch"], **by_epoch[meta["epoch"]]}
     run_meta = setup.meta("evaluate", setup.key("evaluate", list(weights.values())))
-    write_json(folder / "evaluation.json", {"meta": run_meta, "classes": setup.data.classes, "selection": selection, **chosen})
+    write_json(
+        folder / "evaluation.json", {"meta": run_meta, "classes": setup.data.classes, "selection": selection, **chosen}
+    )
 
 
 def check_trained_so(setup: Setup, curves: Path) -> None:
-    """Refuse weights that were trained with other settings or data than those at hand: some differences (a stride) would load without a word."""
+    """Refuse weights that were trained with other settings or data than those at hand: some differences (a stride)
+    would load without a word.
+    """
     meta = read_json(curves)["meta"]
     again = f"train it again (snakemake --cores 4 -- {curves})"
     if meta["data_digest"] != setup.data.manifest["digest"]:
-        raise UserError(f"{curves.parent} was trained on other data than {manifest_path(setup.dataset)} describes: {again}")
+        raise UserError(
+            f"{curves.parent} was trained on other data than {manifest_path(setup.dataset)} describes: {again}"
+        )
     for section, values in setup.slices("train").items():
         before = meta["settings"].get(section, {})
         for key in sorted({*before, *values}):
             trained, value = before.get(key), values.get(key)
             if canonical_json(trained) != canonical_json(value):
                 raise UserError(
-                    f"{curves.parent} was trained with {section}.{key} = {canonical_json(trained)}, params.yaml now says {canonical_json(value)}: {again}"
+                    f"{curves.parent} was trained with {section}.{key} = {canonical_json(trained)},"
+                    f" params.yaml now says {canonical_json(value)}: {again}"
                 )
 
 
@@ -71,7 +79,10 @@ def load(setup: Setup, path: Path) -> tuple[MultimodalModel, dict[str, Any]]:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         first = str(error).splitlines()[1 if "\n" in str(error) else 0].strip()
-        raise UserError(f"{path} does not fit the model that params.yaml describes ({first}): train it again (snakemake --cores 4 -- {path})") from None
+        raise UserError(
+            f"{path} does not fit the model that params.yaml describes ({first}): train it again (snakemake"
+            f" --cores 4 -- {path})"
+        ) from None
     return model, meta
 
 
@@ -87,10 +98,12 @@ def by_split(setup: Setup, model: MultimodalModel) -> dict[str, Any]:
 
 
 def with_training_split(setup: Setup, model: MultimodalModel) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(the same, {"probe", "s", "alpha", "gap"} on the test split, and "probe_errors" of a regression); one pass a split.
+    """(the same, {"probe", "s", "alpha", "gap"} on the test split, and "probe_errors" of a regression); one pass a
+    split.
 
-    s is measured against class means of the training split at every depth, whatever the method, in units of the spread around them: as they
-    are, distances at shallow depths are so small that s is 1/K; divided by the gap between class means, s no longer says how wide that gap is.
+    s is measured against class means of the training split at every depth, whatever the method, in units of the spread
+    around them: as they are, distances at shallow depths are so small that s is 1/K; divided by the gap between class
+    means, s no longer says how wide that gap is.
     """
     size = setup.params.training_of(setup.dataset).eval_batch_size
     objective = setup.data.objective
@@ -104,22 +117,33 @@ def with_training_split(setup: Setup, model: MultimodalModel) -> tuple[dict[str,
     labels = decisions["test"].labels
     probed = {}
     for name, feature in features["test"].features.items():
-        known = (train.features[name], setup.data.split_labels("train")), (features["val"].features[name], decisions["val"].labels)
-        probed[name] = fit_linear_probe(*known).predict(feature) if isinstance(objective, Regression) else fit_probe(*known, objective.classes).predict(feature)
+        known = (
+            (train.features[name], setup.data.split_labels("train")),
+            (features["val"].features[name], decisions["val"].labels),
+        )
+        probed[name] = (
+            fit_linear_probe(*known).predict(feature)
+            if isinstance(objective, Regression)
+            else fit_probe(*known, objective.classes).predict(feature)
+        )
     probe = {name: share(found, labels, objective) for name, found in probed.items()}
     measured = {split: measures(found, objective) for split, found in decisions.items()}
     readouts = {**measured["test"]["modalities"], "probe": probe}
     gap = {readout: unimodal_gap(by_modality) for readout, by_modality in readouts.items()}
     chosen = {"probe": probe, "s": scores.s, "alpha": imbalance(scores.s), "gap": gap}
     if isinstance(objective, Regression):
-        chosen["probe_errors"] = {name: errors(found, labels, objective.settings.threshold) for name, found in probed.items()}
+        chosen["probe_errors"] = {
+            name: errors(found, labels, objective.settings.threshold) for name, found in probed.items()
+        }
     return measured, chosen
 
 
 def measures(decisions: Decisions, objective: Objective) -> dict[str, Any]:
-    """Accuracy, macro-F1, recall by class, confusion matrix [K, K] (rows: truth), and accuracies by readout and modality.
+    """Accuracy, macro-F1, recall by class, confusion matrix [K, K] (rows: truth), and accuracies by readout and
+    modality.
 
-    A regression is read as classes by the nearest grid value, and adds `errors`: its measures (metrics.regression), fused and by readout and modality.
+    A regression is read as classes by the nearest grid value, and adds `errors`: its measures (metrics.regression),
+    fused and by readout and modality.
     """
     labels = decisions.labels
     matrix = confusion(objective.class_ids(decisions.fused), objective.class_ids(labels), objective.classes)
@@ -128,11 +152,17 @@ def measures(decisions: Decisions, objective: Objective) -> dict[str, Any]:
         "macro_f1": macro_f1(matrix),
         "recall": recall(matrix),
         "confusion": matrix.tolist(),
-        "modalities": {readout: {name: share(found, labels, objective) for name, found in by.items()} for readout, by in decisions.readouts.items()},
+        "modalities": {
+            readout: {name: share(found, labels, objective) for name, found in by.items()}
+            for readout, by in decisions.readouts.items()
+        },
     }
     if isinstance(objective, Regression):
         limit = objective.settings.threshold
-        by_readout = {readout: {name: errors(found, labels, limit) for name, found in by.items()} for readout, by in decisions.readouts.items()}
+        by_readout = {
+            readout: {name: errors(found, labels, limit) for name, found in by.items()}
+            for readout, by in decisions.readouts.items()
+        }
         measured["errors"] = {**errors(decisions.fused, labels, limit), "modalities": by_readout}
     return measured
 
@@ -146,16 +176,26 @@ def flops(setup: Setup, model: MultimodalModel) -> dict[str, float]:
     """Operations a sample: inference, joint training (forward and backward), and the method's own training step."""
     shapes, device = setup.data.shapes, setup.data.device
     return {
-        "inference": cost.inference_flops(model, shapes, device),
-        "training_joint": cost.plain_training_flops(model, shapes, setup.data.objective, device),
-        "training": cost.method_training_flops(fresh_method(setup), shapes, setup.params.training_of(setup.dataset), device),
+        "inference": operations.inference_flops(model, shapes, device),
+        "training_joint": operations.plain_training_flops(model, shapes, setup.data.objective, device),
+        "training": operations.method_training_flops(
+            fresh_method(setup), shapes, setup.params.training_of(setup.dataset), device
+        ),
     }
 
 
 def fresh_method(setup: Setup) -> Method:
-    """The method around an untrained model, without a pass over the data for the class means: values do not change what a step costs."""
+    """The method around an untrained model, without a pass over the data for the class means: values do not change what
+    a step costs.
+    """
     training = setup.params.training_of(setup.dataset)
     objective = setup.data.objective
     means = {name: blank(objective.classes, shape, setup.data.device) for name, shape in setup.data.shapes.items()}
-    task = Task(objective, training.epochs, setup.data.steps(training.batch_size), setup.seed, means if setup.kind.needs_class_means else None)
+    task = Task(
+        objective,
+        training.epochs,
+        setup.data.steps(training.batch_size),
+        setup.seed,
+        means if setup.kind.needs_class_means else None,
+    )
     return setup.kind(setup.model(), setup.resolved.settings, task).to(setup.data.device)

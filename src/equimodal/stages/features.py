@@ -1,17 +1,19 @@
-"""Stage features: the media (or arrays) of one modality to one array, with what was rejected and why. A killed run is continued."""
+"""Stage features: the media (or arrays) of one modality to one array, with what was rejected and why. A killed run is
+continued.
+"""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from equimodal.closure import SOURCE, code_files
+from equimodal.engines.closure import SOURCE, code_files
+from equimodal.engines.layout import feature_paths, index_path, raw_manifest_path
 from equimodal.errors import UserError
 from equimodal.features.extract import Extraction, Failure, fill, kind_of
 from equimodal.features.journal import journaled
 from equimodal.features.statistics import channel_statistics, step_statistics
-from equimodal.layout import feature_paths, index_path, raw_manifest_path
-from equimodal.settings import Params
+from equimodal.params import Params
 from equimodal.settings.features import Feature
 from equimodal.store import digest, file_sha256, read_json, write_json
 
@@ -20,11 +22,14 @@ def run(params: Params, dataset: str, modality: str) -> None:
     """Write data/D/features/m.npy (one row an index sample, in index order; zeros where rejected) and m.json.
 
     Raises:
-        UserError: an unknown modality, an index that is missing, no readable training sample, a full disk, a worker that died.
+        UserError: an unknown modality, an index that is missing, no readable training sample, a full disk, a worker
+            that died.
     """
     settings = params.dataset(dataset).modalities.get(modality)
     if settings is None:
-        raise UserError(f"unknown modality '{modality}'; {dataset} has: {', '.join(params.dataset(dataset).modalities)}")
+        raise UserError(
+            f"unknown modality '{modality}'; {dataset} has: {', '.join(params.dataset(dataset).modalities)}"
+        )
     index = read_json(index_path(dataset))
     samples = index["samples"]
     array_path, info_path = feature_paths(dataset, modality)
@@ -35,7 +40,11 @@ def run(params: Params, dataset: str, modality: str) -> None:
         done = fill(array, samples, modality, Path(index["root"]), settings, params.runtime.workers, journal)
         rows = _training_rows(samples, done.failures, dataset, modality)
         lengths = _lengths(done, len(samples)) if settings.kind == "sequence" else None
-        mean, std = channel_statistics(journal.rows, rows) if lengths is None else step_statistics(journal.rows, rows, np.array(lengths))
+        mean, std = (
+            channel_statistics(journal.rows, rows)
+            if lengths is None
+            else step_statistics(journal.rows, rows, np.array(lengths))
+        )
         # An old .json must never stand beside a new array.
         info_path.unlink(missing_ok=True)
         journal.publish(array_path)
@@ -51,8 +60,16 @@ def run(params: Params, dataset: str, modality: str) -> None:
                 **({} if lengths is None else {"lengths": lengths}),
                 "rows": len(samples),
                 "clips": done.clips,
-                "rejected": [{"row": failure.row, "id": failure.id, "reason": failure.reason} for failure in done.failures if not failure.missing],
-                "missing": [{"row": failure.row, "id": failure.id, "reason": failure.reason} for failure in done.failures if failure.missing],
+                "rejected": [
+                    {"row": failure.row, "id": failure.id, "reason": failure.reason}
+                    for failure in done.failures
+                    if not failure.missing
+                ],
+                "missing": [
+                    {"row": failure.row, "id": failure.id, "reason": failure.reason}
+                    for failure in done.failures
+                    if failure.missing
+                ],
                 "sha256": file_sha256(array_path),
                 "stats": {"mean": mean, "std": std},
             },
@@ -63,7 +80,13 @@ def _key(dataset: str, settings: Feature) -> str:
     """What a row depends on: rows that a killed run made are good for this one if it is the same."""
     inputs = [path for path in (index_path(dataset), raw_manifest_path(dataset)) if path.is_file()]
     code = [SOURCE.parent / file for file in code_files("equimodal.stages.features")]
-    return digest({"settings": settings.slice(), "files": {str(path): file_sha256(path) for path in inputs}, "code": [file_sha256(path) for path in code]})
+    return digest(
+        {
+            "settings": settings.slice(),
+            "files": {str(path): file_sha256(path) for path in inputs},
+            "code": [file_sha256(path) for path in code],
+        }
+    )
 
 
 def _lengths(done: Extraction, rows: int) -> list[int]:
@@ -91,7 +114,8 @@ def _training_rows(samples: list[dict[str, Any]], failures: list[Failure], datas
     if not rows:
         reason = f": {failures[0].id}: {failures[0].reason}" if failures else ""
         raise UserError(
-            f"{dataset}: {modality} of no training sample could be read ({len(failures)} of {len(samples)} samples failed{reason}); "
+            f"{dataset}: {modality} of no training sample could be read ({len(failures)} of {len(samples)}"
+            f" samples failed{reason}); "
             f"check the files and datasets.{dataset}.modalities.{modality}"
         )
     return np.array(rows)

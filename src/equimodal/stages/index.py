@@ -1,4 +1,6 @@
-"""Stage index: raw files -> data/D/index.json, the list of samples with label, group, split and files, and what was rejected and why."""
+"""Stage index: raw files -> data/D/index.json, the list of samples with label, group, split and files, and what was
+rejected and why.
+"""
 
 import sys
 from collections.abc import Mapping
@@ -7,14 +9,14 @@ from typing import Any
 
 from equimodal.datasets import targets
 from equimodal.datasets.base import FileFact, Sample
-from equimodal.datasets.probe import Tracks, probe, probe_arrays
 from equimodal.datasets.registry import dataset_kind
 from equimodal.datasets.splits import assign, counts
+from equimodal.datasets.tracks import Tracks, probe, probe_arrays
+from equimodal.engines.layout import index_path, raw_manifest_path
 from equimodal.errors import UserError
 from equimodal.features import pool, progress
 from equimodal.features.arrays import locate
-from equimodal.layout import index_path, raw_manifest_path
-from equimodal.settings import Params
+from equimodal.params import Params
 from equimodal.settings.datasets import DatasetSettings
 from equimodal.settings.features import ArraySettings, Feature
 from equimodal.store import read_json, write_json
@@ -27,9 +29,10 @@ def run(params: Params, dataset: str) -> None:
     """Write data/D/index.json from data/D/raw/manifest.json and a look into each container.
 
     Raises:
-        UserError: a list that cannot be made, too many rejected, a class absent from a split, a regression's label out of range.
+        UserError: a list that cannot be made, too many rejected, a class absent from a split, a regression's label out
+            of range.
     """
-    kind = dataset_kind(params, dataset)
+    kind = dataset_kind(dataset, params.dataset(dataset), params.runtime.workers)
     files = read_files(dataset)
     listing = kind.listing(files)
     numbers = kind.settings.numbers
@@ -37,19 +40,34 @@ def run(params: Params, dataset: str) -> None:
     if numbers is not None:
         values = targets.values_of(listing, numbers, dataset)
         listing = targets.as_classes(listing, values, numbers)
-    split = assign(listing, kind.settings.split, dataset)  # before anything is rejected: one broken clip must not move the others
+    split = assign(
+        listing, kind.settings.split, dataset
+    )  # before anything is rejected: one broken clip must not move the others
     tracks = look(kind.root, listing.samples, kind.settings, params.runtime.workers, dataset)
     samples: list[dict[str, Any]] = []
-    rejected = [{"id": name, "path": None, "modality": None, "reason": reason} for name, reason in sorted(listing.rejected.items())]
+    rejected = [
+        {"id": name, "path": None, "modality": None, "reason": reason}
+        for name, reason in sorted(listing.rejected.items())
+    ]
     for sample in sorted(listing.samples, key=lambda sample: sample.id):
         reasons = unusable(sample, tracks, kind.settings)
         rejected += reasons
         if not reasons:
-            samples.append(_entry(sample, values[sample.id] if values is not None else listing.classes.index(sample.label), split[sample.id]))
+            samples.append(
+                _entry(
+                    sample,
+                    values[sample.id] if values is not None else listing.classes.index(sample.label),
+                    split[sample.id],
+                )
+            )
     check_rejected(rejected, len(listing.samples) + len(listing.rejected), kind.settings.max_rejected, dataset)
     labels, splits = [entry["label"] for entry in samples], [entry["split"] for entry in samples]
     own_validation = any(sample.split == "val" for sample in listing.samples)
-    table = targets.counts(labels, splits, numbers, dataset) if numbers is not None else counts(listing.classes, labels, splits, dataset, own_validation)
+    table = (
+        targets.counts(labels, splits, numbers, dataset)
+        if numbers is not None
+        else counts(listing.classes, labels, splits, dataset, own_validation)
+    )
     content = {
         "dataset": dataset,
         "kind": kind.settings.kind,
@@ -73,18 +91,28 @@ def run(params: Params, dataset: str) -> None:
 
 def read_files(dataset: str) -> dict[str, FileFact]:
     """The raw manifest's files."""
-    return {path: FileFact(fact["bytes"], fact["sha256"]) for path, fact in read_json(raw_manifest_path(dataset))["files"].items()}
+    return {
+        path: FileFact(fact["bytes"], fact["sha256"])
+        for path, fact in read_json(raw_manifest_path(dataset))["files"].items()
+    }
 
 
-def look(root: str, samples: list[Sample], settings: DatasetSettings, workers: int, dataset: str) -> dict[tuple[str, ...], Tracks]:
+def look(
+    root: str, samples: list[Sample], settings: DatasetSettings, workers: int, dataset: str
+) -> dict[tuple[str, ...], Tracks]:
     """`File of a sample` -> what is in it; each file is opened once, whatever the number of samples in it."""
-    files = {file_of(path, settings.modalities[name]) for sample in samples for name, path in sample.paths.items() if path is not None}
+    files = {
+        file_of(path, settings.modalities[name])
+        for sample in samples
+        for name, path in sample.paths.items()
+        if path is not None
+    }
     jobs = [(root, file) for file in sorted(files)]
     limit = pool.Limit[tuple[str, tuple[str, ...]], tuple[tuple[str, ...], Tracks]](
         lambda job: PATIENCE, lambda job: (job[1], Tracks(error=f"stuck: not opened after {PATIENCE:.0f} s"))
     )
     results = pool.run(_look, jobs, workers, lambda job: job[1][0], (__name__, "av"), limit)
-    return dict(progress.shown(results, len(jobs), f"{dataset}: looking into files", "files"))
+    return dict(progress.watched(results, len(jobs), f"{dataset}: looking into files", "files"))
 
 
 def file_of(path: str, feature: Feature) -> tuple[str, ...]:
@@ -98,7 +126,9 @@ def _look(job: tuple[str, tuple[str, ...]]) -> tuple[tuple[str, ...], Tracks]:
     return file, probe(str(path)) if len(file) == 1 else probe_arrays(path, file[1] or None)
 
 
-def unusable(sample: Sample, tracks: Mapping[tuple[str, ...], Tracks], settings: DatasetSettings) -> list[dict[str, Any]]:
+def unusable(
+    sample: Sample, tracks: Mapping[tuple[str, ...], Tracks], settings: DatasetSettings
+) -> list[dict[str, Any]]:
     """Why a sample cannot be used, one entry a reason; empty if it can.
 
     With `missing: zero` a sample without sound or without picture is kept as long as another modality is there.
@@ -137,8 +167,10 @@ def check_rejected(rejected: list[dict[str, Any]], total: int, limit: float, dat
     if len(ids) > limit * total:
         first = rejected[0]
         raise UserError(
-            f"{dataset}: {len(ids)} of {total} samples are rejected, more than datasets.{dataset}.max_rejected = {limit:g}"
-            f" (first: {first['id']}: {first['reason']}): mend the files, raise max_rejected, or set missing: zero for absent tracks"
+            f"{dataset}: {len(ids)} of {total} samples are rejected, more than"
+            f" datasets.{dataset}.max_rejected = {limit:g}"
+            f" (first: {first['id']}: {first['reason']}): mend the files, raise max_rejected, or set missing:"
+            " zero for absent tracks"
         )
 
 

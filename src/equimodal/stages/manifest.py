@@ -5,9 +5,9 @@ from collections import Counter
 from typing import Any
 
 from equimodal.datasets import targets
+from equimodal.engines.layout import feature_paths, index_path, manifest_path
 from equimodal.errors import UserError
-from equimodal.layout import feature_paths, index_path, manifest_path
-from equimodal.settings import Params
+from equimodal.params import Params
 from equimodal.settings.datasets import DatasetSettings
 from equimodal.store import digest, read_json, write_json
 
@@ -20,7 +20,8 @@ def run(params: Params, dataset: str) -> None:
     """Write data/D/manifest.json.
 
     Raises:
-        UserError: more than `max_rejected` samples rejected, a class absent from a split, fewer than two classes, features of another index.
+        UserError: more than `max_rejected` samples rejected, a class absent from a split, fewer than two classes,
+            features of another index.
     """
     settings = params.dataset(dataset)
     index = read_json(index_path(dataset))
@@ -29,12 +30,17 @@ def run(params: Params, dataset: str) -> None:
     for modality, feature in features.items():
         if feature["rows"] != len(samples):
             raise UserError(
-                f"{feature_paths(dataset, modality)[1]} has {feature['rows']} rows, {index_path(dataset)} {len(samples)} samples: build the features again"
+                f"{feature_paths(dataset, modality)[1]} has {feature['rows']} rows, {index_path(dataset)}"
+                f" {len(samples)} samples: build the features again"
             )
     rejected, zero_filled = reject(features, settings)
     gone = {entry["id"] for entry in rejected}
-    rejected = [{"id": entry["id"], "modality": entry.get("modality"), "reason": entry["reason"]} for entry in index["rejected"]] + rejected
-    check_share(rejected, len(samples) + len({entry["id"] for entry in index["rejected"]}), dataset, settings.max_rejected)
+    rejected = [
+        {"id": entry["id"], "modality": entry.get("modality"), "reason": entry["reason"]} for entry in index["rejected"]
+    ] + rejected
+    check_share(
+        rejected, len(samples) + len({entry["id"] for entry in index["rejected"]}), dataset, settings.max_rejected
+    )
     rows = [row for row, sample in enumerate(samples) if sample["id"] not in gone]
     kept = [samples[row] for row in rows]
     numbers = settings.numbers
@@ -42,7 +48,9 @@ def run(params: Params, dataset: str) -> None:
         check_classes(kept, index["classes"], dataset)
         found = counts(kept, index["classes"])
     else:
-        found = targets.counts([sample["label"] for sample in kept], [sample["split"] for sample in kept], numbers, dataset)
+        found = targets.counts(
+            [sample["label"] for sample in kept], [sample["split"] for sample in kept], numbers, dataset
+        )
     content = {
         "dataset": dataset,
         "source": index["source"],
@@ -68,14 +76,22 @@ def run(params: Params, dataset: str) -> None:
 
 
 def availability(kept: list[str], missing: list[str], rejected: list[dict[str, Any]]) -> dict[str, Any]:
-    """How much of the clips that the dataset's lists name is here: counts, and a digest that equals another copy's if the same clips are used.
+    """How much of the clips that the dataset's lists name is here: counts, and a digest that equals another copy's if
+    the same clips are used.
 
-    `found` clips have a file; `unreadable` ones of them were rejected all the same, for the reasons that the manifest's `rejected` holds.
+    `found` clips have a file; `unreadable` ones of them were rejected all the same, for the reasons that the manifest's
+    `rejected` holds.
     """
     unreadable = sorted({entry["id"] for entry in rejected})
     state = {"used": sorted(kept), "missing": sorted(missing), "unreadable": unreadable}
     found = len(kept) + len(unreadable)
-    return {"digest": digest(state), "listed": found + len(missing), "found": found, "missing": len(missing), "unreadable": len(unreadable)}
+    return {
+        "digest": digest(state),
+        "listed": found + len(missing),
+        "found": found,
+        "missing": len(missing),
+        "unreadable": len(unreadable),
+    }
 
 
 def entry(dataset: str, feature: dict[str, Any]) -> dict[str, Any]:
@@ -94,8 +110,11 @@ def entry(dataset: str, feature: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def reject(features: dict[str, dict[str, Any]], settings: DatasetSettings) -> tuple[list[dict[str, Any]], dict[str, set[str]]]:
-    """Rejected samples in index order, each with its modality and reason, and the ids that `missing: zero` leaves at zero by modality.
+def reject(
+    features: dict[str, dict[str, Any]], settings: DatasetSettings
+) -> tuple[list[dict[str, Any]], dict[str, set[str]]]:
+    """Rejected samples in index order, each with its modality and reason, and the ids that `missing: zero` leaves at
+    zero by modality.
 
     A sample that lacks every modality is rejected in any case: nothing of it is left.
     """
@@ -103,10 +122,17 @@ def reject(features: dict[str, dict[str, Any]], settings: DatasetSettings) -> tu
     found: list[tuple[int, dict[str, Any]]] = []
     zeros: dict[str, set[str]] = {}
     for modality, feature in features.items():
-        fillable = {absent["id"] for absent in feature["missing"] if settings.missing == "zero" and lacking[absent["id"]] < len(features)}
+        fillable = {
+            absent["id"]
+            for absent in feature["missing"]
+            if settings.missing == "zero" and lacking[absent["id"]] < len(features)
+        }
         zeros[modality] = fillable
         failures = feature["rejected"] + [absent for absent in feature["missing"] if absent["id"] not in fillable]
-        found += [(failed["row"], {"id": failed["id"], "modality": modality, "reason": failed["reason"]}) for failed in failures]
+        found += [
+            (failed["row"], {"id": failed["id"], "modality": modality, "reason": failed["reason"]})
+            for failed in failures
+        ]
     return [entry for _, entry in sorted(found, key=lambda item: item[0])], zeros
 
 
@@ -119,10 +145,14 @@ def check_share(rejected: list[dict[str, Any]], total: int, dataset: str, allowe
     ids = {entry["id"] for entry in rejected}
     if len(ids) <= allowed * total:
         return
-    reasons = "; ".join(f"{entry['id']} ({entry['modality'] or 'index'}): {entry['reason']}" for entry in rejected[:QUOTED])
+    reasons = "; ".join(
+        f"{entry['id']} ({entry['modality'] or 'index'}): {entry['reason']}" for entry in rejected[:QUOTED]
+    )
     raise UserError(
-        f"{dataset}: {len(ids)} of {total} samples rejected ({len(ids) / total:.1%}, datasets.{dataset}.max_rejected = {allowed:g} allows {allowed:.1%}). "
-        f"First: {reasons}. Repair or remove these files, raise max_rejected, or set missing: zero where only a track is missing"
+        f"{dataset}: {len(ids)} of {total} samples rejected ({len(ids) / total:.1%},"
+        f" datasets.{dataset}.max_rejected = {allowed:g} allows {allowed:.1%}). "
+        f"First: {reasons}. Repair or remove these files, raise max_rejected, or set missing: zero where"
+        " only a track is missing"
     )
 
 
@@ -133,13 +163,18 @@ def check_classes(samples: list[dict[str, Any]], classes: list[str], dataset: st
         UserError: fewer than two classes, or a class without a sample in train or test.
     """
     if len(classes) < 2:
-        raise UserError(f"{dataset}: {len(classes)} class ({', '.join(classes)}); at least two are needed: check the label column")
+        raise UserError(
+            f"{dataset}: {len(classes)} class ({', '.join(classes)}); at least two are needed: check the label column"
+        )
     found = counts(samples, classes)
     for split in SPLITS:
         absent = [name for name, count in found[split].items() if not count]
         if not absent:
             continue
-        what = f"{dataset}: the {split} split has no sample of {len(absent)} of {len(classes)} classes ({', '.join(absent[:QUOTED])})"
+        what = (
+            f"{dataset}: the {split} split has no sample of {len(absent)} of {len(classes)} classes"
+            f" ({', '.join(absent[:QUOTED])})"
+        )
         if split == "val" and len(absent) < len(classes):
             print(f"warning: {what}: model selection does not see them", file=sys.stderr)
             continue

@@ -1,21 +1,25 @@
-"""What sets each stage of the study, as small files that DVC stages depend on: the digests of their code files and their resolved settings.
+"""What sets each stage of the study, as small files that DVC stages depend on: the digests of their code files and
+their resolved settings.
 
-DVC can depend on a section of params.yaml or on a named file, but not on "the settings of a variant, resolved through its base" or "the files
-this stage imports". Here both are written out per stage, so that an edit reruns exactly what it changes.
+DVC can depend on a section of params.yaml or on a named file, but not on "the settings of a variant, resolved through
+its base" or "the files this stage imports". Here both are written out per stage, so that an edit reruns exactly what it
+changes.
 """
 
 from pathlib import Path
 from typing import Any
 
-from equimodal import declarations
-from equimodal.settings import Params
+from equimodal.engines import declarations
+from equimodal.params import Params
 from equimodal.store import atomic, file_sha256, write_json
 
 FOLDER = Path("data/plan")
 
 
 def run(params: Params) -> None:
-    """Write data/plan/STAGE-DATASET[-METHOD].json for every stage of the study, and tables.json for what is made of all of it."""
+    """Write data/plan/STAGE-DATASET[-METHOD].json for every stage of the study, and tables.json for what is made of all
+    of it.
+    """
     with atomic(FOLDER) as scratch:
         scratch.mkdir()
         for dataset in params.study.datasets:
@@ -33,4 +37,7 @@ def file_name(stage: str, dataset: str | None = None, method: str | None = None)
 def content(params: Params, stage: str, dataset: str | None = None, method: str | None = None) -> dict[str, Any]:
     """{"code": {file: sha256}, "settings": resolved slice} of one stage."""
     files = declarations.code(params, stage, dataset, method)
-    return {"code": {file: file_sha256(Path(file)) for file in files}, "settings": declarations.settings(params, stage, dataset, method)}
+    return {
+        "code": {file: file_sha256(Path(file)) for file in files},
+        "settings": declarations.settings(params, stage, dataset, method),
+    }

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
+from equimodal.engines.layout import fit_path, warmup_path
 from equimodal.errors import UserError
-from equimodal.layout import fit_path, warmup_path
 from equimodal.methods.aim.method import AIMMethod
 from equimodal.methods.base import Batch
-from equimodal.settings import Params
+from equimodal.params import Params
+from equimodal.stages.setup import Setup
 from equimodal.store import read_tensors, write_json, write_tensors
-from equimodal.training.build import Setup
 from equimodal.training.seeding import generator
 
 
@@ -19,7 +19,13 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
     trained = setup.method()
     assert isinstance(trained, AIMMethod)
     tensors, _ = read_tensors(start)
-    trained.model.load_state_dict({name.removeprefix("module/model."): value for name, value in tensors.items() if name.startswith("module/model.")})
+    trained.model.load_state_dict(
+        {
+            name.removeprefix("module/model."): value
+            for name, value in tensors.items()
+            if name.startswith("module/model.")
+        }
+    )
     try:
         log = trained.fit(lambda: endless(setup))
     except UserError as error:

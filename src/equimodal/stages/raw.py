@@ -1,7 +1,7 @@
 """Stage raw: get the raw files of a dataset, and write down what they are (data/D/raw/manifest.json)."""
 
 from equimodal.datasets.registry import dataset_kind
-from equimodal.settings import Params
+from equimodal.params import Params
 from equimodal.store import atomic, write_json
 
 
@@ -13,7 +13,7 @@ def run(params: Params, dataset: str) -> None:
     Raises:
         UserError: what is missing, where to get it, how many GB, which setting to change.
     """
-    kind = dataset_kind(params, dataset)
+    kind = dataset_kind(dataset, params.dataset(dataset), params.runtime.workers)
     with atomic(kind.produced) as scratch:
         scratch.mkdir()
         files = kind.acquire(scratch)

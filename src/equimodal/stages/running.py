@@ -8,12 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from equimodal.closure import SOURCE, code_files
-from equimodal.declarations import encoder_modules
+from equimodal.engines.closure import SOURCE, code_files
+from equimodal.engines.declarations import encoder_modules
 from equimodal.methods.base import Method
+from equimodal.stages.setup import Setup
 from equimodal.store import digest, file_sha256, write_json
 from equimodal.tracking import RunInfo, Tracker
-from equimodal.training.build import Setup
 from equimodal.training.device import is_first_process
 from equimodal.training.loop import Loop
 
@@ -36,7 +36,9 @@ class Run:
         self.tracker = Tracker.start(self.setup.params, info) if is_first_process() else Tracker("", None)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.tracker.__exit__(kind, error, trace)
 
     def loop(self, method: Method) -> Loop:
@@ -45,12 +47,21 @@ class Run:
         label = f"{self.stage} of {setup.dataset} {setup.resolved.name}, seed {setup.seed}"
         training = setup.params.training_of(setup.dataset)
         # A checkpoint of other code is not continued: half a run by each would be neither.
-        key = digest({"run": self.key, "code": code_digest(self.stage, setup.kind.__module__, *encoder_modules(setup.params, setup.dataset))})
-        return Loop(method, setup.data, training, setup.params.runtime, setup.seed, self.folder, key, label, self._report)
+        key = digest(
+            {
+                "run": self.key,
+                "code": code_digest(self.stage, setup.kind.__module__, *encoder_modules(setup.params, setup.dataset)),
+            }
+        )
+        return Loop(
+            method, setup.data, training, setup.params.runtime, setup.seed, self.folder, key, label, self._report
+        )
 
     def train(self, loop: Loop, until: int | None = None) -> None:
         """Run the loop; says where it takes up."""
-        for row in loop.progress.history:  # epochs before a kill, or of the warm-up; those that the run has are not doubled
+        for (
+            row
+        ) in loop.progress.history:  # epochs before a kill, or of the warm-up; those that the run has are not doubled
             self.tracker.epoch(row["epoch"], row["metrics"])
         if loop.progress.epoch and loop.fabric.is_global_zero:
             print(f"{loop.label}: continuing after epoch {loop.progress.epoch - 1}", file=sys.stderr, flush=True)

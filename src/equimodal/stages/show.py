@@ -6,14 +6,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from equimodal.layout import figures_folder
+from equimodal.engines.layout import figures_folder
+from equimodal.params import Params
+from equimodal.report.overview import caption, comparison
 from equimodal.report.result import Result
-from equimodal.report.table import caption, comparison
-from equimodal.settings import Params
 
 
 def run(params: Params, results: list[Path], console: Console | None = None) -> None:
-    """Print a table of the result files, what its numbers are, and where to look next; plain text when not on a terminal."""
+    """Print a table of the result files, what its numbers are, and where to look next; plain text when not on a
+    terminal.
+    """
     read = [Result.read(path) for path in results]
     console = console or Console(highlight=False)
     heads, rows = comparison(read)
@@ -27,7 +29,10 @@ def run(params: Params, results: list[Path], console: Console | None = None) -> 
     else:
         widths = [max(len(line[i]) for line in [heads, *rows]) for i in range(len(heads))]
         for cells in [heads, *rows]:
-            padded = [cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(cells, widths, strict=True))]
+            padded = [
+                cell.ljust(width) if i == 0 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+            ]
             _line(console, "  ".join(padded))
     _line(console, "")
     for line in caption(read):
@@ -39,7 +44,9 @@ def run(params: Params, results: list[Path], console: Console | None = None) -> 
 def next_steps(params: Params, results: list[Result]) -> list[str]:
     """Where to look next: figures, the runs, the report."""
     first = results[0]
-    drawn = [figures_folder(r.dataset, r.method.name) for r in results if figures_folder(r.dataset, r.method.name).is_dir()]
+    drawn = [
+        figures_folder(r.dataset, r.method.name) for r in results if figures_folder(r.dataset, r.method.name).is_dir()
+    ]
     folder = figures_folder(first.dataset, first.method.name)
     lines = ["Next:"]
     lines.append(f"  figures  {drawn[0]}/" if drawn else f"  figures  snakemake --cores 4 -- {folder}")

@@ -3,15 +3,16 @@
 from typing import Any
 
 from equimodal import tracking
+from equimodal.engines.layout import digest_path, manifest_path, model_folder, result_path
 from equimodal.errors import UserError
-from equimodal.layout import digest_path, manifest_path, model_folder, result_path
+from equimodal.params import Params
 from equimodal.report.aggregate import result
-from equimodal.settings import Params
 from equimodal.store import atomic, digest, file_sha256, read_json, write_json
 
 
 def run(params: Params, dataset: str, method: str, seeds: list[int]) -> None:
-    """Summarise the seeds' evaluation.json; then publish the result to MLflow, which may fail without failing the stage.
+    """Summarise the seeds' evaluation.json; then publish the result to MLflow, which may fail without failing the
+    stage.
 
     Raises:
         UserError: an evaluation is missing, or was made with other settings or data than the rest.
@@ -21,20 +22,33 @@ def run(params: Params, dataset: str, method: str, seeds: list[int]) -> None:
     check_alike(dataset, method, seeds, evaluations, manifest)
     path = result_path(dataset, method)
     write_json(path, result(manifest, seeds, evaluations).model_dump(mode="json"))
-    with atomic(digest_path(dataset, method)) as scratch:  # `sha256sum -c` reads it; DVC's tables depend on the folder of them
+    with atomic(
+        digest_path(dataset, method)
+    ) as scratch:  # `sha256sum -c` reads it; DVC's tables depend on the folder of them
         scratch.write_text(f"{file_sha256(path)}  {path}\n", encoding="utf-8")
     tracking.publish(params, dataset, method)
 
 
-def check_alike(dataset: str, method: str, seeds: list[int], evaluations: list[dict[str, Any]], manifest: dict[str, Any]) -> None:
+def check_alike(
+    dataset: str, method: str, seeds: list[int], evaluations: list[dict[str, Any]], manifest: dict[str, Any]
+) -> None:
     """Refuse to average what does not belong together."""
     settings = digest(evaluations[0]["meta"]["settings"])
     for seed, evaluation in zip(seeds, evaluations, strict=True):
         path = model_folder(dataset, method, seed) / "evaluation.json"
         meta = evaluation["meta"]
         if meta["seed"] != seed or meta["method"] != method or meta["dataset"] != dataset:
-            raise UserError(f"{path} is of {meta['dataset']} {meta['method']}, seed {meta['seed']}: build it again (snakemake --cores 4 -- {path})")
+            raise UserError(
+                f"{path} is of {meta['dataset']} {meta['method']}, seed {meta['seed']}: build it again"
+                f" (snakemake --cores 4 -- {path})"
+            )
         if meta["data_digest"] != manifest["digest"]:
-            raise UserError(f"{path} was measured on other data than {manifest_path(dataset)} describes: build it again (snakemake --cores 4 -- {path})")
+            raise UserError(
+                f"{path} was measured on other data than {manifest_path(dataset)} describes: build it again"
+                f" (snakemake --cores 4 -- {path})"
+            )
         if digest(meta["settings"]) != settings:
-            raise UserError(f"{path} was trained with other settings than seed {seeds[0]}: build both again (snakemake --cores 4 -- {path})")
+            raise UserError(
+                f"{path} was trained with other settings than seed {seeds[0]}: build both again (snakemake"
+                f" --cores 4 -- {path})"
+            )

@@ -1,14 +1,16 @@
-"""Stage tables: the study's tables, or those of any result files, as Markdown, CSV, LaTeX and a page for the report. Nothing is trained or measured."""
+"""Stage tables: the study's tables, or those of any result files, as Markdown, CSV, LaTeX and a page for the report.
+Nothing is trained or measured.
+"""
 
 from pathlib import Path
 
+from equimodal.engines.layout import cost_path, result_path
 from equimodal.errors import UserError
-from equimodal.layout import cost_path, result_path
-from equimodal.report.cost import Cost
+from equimodal.params import Params
+from equimodal.report.cost_file import Cost
 from equimodal.report.result import Result
 from equimodal.report.tables import comparison, cost, modalities
 from equimodal.report.tables.collection import Collection
-from equimodal.settings import Params
 from equimodal.store import atomic, read_json
 
 FOLDER = Path("results/tables")
@@ -20,8 +22,8 @@ def run(params: Params, table: str | None = None, files: list[Path] | None = Non
 
     Args:
         table: one of `PAGES`; all of them when None.
-        files: result and cost files, told apart by what they hold; those of the study when None. The study's costs are read for its
-            cost table only.
+        files: result and cost files, told apart by what they hold; those of the study when None. The study's costs are
+            read for its cost table only.
         out: the folder.
     """
     for name in [table] if table else PAGES:
@@ -33,8 +35,15 @@ def run(params: Params, table: str | None = None, files: list[Path] | None = Non
 
 def study(params: Params, with_costs: bool) -> Collection:
     """Every result of the study; a missing one is a UserError that says how to build it."""
-    pairs = [(dataset, method) for dataset in params.study.datasets for method in [*params.study.from_scratch, *params.study.from_warmup]]
-    return Collection.of((Result.read(result_path(*pair)) for pair in pairs), (Cost.read(cost_path(*pair)) for pair in pairs) if with_costs else ())
+    pairs = [
+        (dataset, method)
+        for dataset in params.study.datasets
+        for method in [*params.study.from_scratch, *params.study.from_warmup]
+    ]
+    return Collection.of(
+        (Result.read(result_path(*pair)) for pair in pairs),
+        (Cost.read(cost_path(*pair)) for pair in pairs) if with_costs else (),
+    )
 
 
 def read(files: list[Path]) -> Collection:
@@ -47,5 +56,8 @@ def read(files: list[Path]) -> Collection:
         elif isinstance(content, dict) and "selection" in content:
             results.append(Result.read(path))
         else:
-            raise UserError(f"{path} is neither a result (results/DATASET_METHOD.json) nor a cost file (results/cost/DATASET_METHOD.json)")
+            raise UserError(
+                f"{path} is neither a result (results/DATASET_METHOD.json) nor a cost file"
+                " (results/cost/DATASET_METHOD.json)"
+            )
     return Collection.of(results, costs)

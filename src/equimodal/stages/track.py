@@ -1,18 +1,21 @@
-"""Publish everything in models/ and results/ to MLflow. Idempotent: deleting mlflow.db and running it again loses nothing."""
+"""Publish everything in models/ and results/ to MLflow. Idempotent: deleting mlflow.db and running it again loses
+nothing.
+"""
 
 import os
 from pathlib import Path
 
 from equimodal.errors import UserError
-from equimodal.settings import Params
-from equimodal.tracking.info import shown
+from equimodal.params import Params
+from equimodal.tracking.info import without_password
 
 
 def run(params: Params) -> None:
     """Rebuild the runs of every file below the current folder and print how many were added, updated or left alone.
 
     Raises:
-        UserError: the store cannot be opened, mlflow is missing, or some file could not be read (the others are published).
+        UserError: the store cannot be opened, mlflow is missing, or some file could not be read (the others are
+            published).
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     uri = params.tracking.uri
@@ -23,7 +26,12 @@ def run(params: Params) -> None:
     except UserError:
         raise
     except Exception as error:  # mlflow and its databases raise many kinds
-        raise UserError(f"cannot publish to {shown(uri)} (tracking.uri): {type(error).__name__}: {str(error)[:300]}") from error
-    print(f"{shown(uri)}: {counts['added']} runs added, {counts['updated']} updated, {counts['unchanged']} unchanged")
+        raise UserError(
+            f"cannot publish to {without_password(uri)} (tracking.uri): {type(error).__name__}: {str(error)[:300]}"
+        ) from error
+    print(
+        f"{without_password(uri)}: {counts['added']} runs added, {counts['updated']} updated,"
+        f" {counts['unchanged']} unchanged"
+    )
     if problems:
         raise UserError("; ".join(problems))

@@ -3,15 +3,17 @@
 import shutil
 from pathlib import Path
 
-from equimodal.layout import fit_path, model_folder, warmup_path
-from equimodal.settings import Params
+from equimodal.engines.layout import fit_path, model_folder, warmup_path
+from equimodal.params import Params
 from equimodal.stages.running import Run, write_curves
+from equimodal.stages.setup import Setup
 from equimodal.store import read_tensors
-from equimodal.training.build import Setup
 
 
 def run(params: Params, dataset: str, method: str, seed: int) -> None:
-    """Train; write {val,last,test}.safetensors (plain models) and curves.json. A killed run goes on where its last epoch ended."""
+    """Train; write {val,last,test}.safetensors (plain models) and curves.json. A killed run goes on where its last
+    epoch ended.
+    """
     setup = Setup.open(params, dataset, method, seed)
     inputs = start_files(params, dataset, method, seed) if setup.resolved.entry.family == "from-warmup" else []
     with Run(setup, "train", setup.key("train", inputs)) as run:
@@ -35,4 +37,7 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
 
 def start_files(params: Params, dataset: str, method: str, seed: int) -> list[Path]:
     """The warm-up's state and the fitted prototypes that a from-warmup method begins with."""
-    return [warmup_path(dataset, params.warmup_of(dataset, method), seed), fit_path(dataset, params.fit_of(dataset, method), seed)]
+    return [
+        warmup_path(dataset, params.warmup_of(dataset, method), seed),
+        fit_path(dataset, params.fit_of(dataset, method), seed),
+    ]

@@ -7,7 +7,7 @@ from equimodal.datasets.base import DatasetKind, FileFact
 from equimodal.datasets.registry import dataset_kind
 from equimodal.errors import UserError
 from equimodal.features import pool, progress
-from equimodal.settings import Params
+from equimodal.params import Params
 from equimodal.store import file_sha256
 
 FAULTS = ("missing", "unreadable", "wrong size", "wrong checksum")
@@ -19,18 +19,24 @@ def run(params: Params, dataset: str) -> None:
     Raises:
         UserError: something is wrong, or there is nothing to compare with.
     """
-    kind = dataset_kind(params, dataset)
+    kind = dataset_kind(dataset, params.dataset(dataset), params.runtime.workers)
     expected = kind.expected(recorded(kind))
     if not expected:
-        raise UserError(f"{dataset}: nothing to compare with yet: build it first (snakemake --cores 4 -- {(kind.produced / 'manifest.json').as_posix()})")
+        raise UserError(
+            f"{dataset}: nothing to compare with yet: build it first (snakemake --cores 4 --"
+            f" {(kind.produced / 'manifest.json').as_posix()})"
+        )
     paths = sorted(expected)
     jobs = [(path, str(Path(kind.root) / path), expected[path]) for path in paths]
     results = pool.run(_check, jobs, params.runtime.workers, lambda job: job[0], (__name__,))
-    faults = dict(progress.shown(results, len(jobs), f"{dataset}: verifying", "files"))
+    faults = dict(progress.watched(results, len(jobs), f"{dataset}: verifying", "files"))
     show(dataset, kind.root, expected, faults)
     wrong = sum(fault is not None for fault in faults.values())
     if wrong:
-        raise UserError(f"{dataset}: {wrong} of {len(paths)} files in {kind.root} are not as they should be (listed above): fetch those again")
+        raise UserError(
+            f"{dataset}: {wrong} of {len(paths)} files in {kind.root} are not as they should be (listed"
+            " above): fetch those again"
+        )
 
 
 def recorded(kind: DatasetKind) -> dict[str, FileFact]:
@@ -71,7 +77,10 @@ def show(dataset: str, root: str, expected: Mapping[str, FileFact], faults: Mapp
         by_folder.setdefault(Path(path).parent.as_posix(), []).append(path)
     for folder, paths in sorted(by_folder.items()):
         found = [faults[path] for path in paths]
-        table.add_row(folder, *(f"{number:,}" for number in (len(paths), found.count(None), *(found.count(fault) for fault in FAULTS))))
+        table.add_row(
+            folder,
+            *(f"{number:,}" for number in (len(paths), found.count(None), *(found.count(fault) for fault in FAULTS))),
+        )
     Console().print(table)
     for path, fault in sorted(faults.items()):
         if fault is not None:

@@ -1,14 +1,15 @@
 """Stage warmup: joint training for the start epochs, shared by every method that begins there."""
 
-from equimodal.layout import warmup_path
-from equimodal.methods.joint import Joint
-from equimodal.settings import Params
+from equimodal.engines.layout import warmup_path
+from equimodal.methods.joint.method import Joint
+from equimodal.params import Params
 from equimodal.stages.running import Run
-from equimodal.training.build import Setup
+from equimodal.stages.setup import Setup
 
 
 def run(params: Params, dataset: str, method: str, seed: int) -> None:
-    """Train the first E epochs of the `joint` run with this seed; write its whole state (optimizer included) at their end.
+    """Train the first E epochs of the `joint` run with this seed; write its whole state (optimizer included) at their
+    end.
 
     Args:
         method: the method that owns the warm-up; E is its start_epoch.

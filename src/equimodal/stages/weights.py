@@ -1,17 +1,17 @@
 """Stage weights: the file that `model.weights` names, checked, as the weights that a dataset's encoders start from.
 
-Training reads nothing from outside the project, so it reads this copy. Every dataset has one, without a tensor where training starts from random
-numbers: DVC has no optional dependencies, and both engines hold the same graph.
+Training reads nothing from outside the project, so it reads this copy. Every dataset has one, without a tensor where
+training starts from random numbers: DVC has no optional dependencies, and both engines hold the same graph.
 """
 
 from pathlib import Path
 
 from equimodal.datasets.base import FileFact
-from equimodal.datasets.transfer import download
-from equimodal.datasets.web import WebError
+from equimodal.datasets.fetch.transfer import download
+from equimodal.datasets.fetch.web import WebError
+from equimodal.engines.layout import weights_path
 from equimodal.errors import UserError
-from equimodal.layout import weights_path
-from equimodal.settings import Params
+from equimodal.params import Params
 from equimodal.store import atomic, file_sha256
 
 # torchvision's ResNet18_Weights.IMAGENET1K_V1: 1.28 million pictures of 1,000 classes, 69.76 % top-1.
@@ -41,7 +41,9 @@ def run(params: Params, dataset: str) -> None:
 
 
 def downloaded(dataset: str) -> Path:
-    """torchvision's public ResNet18, fetched once for all datasets and checked at each use; a begun download goes on."""
+    """torchvision's public ResNet18, fetched once for all datasets and checked at each use; a begun download goes
+    on.
+    """
     from filelock import FileLock
 
     CACHE.parent.mkdir(parents=True, exist_ok=True)
@@ -50,5 +52,8 @@ def downloaded(dataset: str) -> Path:
             if not (CACHE.is_file() and file_sha256(CACHE) == FACT.sha256):
                 download(HOME, CACHE, FACT)
     except WebError as error:
-        raise UserError(f"datasets.{dataset}.model.weights = download: {error}; try again later (it goes on), or set weights to a file's path") from None
+        raise UserError(
+            f"datasets.{dataset}.model.weights = download: {error}; try again later (it goes on), or set"
+            " weights to a file's path"
+        ) from None
     return CACHE

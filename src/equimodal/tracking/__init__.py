@@ -1,7 +1,9 @@
-"""What a stage says to MLflow while it runs. This package is the only place that imports mlflow, and only in a child process.
+"""What a stage says to MLflow while it runs. This package is the only place that imports mlflow, and only in a child
+process.
 
-A stage writes JSON lines to `python -m equimodal.tracking`; it never imports mlflow (2 to 5 s), never waits for a database and never
-fails because of one. Whatever is lost on the way, `equimodal track` publishes again from the stage's files.
+A stage writes JSON lines to `python -m equimodal.tracking`; it never imports mlflow (2 to 5 s), never waits for a
+database and never fails because of one. Whatever is lost on the way, `equimodal track` publishes again from the stage's
+files.
 """
 
 import contextlib
@@ -17,25 +19,32 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from equimodal.settings import Params
-from equimodal.tracking.info import RunInfo, shown
+from equimodal.params import Params
+from equimodal.tracking.info import RunInfo, without_password
 
 __all__ = ["RunInfo", "Tracker", "publish"]
 
-PIPE_BYTES = 1 << 20  # Linux's limit without privileges; a short AIM run says more than the usual 64 KiB before its child has imported mlflow
+PIPE_BYTES = (
+    1 << 20
+    # Linux's limit without privileges; a short AIM run says more than the usual 64 KiB before its child has imported
+    # mlflow
+)
 BACKLOG_BYTES = 16_000_000  # kept for a child that is still importing mlflow or waits for the database
 
 
 class Tracker:
     """One live run: epochs, files, and how it ended. Every method returns at once, and none raises.
 
-    Used as a context manager it ends the run as FINISHED, as KILLED after Ctrl-C, as FAILED after any other exception. If this process
-    is killed, the child sees the end of its input and marks the run KILLED. With `tracking.enabled: false` every method does nothing.
+    Used as a context manager it ends the run as FINISHED, as KILLED after Ctrl-C, as FAILED after any other exception.
+    If this process is killed, the child sees the end of its input and marks the run KILLED. With `tracking.enabled:
+    false` every method does nothing.
     """
 
     def __init__(self, uri: str, child: "subprocess.Popen[bytes] | None") -> None:
-        self._uri = shown(uri)
-        self._remote = not uri.startswith("sqlite:")  # a local file is slow only while mlflow is imported, which is no reason to worry
+        self._uri = without_password(uri)
+        self._remote = not uri.startswith(
+            "sqlite:"
+        )  # a local file is slow only while mlflow is imported, which is no reason to worry
         self._child = child
         if child is not None and child.stdin is not None:
             _widen(child.stdin.fileno())
@@ -114,7 +123,9 @@ class Tracker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is not None:
             self.end(status="FAILED" if issubclass(kind, Exception) else "KILLED")
         else:
@@ -183,23 +194,35 @@ class Tracker:
 
     def _warn(self, reason: str) -> None:
         if not self._warned:
-            print(f"warning: MLflow tracking ({self._uri}): {reason}; the stage goes on, `equimodal track` publishes it later", file=sys.stderr)
+            print(
+                f"warning: MLflow tracking ({self._uri}): {reason}; the stage goes on, `equimodal track`"
+                " publishes it later",
+                file=sys.stderr,
+            )
         self._warned = True
 
 
 def publish(params: Params, dataset: str, method: str, timeout: float = 0.0) -> None:
-    """Publish one result from its files: the parent run with means, spreads and figures, and every child that was not live.
+    """Publish one result from its files: the parent run with means, spreads and figures, and every child that was not
+    live.
 
-    For the last stage of a result. With `timeout` 0 nothing is waited for: the child works on after this process has ended.
+    For the last stage of a result. With `timeout` 0 nothing is waited for: the child works on after this process has
+    ended.
     """
     tracker = Tracker._spawn(params)
-    owners = {params.warmup_of(dataset, method), params.fit_of(dataset, method)} if params.family(method) == "from-warmup" else set()
+    owners = (
+        {params.warmup_of(dataset, method), params.fit_of(dataset, method)}
+        if params.family(method) == "from-warmup"
+        else set()
+    )
     tracker._send({"type": "publish", "dataset": dataset, "methods": [*sorted(owners - {method}), method]})
     tracker.close(timeout)
 
 
 def _widen(pipe: int) -> None:
-    """Let the pipe hold a whole run where the system allows it, so that a stage may end before its child has read anything."""
+    """Let the pipe hold a whole run where the system allows it, so that a stage may end before its child has read
+    anything.
+    """
     with contextlib.suppress(ImportError, AttributeError, OSError):
         import fcntl
 

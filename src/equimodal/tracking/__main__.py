@@ -1,4 +1,6 @@
-"""The child: reads JSON lines from a stage and writes them to MLflow. Says `ready`, or one line of warning, and nothing else."""
+"""The child: reads JSON lines from a stage and writes them to MLflow. Says `ready`, or one line of warning, and nothing
+else.
+"""
 
 import json
 import os
@@ -78,7 +80,9 @@ class Feed:
             case "end":
                 self.ended = True
                 if message["metrics"]:
-                    self._run.log([(0, {f"final/{name}": value for name, value in message["metrics"].items()}, message["time"])])
+                    self._run.log(
+                        [(0, {f"final/{name}": value for name, value in message["metrics"].items()}, message["time"])]
+                    )
                 self._run.end(message["status"], message["time"])
 
 

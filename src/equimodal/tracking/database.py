@@ -1,7 +1,8 @@
 """The SQLite file behind MLflow, made once and made whole.
 
-Processes that open a fresh file together run MLflow's schema migrations into each other and leave a database that no later process can
-open (measured with mlflow 3.17). So the first one, under a lock, migrates a scratch file and renames it; the others find it ready.
+Processes that open a fresh file together run MLflow's schema migrations into each other and leave a database that no
+later process can open (measured with mlflow 3.17). So the first one, under a lock, migrates a scratch file and renames
+it; the others find it ready.
 """
 
 import os
@@ -58,7 +59,11 @@ def prepare(uri: str) -> None:
     try:
         _write_ahead(path)
     except sqlite3.DatabaseError as error:
-        cure = "close the program that writes it" if "locked" in str(error) else "move it away: `equimodal track` makes a new one"
+        cure = (
+            "close the program that writes it"
+            if "locked" in str(error)
+            else "move it away: `equimodal track` makes a new one"
+        )
         raise RuntimeError(f"{path}: {error}; {cure}") from None
 
 
@@ -75,7 +80,9 @@ def _create(path: Path) -> None:
 
 
 def _write_ahead(path: Path) -> None:
-    """Write-ahead logging (the file remembers it): readers, like `mlflow ui`, and writers no longer wait for each other."""
+    """Write-ahead logging (the file remembers it): readers, like `mlflow ui`, and writers no longer wait for each
+    other.
+    """
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
     try:
         connection.execute("PRAGMA journal_mode=WAL")

@@ -14,13 +14,18 @@ from equimodal.store import digest, file_sha256, read_json
 from equimodal.tracking.info import RunInfo
 
 EPOCH_MS = 1000  # files hold no clock: an epoch counts one second, so that any two runs lie on one time axis
-SHARED = ("warmup", "prototypes")  # folders of stages that several methods start from; the files in them are named after their owner
+SHARED = (
+    "warmup",
+    "prototypes",
+)  # folders of stages that several methods start from; the files in them are named after their owner
 NO_MEASURES = ("meta", "settings", "method", "split", "seeds", "data", "regression")
 
 
 @dataclass(frozen=True)
 class Record:
-    """One run from files: metrics by step, files to attach, and when the newest of its files was written (milliseconds)."""
+    """One run from files: metrics by step, files to attach, and when the newest of its files was written
+    (milliseconds).
+    """
 
     info: RunInfo
     points: list[tuple[int, dict[str, float], int]]
@@ -37,8 +42,12 @@ class Record:
 def results(root: Path) -> list[tuple[str, str]]:
     """(dataset, method) of everything that has files."""
     shared = {(path.parts[-4], path.stem) for stage in SHARED for path in root.glob(f"models/*/{stage}/*/*")}
-    trained = {(path.parts[-4], path.parts[-3]) for path in root.glob("models/*/*/*/*.json") if path.parts[-3] not in SHARED}
-    summed = {(dataset, method) for path in root.glob("results/*_*.json") for dataset, _, method in [path.stem.partition("_")]}
+    trained = {
+        (path.parts[-4], path.parts[-3]) for path in root.glob("models/*/*/*/*.json") if path.parts[-3] not in SHARED
+    }
+    summed = {
+        (dataset, method) for path in root.glob("results/*_*.json") for dataset, _, method in [path.stem.partition("_")]
+    }
     return sorted(shared | trained | summed)
 
 
@@ -89,7 +98,9 @@ def _evaluated(path: Path) -> Record:
 def _fitted(path: Path) -> Record:
     """Prototypes and decoupling: {"meta": ..., "log": columns over steps}."""
     content = _mapping(path)
-    points = [(step, metrics, (step + 1) * EPOCH_MS) for step, metrics in sorted(_columns(content.get("log", {})).items())]
+    points = [
+        (step, metrics, (step + 1) * EPOCH_MS) for step, metrics in sorted(_columns(content.get("log", {})).items())
+    ]
     return Record(_info(path, content.get("meta")), points, [(path, "")], _written(path))
 
 
@@ -106,12 +117,17 @@ def _warmed(path: Path) -> Record:
 
 def _epochs(rows: list[dict[str, Any]]) -> list[tuple[int, dict[str, float], int]]:
     """[{"epoch": n, "metrics": {name: number or null}}] as points."""
-    kept = [(row["epoch"], {name: float(value) for name, value in row["metrics"].items() if _is_number(value)}) for row in rows]
+    kept = [
+        (row["epoch"], {name: float(value) for name, value in row["metrics"].items() if _is_number(value)})
+        for row in rows
+    ]
     return [(epoch, metrics, (epoch + 1) * EPOCH_MS) for epoch, metrics in kept]
 
 
 def _columns(value: Mapping[str, Any], prefix: str = "") -> dict[int, dict[str, float]]:
-    """Tables of columns, one of them `step`, anywhere in nested mappings: step -> {name: number}; other numbers are at step 0."""
+    """Tables of columns, one of them `step`, anywhere in nested mappings: step -> {name: number}; other numbers are at
+    step 0.
+    """
     found: dict[int, dict[str, float]] = {}
     steps = value.get("step")
     for name, below in value.items():
@@ -132,7 +148,17 @@ def _result(path: Path, dataset: str, method: str, children: list[Record]) -> Re
     trained = next((child.info for child in children if child.info.stage == "train"), None)
     if trained is None:  # weights and curves may have been deleted: the result still counts
         settings, data = content.get("settings", {}), content.get("data", {})
-        trained = RunInfo(dataset, method, "train", "", str(content.get("source", "unknown")), None, data.get("digest"), None, settings)
+        trained = RunInfo(
+            dataset,
+            method,
+            "train",
+            "",
+            str(content.get("source", "unknown")),
+            None,
+            data.get("digest"),
+            None,
+            settings,
+        )
     figures = sorted((path.parent / "figures" / path.stem).glob("*"))
     artifacts = [(path, "")] + [(figure, "figures") for figure in figures if figure.suffix in (".svg", ".png")]
     info = _without_seed(trained.parent())
@@ -140,20 +166,26 @@ def _result(path: Path, dataset: str, method: str, children: list[Record]) -> Re
 
 
 def leaves(content: Mapping[str, Any]) -> dict[str, float]:
-    """Numbers of an evaluation or result file, named by their path: selection.val/accuracy/mean, imbalance/alpha/depth4/mean.
+    """Numbers of an evaluation or result file, named by their path: selection.val/accuracy/mean,
+    imbalance/alpha/depth4/mean.
 
-    The rule stays in the name, because the accuracy of what validation chose is not `val/accuracy`. Lists over seeds and matrices are left out.
+    The rule stays in the name, because the accuracy of what validation chose is not `val/accuracy`. Lists over seeds
+    and matrices are left out.
     """
     measured = {key: below for key, below in content.items() if key not in NO_MEASURES and key != "selection"}
     rules = content.get("selection", {})
-    return _leaves(measured, "") | {name: value for rule, below in rules.items() for name, value in _leaves(below, f"selection.{rule}/").items()}
+    return _leaves(measured, "") | {
+        name: value for rule, below in rules.items() for name, value in _leaves(below, f"selection.{rule}/").items()
+    }
 
 
 def _leaves(value: Mapping[str, Any], prefix: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for key, below in value.items():
         if isinstance(below, Mapping):
-            found |= _leaves({name: _by_depth(item) for name, item in below.items()} if key == "s" else below, f"{prefix}{key}/")
+            found |= _leaves(
+                {name: _by_depth(item) for name, item in below.items()} if key == "s" else below, f"{prefix}{key}/"
+            )
         elif isinstance(below, list) and key == "alpha":
             found |= _leaves(_by_depth(below), f"{prefix}{key}/")
         elif isinstance(below, list) and key == "interval95":

@@ -13,8 +13,8 @@ from equimodal.store import canonical_json
 class RunInfo:
     """One (dataset, method, seed, stage), or a result (stage `result`, no seed) that is the parent of its seeds.
 
-    `key` is the stage's content key: the same key is the same run. `settings` is the resolved slice, nested as in params.yaml; it
-    becomes the run's parameters, so that two methods of one dataset have the same names side by side.
+    `key` is the stage's content key: the same key is the same run. `settings` is the resolved slice, nested as in
+    params.yaml; it becomes the run's parameters, so that two methods of one dataset have the same names side by side.
     """
 
     dataset: str
@@ -48,7 +48,10 @@ class RunInfo:
     def description(self) -> str:
         """Shown at the top of the run's page."""
         if self.source == "sample":
-            return f"**Generated sample data**, not {self.dataset}: these numbers show that the chain works and are no result."
+            return (
+                f"**Generated sample data**, not {self.dataset}: these numbers show that the chain works and are"
+                " no result."
+            )
         return f"Data: `source: {self.source}`."
 
     def parent(self) -> "RunInfo":
@@ -58,10 +61,18 @@ class RunInfo:
     def tags(self) -> dict[str, str]:
         """Identity as MLflow tags."""
         values = {
-            "dataset": self.dataset, "source": self.source, "method": self.method, "seed": self.seed, "stage": self.stage,
-            "key": self.key, "result": self.result, "data_digest": self.data_digest, "device": self.device,
-            "mlflow.runName": self.name, "mlflow.note.content": self.description,
-        }  # fmt: skip
+            "dataset": self.dataset,
+            "source": self.source,
+            "method": self.method,
+            "seed": self.seed,
+            "stage": self.stage,
+            "key": self.key,
+            "result": self.result,
+            "data_digest": self.data_digest,
+            "device": self.device,
+            "mlflow.runName": self.name,
+            "mlflow.note.content": self.description,
+        }
         return {name: str(value) for name, value in values.items() if value is not None}
 
     def parameters(self) -> dict[str, str]:
@@ -83,7 +94,7 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def shown(uri: str) -> str:
+def without_password(uri: str) -> str:
     """The address without a user's name and password."""
     parts = urlsplit(uri)
     if parts.username is None and parts.password is None:

@@ -28,7 +28,9 @@ def _version(name: str) -> str | None:
 
 def _git(*arguments: str) -> str:
     try:
-        done = subprocess.run(["git", "--no-optional-locks", *arguments], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(
+            ["git", "--no-optional-locks", *arguments], capture_output=True, text=True, timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -31,7 +31,13 @@ def rebuild(uri: str, root: Path = Path(), only: tuple[str, str] | None = None) 
 
 def _publish(runs: Runs, record: Record, spare_live: bool) -> str:
     found = runs.find(record.info)
-    if spare_live and found is not None and found.info.status == "RUNNING" and record.info.stage != "result" and found.data.tags.get("rebuilt") == "false":
+    if (
+        spare_live
+        and found is not None
+        and found.info.status == "RUNNING"
+        and record.info.stage != "result"
+        and found.data.tags.get("rebuilt") == "false"
+    ):
         return "unchanged"
     content = record.content
     if found is not None and found.data.tags.get("content") == content and found.info.status == "FINISHED":

@@ -1,4 +1,6 @@
-"""Runs in MLflow's store, addressed by the tag `key`: the same key is the same run, whoever writes it and however often."""
+"""Runs in MLflow's store, addressed by the tag `key`: the same key is the same run, whoever writes it and however
+often.
+"""
 
 import re
 import time
@@ -38,12 +40,16 @@ class Runs:
             self.client.search_experiments(max_results=1)  # opens the store while no other process can
 
     def open(self, info: RunInfo, started: int | None = None) -> "Run":
-        """The run of `info.key`, made if absent, below its result's run. `started`: milliseconds, for a run that is made from files."""
+        """The run of `info.key`, made if absent, below its result's run. `started`: milliseconds, for a run that is
+        made from files.
+        """
         with locked(self.uri):
             experiment = self._experiment(info.dataset)
             tags = info.tags() | {"current": "true"}
             if info.stage != "result":
-                parent = self.find(info.parent()) or self._create(experiment, info.parent(), info.parent().tags(), started)
+                parent = self.find(info.parent()) or self._create(
+                    experiment, info.parent(), info.parent().tags(), started
+                )
                 tags[PARENT] = parent.info.run_id
             stored = self.find(info)
             if stored is None:
@@ -67,7 +73,12 @@ class Runs:
 
     def create(self, like: "StoredRun") -> "StoredRun":
         """An empty run with the tags, parameters and start of another."""
-        stored = self.client.create_run(like.info.experiment_id, start_time=like.info.start_time, tags=dict(like.data.tags), run_name=like.info.run_name)
+        stored = self.client.create_run(
+            like.info.experiment_id,
+            start_time=like.info.start_time,
+            tags=dict(like.data.tags),
+            run_name=like.info.run_name,
+        )
         self.log_params(stored.info.run_id, like.data.params)
         return self.client.get_run(stored.info.run_id)
 
@@ -93,7 +104,12 @@ class Runs:
         stored = self.client.create_run(experiment, start_time=started or _now(), tags=dict(tags), run_name=info.name)
         self.log_params(stored.info.run_id, info.parameters())
         if info.data_digest is not None:
-            data = Dataset(name=info.dataset, digest=info.data_digest[:36], source_type=info.source, source=f"data/{info.dataset}/manifest.json")
+            data = Dataset(
+                name=info.dataset,
+                digest=info.data_digest[:36],
+                source_type=info.source,
+                source=f"data/{info.dataset}/manifest.json",
+            )
             self.client.log_inputs(stored.info.run_id, [DatasetInput(data)])
         return self.client.get_run(stored.info.run_id)
 
@@ -121,7 +137,9 @@ class Run:
         return self.stored.info.run_id
 
     def update(self, tags: Mapping[str, str]) -> None:
-        """Bring tags and parameters up to date; where this code comes from is only said of a run that does not say it yet."""
+        """Bring tags and parameters up to date; where this code comes from is only said of a run that does not say it
+        yet.
+        """
         params = {_allowed(key): value for key, value in self._info.parameters().items()}
         known = self.stored.data.params
         if any(known.get(key, value) != value for key, value in params.items()):
@@ -141,17 +159,23 @@ class Run:
             self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
     def log(self, points: Iterable[Point]) -> None:
-        """Log metrics by step. Points that the run has are skipped; a run that has other values at a step gives way to a new one.
+        """Log metrics by step. Points that the run has are skipped; a run that has other values at a step gives way to
+        a new one.
 
-        MLflow cannot delete a metric, so the second case (same key, other numbers: another machine) moves the old run to MLflow's bin.
+        MLflow cannot delete a metric, so the second case (same key, other numbers: another machine) moves the old run
+        to MLflow's bin.
         """
         points = sorted(points, key=lambda point: point[0])
         for step, metrics, _ in points:
-            known = ((name, self._known.get((_allowed(name), step))) for name in metrics if not name.startswith("time/"))
+            known = (
+                (name, self._known.get((_allowed(name), step))) for name in metrics if not name.startswith("time/")
+            )
             if any(old is not None and old != metrics[name] for name, old in known):
                 self._replace(keep_before=step)
                 break
-        rows = [(_allowed(name), value, stamp, step) for step, metrics, stamp in points for name, value in metrics.items()]
+        rows = [
+            (_allowed(name), value, stamp, step) for step, metrics, stamp in points for name, value in metrics.items()
+        ]
         self._write([row for row in rows if (row[0], row[3]) not in self._known])
 
     def artifact(self, path: Path, folder: str = "") -> None:
@@ -178,14 +202,22 @@ class Run:
     def _history(self) -> dict[tuple[str, int], float]:
         """(metric, step) -> value, of what the run has."""
         names = self.stored.data.metrics
-        return {(name, metric.step): metric.value for name in names for metric in self._client.get_metric_history(self.run_id, name)}
+        return {
+            (name, metric.step): metric.value
+            for name in names
+            for metric in self._client.get_metric_history(self.run_id, name)
+        }
 
     def _replace(self, keep_before: int, params: Mapping[str, str] | None = None) -> None:
         """Move on to a new run with the same identity and the history before a step; its children follow."""
         with locked(self._runs.uri):
             old = self.stored
             names = sorted({name for name, _ in self._known})
-            kept = [(name, m.value, m.timestamp, m.step) for name in names for m in self._client.get_metric_history(old.info.run_id, name)]
+            kept = [
+                (name, m.value, m.timestamp, m.step)
+                for name in names
+                for m in self._client.get_metric_history(old.info.run_id, name)
+            ]
             if params is not None:
                 old.data.params.clear()
                 old.data.params.update(params)

@@ -10,11 +10,10 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from equimodal.errors import UserError
-from equimodal.layout import manifest_path
 from equimodal.models.padded import Input, Padded, lengths_mask
 from equimodal.objectives import objective_of
 from equimodal.settings.training import AugmentSettings
-from equimodal.store import open_array, read_json
+from equimodal.store import open_array
 from equimodal.training.means import ClassMeans
 from equimodal.training.transforms import InputTransform
 
@@ -46,7 +45,9 @@ class DataModule:
         resident: `device` keeps the arrays there, `map` leaves them on disk, `auto` decides by free memory.
     """
 
-    def __init__(self, manifest: dict[str, Any], modalities: list[str], device: torch.device, resident: str = "auto") -> None:
+    def __init__(
+        self, manifest: dict[str, Any], modalities: list[str], device: torch.device, resident: str = "auto"
+    ) -> None:
         self.manifest = manifest
         self.device = device
         self.classes: list[str] = manifest["classes"]
@@ -58,12 +59,18 @@ class DataModule:
         self._members = {split: torch.from_numpy(np.flatnonzero(splits == split)) for split in ("train", "val", "test")}
         self._rows = rows
         maps = {name: open_array(manifest["modalities"][name]["path"]) for name in modalities}
-        keep = resident == "device" or (resident == "auto" and sum(m.nbytes for m in maps.values()) < SHARE_OF_FREE_MEMORY * _free_bytes(device))
+        keep = resident == "device" or (
+            resident == "auto" and sum(m.nbytes for m in maps.values()) < SHARE_OF_FREE_MEMORY * _free_bytes(device)
+        )
         self.resident = keep
-        self._arrays = {name: Array(torch.from_numpy(np.array(m)).to(device) if keep else m, device) for name, m in maps.items()}
+        self._arrays = {
+            name: Array(torch.from_numpy(np.array(m)).to(device) if keep else m, device) for name, m in maps.items()
+        }
         self.transforms = {name: InputTransform(manifest["modalities"][name], device) for name in modalities}
         lengths = {name: manifest["modalities"][name].get("lengths") for name in modalities}
-        self._lengths = {name: torch.tensor(found, dtype=torch.int64) for name, found in lengths.items() if found is not None}
+        self._lengths = {
+            name: torch.tensor(found, dtype=torch.int64) for name, found in lengths.items() if found is not None
+        }
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -95,9 +102,15 @@ class DataModule:
         return full + (rest >= 2)
 
     def training_batches(
-        self, batch_size: int, shuffle: torch.Generator, draw: torch.Generator, augment: AugmentSettings, share: slice = slice(None)
+        self,
+        batch_size: int,
+        shuffle: torch.Generator,
+        draw: torch.Generator,
+        augment: AugmentSettings,
+        share: slice = slice(None),
     ) -> Iterator[tuple[dict[str, Input], Tensor]]:
-        """(inputs, labels) in random order, augmented. A last batch of a single sample is left out: batch statistics need two.
+        """(inputs, labels) in random order, augmented. A last batch of a single sample is left out: batch statistics
+        need two.
 
         Args:
             shuffle: CPU generator of the order.
@@ -109,7 +122,9 @@ class DataModule:
         order = members[torch.randperm(len(members), generator=shuffle)]
         most = max((transform.pick or 0 for transform in self.transforms.values()), default=0)
         for chunk in order.split(batch_size)[: self.steps(batch_size)][share]:
-            flips = torch.rand(len(chunk), generator=draw, device=draw.device) < 0.5  # one draw a sample for all pictures and flow
+            flips = (
+                torch.rand(len(chunk), generator=draw, device=draw.device) < 0.5
+            )  # one draw a sample for all pictures and flow
             # One draw a sample for frames and flow, which stay together; none where all frames are taken.
             picks = torch.rand(len(chunk), most, generator=draw, device=draw.device) if most else None
             inputs = {}
@@ -126,25 +141,40 @@ class DataModule:
         return Padded(values, lengths_mask(self._lengths[modality][rows].to(self.device), values.shape[1]))
 
     def class_means(self, size: int = 256) -> dict[str, Input]:
-        """Mean evaluation input of every class (grid value of a regression, weighted by membership) over the training split: {m: [K, ...]}.
+        """Mean evaluation input of every class (grid value of a regression, weighted by membership) over the training
+        split: {m: [K, ...]}.
 
         Xbar of aim.md Eq. 4, summed in float64.
         """
         means = ClassMeans(self.objective, torch.float64)
         for inputs, labels in self.evaluation_batches("train", size):
             means.add(inputs, labels)
-        return pytree.tree_map_only(torch.Tensor, lambda mean: mean.float() if mean.is_floating_point() else mean, means.result())
+        return pytree.tree_map_only(
+            torch.Tensor, lambda mean: mean.float() if mean.is_floating_point() else mean, means.result()
+        )
 
 
-def load_data(dataset: str, modalities: list[str] | None, device: torch.device, resident: str) -> DataModule:
-    """Open data/{dataset}/manifest.json and its arrays, checking that they belong together."""
-    manifest = read_json(manifest_path(dataset))
+def open_data(
+    manifest: dict[str, Any], modalities: list[str] | None, device: torch.device, resident: str
+) -> DataModule:
+    """The data of a manifest (content of data/D/manifest.json), once its arrays are seen to be those that it describes.
+
+    Args:
+        modalities: those that the model reads; None: all.
+        device, resident: as `DataModule` takes them.
+
+    Raises:
+        UserError: an array of another shape, or sequences of other lengths, than the manifest says.
+    """
     names = list(manifest["modalities"]) if modalities is None else modalities
     for name in names:
         entry = manifest["modalities"][name]
         shape = open_array(entry["path"]).shape
         if list(shape[1:]) != list(entry["shape"]):
-            raise UserError(f"{entry['path']} has rows of shape {list(shape[1:])}, the manifest says {entry['shape']}: rebuild it (snakemake -R features)")
+            raise UserError(
+                f"{entry['path']} has rows of shape {list(shape[1:])}, the manifest says {entry['shape']}:"
+                " rebuild it (snakemake -R features)"
+            )
         if entry["kind"] == "sequence":
             _check_lengths(entry, shape[0])
     return DataModule(manifest, names, device, resident)
@@ -154,7 +184,8 @@ def _check_lengths(entry: dict[str, Any], rows: int) -> None:
     lengths, longest = entry.get("lengths", []), entry["shape"][0]
     if len(lengths) != rows or not all(0 <= length <= longest for length in lengths):
         raise UserError(
-            f"{entry['path']} has {rows} sequences of at most {longest} steps; the manifest's lengths ({len(lengths)}, up to {max(lengths, default=0)})"
+            f"{entry['path']} has {rows} sequences of at most {longest} steps; the manifest's lengths"
+            f" ({len(lengths)}, up to {max(lengths, default=0)})"
             " are not theirs: rebuild it (snakemake -R manifest)"
         )
 

@@ -14,14 +14,19 @@ if TYPE_CHECKING:
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that a person or an engine started, not one that DDP added to it. True before `launch` too."""
+    """Whether this is the process that a person or an engine started, not one that DDP added to it. True before
+    `launch` too.
+    """
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def pick_device(runtime: RuntimeSettings) -> torch.device:
     """The device that `runtime.device` means on this machine."""
     if runtime.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("runtime.device = cuda, but torch sees no CUDA device: set runtime.device to auto or cpu, or install torch's CUDA build")
+        raise UserError(
+            "runtime.device = cuda, but torch sees no CUDA device: set runtime.device to auto or cpu, or"
+            " install torch's CUDA build"
+        )
     if runtime.device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -48,7 +53,9 @@ def launch(runtime: RuntimeSettings) -> "Fabric":
         from lightning_fabric.strategies import DDPStrategy
 
         strategy = DDPStrategy(find_unused_parameters=True) if runtime.devices > 1 else "auto"
-        fabric = Fabric(accelerator=device.type, devices=runtime.devices, strategy=strategy, precision=runtime.precision)
+        fabric = Fabric(
+            accelerator=device.type, devices=runtime.devices, strategy=strategy, precision=runtime.precision
+        )
         fabric.launch()
     torch.set_num_threads(runtime.threads)  # launching several processes sets it
     return fabric

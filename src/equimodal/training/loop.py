@@ -1,4 +1,6 @@
-"""The one training loop. Methods change what happens in it through the hooks of methods/base.py, never the loop itself."""
+"""The one training loop. Methods change what happens in it through the hooks of methods/base.py, never the loop
+itself.
+"""
 
 import math
 import shutil
@@ -73,7 +75,8 @@ class Loop:
         self.precision = self.fabric.strategy.precision
         if data.steps(training.batch_size) < self.fabric.world_size:
             raise UserError(
-                f"{label}: {data.count('train')} training samples give {data.steps(training.batch_size)} batches of {training.batch_size} for"
+                f"{label}: {data.count('train')} training samples give {data.steps(training.batch_size)}"
+                f" batches of {training.batch_size} for"
                 f" {self.fabric.world_size} processes: lower training.batch_size or runtime.devices"
             )
         self.plain_optimizer = build_optimizer(method.main_parameters(), training.optimizer)
@@ -111,7 +114,9 @@ class Loop:
             for split, which in (("val", "validation"), ("test", "test")):
                 self._check_finite(which, metrics[f"{split}/loss"], epoch)
             self.progress.epoch += 1
-            self.progress.history.append({"epoch": epoch, "metrics": {name: finite_or_none(value) for name, value in metrics.items()}})
+            self.progress.history.append(
+                {"epoch": epoch, "metrics": {name: finite_or_none(value) for name, value in metrics.items()}}
+            )
             self._select(epoch, metrics)
             self.save(self.folder / "state.safetensors")
             if self.on_epoch is not None and self.fabric.is_global_zero:
@@ -119,13 +124,19 @@ class Loop:
         return self.progress
 
     def optimize(self, loss: Tensor) -> None:
-        """Backward pass, the method's edits of the gradients, clipping of the main parameters' norm, the optimizer's step."""
+        """Backward pass, the method's edits of the gradients, clipping of the main parameters' norm, the optimizer's
+        step.
+        """
         self.fabric.backward(loss)
         self._average_late()
-        self.precision.unscale_gradients(self.plain_optimizer)  # 16-mixed: methods see true gradients; otherwise nothing happens
+        self.precision.unscale_gradients(
+            self.plain_optimizer
+        )  # 16-mixed: methods see true gradients; otherwise nothing happens
         self.method.after_backward(self)
         if self.training.clip_norm is not None:
-            nn.utils.clip_grad_norm_([p for group in self.plain_optimizer.param_groups for p in group["params"]], self.training.clip_norm)
+            nn.utils.clip_grad_norm_(
+                [p for group in self.plain_optimizer.param_groups for p in group["params"]], self.training.clip_norm
+            )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -135,7 +146,9 @@ class Loop:
         draw = generator(self.seed, "augment", epoch, self.fabric.global_rank, device=self.device)
         size = self.training.batch_size
         world = self.fabric.world_size
-        shared = self.data.steps(size) // world * world  # every process takes as many batches, or they would wait for each other
+        shared = (
+            self.data.steps(size) // world * world
+        )  # every process takes as many batches, or they would wait for each other
         share = slice(self.fabric.global_rank, shared, world)
         for inputs, labels in self.data.training_batches(size, shuffle, draw, self.training.augment, share):
             yield Batch(inputs, labels)
@@ -183,7 +196,9 @@ class Loop:
         return logs
 
     def _means(self, totals: dict[str, Tensor], counts: dict[str, int]) -> dict[str, float]:
-        """Means of the logged scalars over an epoch's batches, of all processes. The epoch's one synchronisation with the device."""
+        """Means of the logged scalars over an epoch's batches, of all processes. The epoch's one synchronisation with
+        the device.
+        """
         names = sorted(totals)
         values = torch.stack([totals[name].double() for name in names])
         sums = self._sum(torch.stack([values, torch.tensor([counts[name] for name in names]).to(values)]))
@@ -194,7 +209,9 @@ class Loop:
         return self.fabric.all_reduce(value, reduce_op="sum") if self.fabric.world_size > 1 else value  # type: ignore[return-value]
 
     def _average_late(self) -> None:
-        """Average over the processes the gradients of parameters that were added after DDP was set up, of which it knows nothing."""
+        """Average over the processes the gradients of parameters that were added after DDP was set up, of which it
+        knows nothing.
+        """
         if self.fabric.world_size > 1:
             for parameter in self.plain_optimizer.param_groups[0]["params"][self._at_setup :]:
                 if parameter.grad is not None:
@@ -211,17 +228,24 @@ class Loop:
         if not math.isfinite(loss):
             raise UserError(
                 f"{self.label}: the {which} loss became {loss} in epoch {epoch}; lower training.optimizer.lr"
-                f" ({self.training.optimizer.lr:g}) or set training.clip_norm ({self.training.clip_norm}), and check the method's weights"
+                f" ({self.training.optimizer.lr:g}) or set training.clip_norm ({self.training.clip_norm}),"
+                " and check the method's weights"
             )
 
     def _evaluate(self) -> dict[str, float]:
         values: dict[str, float] = {}
         for split in ("val", "test"):
-            values |= measures(predict(self.method.model, self.data, split, self.training.eval_batch_size), self.method.task.objective, split)  # type: ignore[arg-type]
+            values |= measures(
+                predict(self.method.model, self.data, split, self.training.eval_batch_size),
+                self.method.task.objective,
+                split,
+            )  # type: ignore[arg-type]
         return values
 
     def _select(self, epoch: int, metrics: dict[str, float]) -> None:
-        """Keep the weights that each selection rule would choose: highest accuracy (lowest MAE), then lowest loss, then the earlier epoch."""
+        """Keep the weights that each selection rule would choose: highest accuracy (lowest MAE), then lowest loss, then
+        the earlier epoch.
+        """
         for rule in ("val", "test"):
             score = self.method.task.objective.rank(metrics, rule)
             if rule not in self.progress.best or score > self.progress.best[rule]:
@@ -233,4 +257,8 @@ class Loop:
     def export(self, path: Path, rule: str, epoch: int) -> None:
         """Write the plain model: no trace of the method but what its structure needs."""
         if self.fabric.is_global_zero:
-            write_tensors(path, self.method.model.state_dict(), {"rule": rule, "epoch": epoch, "structure": self.method.structure()})
+            write_tensors(
+                path,
+                self.method.model.state_dict(),
+                {"rule": rule, "epoch": epoch, "structure": self.method.structure()},
+            )

@@ -1,4 +1,6 @@
-"""Mean input of every class (grid value of a regression), batch by batch: Xbar of aim.md Eq. 4, where prototypes begin and what they stay near."""
+"""Mean input of every class (grid value of a regression), batch by batch: Xbar of aim.md Eq. 4, where prototypes begin
+and what they stay near.
+"""
 
 from collections.abc import Mapping
 
@@ -12,8 +14,8 @@ from equimodal.objectives import Objective
 class ClassMeans:
     """Means over the members of each class, for sequences position by position over those that have it.
 
-    A sequence's mean gets the mask of the positions that at least half of its class's members have, of those that have any: a prototype that is
-    as long as the longest sample would be, for most of it, the mean of very few.
+    A sequence's mean gets the mask of the positions that at least half of its class's members have, of those that have
+    any: a prototype that is as long as the longest sample would be, for most of it, the mean of very few.
 
     Args:
         objective: says which samples are members of which class.
@@ -31,7 +33,9 @@ class ClassMeans:
     def add(self, inputs: Mapping[str, Input], labels: Tensor) -> None:
         """Take in a batch: inputs {m: [B, ...]}, labels [B]."""
         self.counts = self.counts.to(labels.device)
-        self.objective.add_members(self.counts, labels, torch.ones(len(labels), dtype=self.counts.dtype, device=labels.device))
+        self.objective.add_members(
+            self.counts, labels, torch.ones(len(labels), dtype=self.counts.dtype, device=labels.device)
+        )
         for name, x in inputs.items():
             values = x.zeroed().values if isinstance(x, Padded) else x
             values = values.to(self.dtype or values.dtype)
@@ -56,7 +60,11 @@ class ClassMeans:
             has, some = self._has[name], self._some[name][:, None]
             mean = total / torch.where(has > 0, has, 1.0)[..., None]
             share = has / torch.where(some > 0, some, 1.0)
-            # Through the objective once more, as totals: it knows what a value of the grid takes that no sample reaches.
-            mean, share = self.objective.means(mean * counts[:, None, None], counts), self.objective.means(share * counts[:, None], counts)
+            # Through the objective once more, as totals: it knows what a value of the grid takes that no sample
+            # reaches.
+            mean, share = (
+                self.objective.means(mean * counts[:, None, None], counts),
+                self.objective.means(share * counts[:, None], counts),
+            )
             means[name] = Padded(mean, share >= 0.5).zeroed()
         return means

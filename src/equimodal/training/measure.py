@@ -12,7 +12,9 @@ from equimodal.training.data import DataModule, Split
 
 @dataclass(frozen=True)
 class Predictions:
-    """Logits [n, outputs] of a split, fused and by modality (the fusion head's readout), and its labels [n]; all on the CPU."""
+    """Logits [n, outputs] of a split, fused and by modality (the fusion head's readout), and its labels [n]; all on the
+    CPU.
+    """
 
     fused: Tensor
     unimodal: dict[str, Tensor]
@@ -34,9 +36,13 @@ def predict(model: MultimodalModel, data: DataModule, split: Split, batch_size: 
             unimodal[name].append(logits.float().cpu())
         labels.append(truth.cpu())
     model.train(was_training)
-    return Predictions(torch.cat(fused), {name: torch.cat(parts) for name, parts in unimodal.items()}, torch.cat(labels))
+    return Predictions(
+        torch.cat(fused), {name: torch.cat(parts) for name, parts in unimodal.items()}, torch.cat(labels)
+    )
 
 
 def measures(predictions: Predictions, objective: Objective, prefix: str) -> dict[str, float]:
-    """Flat measures: {prefix}/loss, /accuracy, /macro_f1 and {prefix}/{modality}/accuracy; a regression adds /mae to each /accuracy."""
+    """Flat measures: {prefix}/loss, /accuracy, /macro_f1 and {prefix}/{modality}/accuracy; a regression adds /mae to
+    each /accuracy.
+    """
     return objective.measures(predictions.fused, predictions.unimodal, predictions.labels, prefix)

@@ -1,4 +1,6 @@
-"""Optimizers and learning-rate schedules; the rate is a function of the epoch, so there is no schedule state to save."""
+"""Optimizers and learning-rate schedules; the rate is a function of the epoch, so there is no schedule state to
+save.
+"""
 
 import math
 from collections.abc import Iterable
@@ -12,7 +14,9 @@ from equimodal.settings.training import OptimizerSettings, ScheduleSettings
 def build_optimizer(parameters: Iterable[nn.Parameter], settings: OptimizerSettings) -> torch.optim.Optimizer:
     """SGD with momentum, Adam or AdamW."""
     if settings.name == "sgd":
-        return torch.optim.SGD(parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
+        return torch.optim.SGD(
+            parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+        )
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
     return kind(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
 

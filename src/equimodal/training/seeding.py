@@ -1,4 +1,6 @@
-"""Random generators derived from (seed, purpose, epoch): nothing to save, so a resumed run draws what an unbroken one would."""
+"""Random generators derived from (seed, purpose, epoch): nothing to save, so a resumed run draws what an unbroken one
+would.
+"""
 
 import hashlib
 

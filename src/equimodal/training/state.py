@@ -1,4 +1,6 @@
-"""A run's state as tensors and JSON: written each epoch, read to resume, and handed from the warm-up to the methods that start from it."""
+"""A run's state as tensors and JSON: written each epoch, read to resume, and handed from the warm-up to the methods
+that start from it.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,9 @@ from equimodal.store import read_tensors, write_tensors
 from equimodal.training.schedule import adopt
 
 
-def pack(method: Method, optimizer: torch.optim.Optimizer, meta: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def pack(
+    method: Method, optimizer: torch.optim.Optimizer, meta: dict[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """All tensors of a run, flat, and its JSON-able facts."""
     tensors = {f"module/{name}": value for name, value in method.state_dict().items()}
     groups: dict[str, Any] = {}
@@ -35,22 +39,30 @@ def restore(path: Path, method: Method, optimizer: torch.optim.Optimizer) -> dic
     tensors, meta = read_tensors(path)
     method.load_extra(meta["extra"])
     adopt(optimizer, method.main_parameters())
-    method.load_state_dict({name.removeprefix("module/"): value for name, value in tensors.items() if name.startswith("module/")})
+    method.load_state_dict(
+        {name.removeprefix("module/"): value for name, value in tensors.items() if name.startswith("module/")}
+    )
     for name, each in {"main": optimizer, **method.optimizers()}.items():
         _load_optimizer(each, tensors, f"optimizer/{name}/", meta["optimizers"][name])
     return meta
 
 
 def start_from(path: Path, method: Method, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Begin where a joint warm-up ended: its weights and its optimizer's state; what the method adds keeps its own start. Returns its meta."""
+    """Begin where a joint warm-up ended: its weights and its optimizer's state; what the method adds keeps its own
+    start. Returns its meta.
+    """
     tensors, meta = read_tensors(path)
-    model = {name.removeprefix("module/model."): value for name, value in tensors.items() if name.startswith("module/model.")}
+    model = {
+        name.removeprefix("module/model."): value for name, value in tensors.items() if name.startswith("module/model.")
+    }
     method.model.load_state_dict(model)
     _load_optimizer(optimizer, tensors, "optimizer/main/", meta["optimizers"]["main"])
     return meta
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str, groups: list[dict[str, Any]]) -> None:
+def _load_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str, groups: list[dict[str, Any]]
+) -> None:
     state: dict[int, dict[str, Any]] = {}
     for name, value in tensors.items():
         if name.startswith(prefix):

@@ -16,10 +16,11 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class InputTransform:
     """One modality's way from its stored form to the model.
 
-    Spectrograms [B, 1, F, T] are standardised by the training split's mean and std where their settings say so. Pictures (frames, flow)
-    [B, C, T, H + margin, W + margin] uint8 are cropped to [H, W], scaled to [0, 1] and normalised: RGB by ImageNet's statistics,
-    grey and flow by the training split's. Where the settings `pick` some of the T frames, the model sees those only. Sequences (Padded,
-    [B, L, W]) and vectors [B, W] are standardised feature by feature and never augmented; padding is zero.
+    Spectrograms [B, 1, F, T] are standardised by the training split's mean and std where their settings say so.
+    Pictures (frames, flow) [B, C, T, H + margin, W + margin] uint8 are cropped to [H, W], scaled to [0, 1] and
+    normalised: RGB by ImageNet's statistics, grey and flow by the training split's. Where the settings `pick` some of
+    the T frames, the model sees those only. Sequences (Padded, [B, L, W]) and vectors [B, W] are standardised feature
+    by feature and never augmented; padding is zero.
 
     Args:
         entry: the modality's entry in data/D/manifest.json.
@@ -60,14 +61,18 @@ class InputTransform:
             return self._normalise(x)
         return self._normalise(self._central_crop(x if self.pick is None else x[:, :, self._middles(x)]))
 
-    def augment(self, x: Input, flips: Tensor, draw: torch.Generator, settings: AugmentSettings, picks: Tensor | None = None) -> Input:
-        """Random frames, crop and flip of pictures, masked stretches of spectrograms; nothing random for sequences and vectors.
+    def augment(
+        self, x: Input, flips: Tensor, draw: torch.Generator, settings: AugmentSettings, picks: Tensor | None = None
+    ) -> Input:
+        """Random frames, crop and flip of pictures, masked stretches of spectrograms; nothing random for sequences and
+        vectors.
 
         Args:
             x: stored batch [B, ...].
             flips: [B] bool, which samples are mirrored; shared by all picture modalities of a batch.
             draw: generator on the device.
-            picks: [B, at least `pick`] in [0, 1), where in its part each picked frame lies; shared as `flips` are. Needed where settings pick.
+            picks: [B, at least `pick`] in [0, 1), where in its part each picked frame lies; shared as `flips` are.
+                Needed where settings pick.
         """
         if isinstance(x, Padded) or self.features_last:
             return self.evaluate(x)
@@ -86,7 +91,9 @@ class InputTransform:
         return (x - self.mean) / self.std
 
     def _edges(self, x: Tensor) -> Tensor:
-        """First frame of each part, and the number of frames: [pick + 1]. Parts differ by one frame where T is no multiple of `pick`."""
+        """First frame of each part, and the number of frames: [pick + 1]. Parts differ by one frame where T is no
+        multiple of `pick`.
+        """
         assert self.pick is not None
         return torch.arange(self.pick + 1, device=x.device) * x.shape[2] // self.pick
 
@@ -107,7 +114,9 @@ class InputTransform:
         return x[..., top : top + self.size[0], left : left + self.size[1]]
 
     def _resized_crop(self, x: Tensor, draw: torch.Generator, settings: AugmentSettings) -> Tensor:
-        """A random box of each sample (or frame), area and aspect ratio drawn as in torchvision's RandomResizedCrop, sampled bilinearly."""
+        """A random box of each sample (or frame), area and aspect ratio drawn as in torchvision's RandomResizedCrop,
+        sampled bilinearly.
+        """
         batch, channels, frames = x.shape[:3]
         low, high = settings.crop_scale
         draws = torch.rand(4, batch, frames if settings.per_frame else 1, generator=draw, device=draw.device)
@@ -116,14 +125,22 @@ class InputTransform:
         width, height = (area * ratio).sqrt().clamp_max(1), (area / ratio).sqrt().clamp_max(1)
         center_x, center_y = (draws[2] * 2 - 1) * (1 - width), (draws[3] * 2 - 1) * (1 - height)
         zero = torch.zeros_like(width)
-        boxes = torch.stack([torch.stack([width, zero, center_x], -1), torch.stack([zero, height, center_y], -1)], -2).flatten(0, 1)
+        boxes = torch.stack(
+            [torch.stack([width, zero, center_x], -1), torch.stack([zero, height, center_y], -1)], -2
+        ).flatten(0, 1)
         pictures = x.transpose(1, 2).flatten(0, 1) if settings.per_frame else x.flatten(1, 2)
         grid = functional.affine_grid(boxes, [len(pictures), 1, *self.size], align_corners=False)
         out = functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
-        return out.unflatten(0, (batch, frames)).transpose(1, 2) if settings.per_frame else out.unflatten(1, (channels, frames))
+        return (
+            out.unflatten(0, (batch, frames)).transpose(1, 2)
+            if settings.per_frame
+            else out.unflatten(1, (channels, frames))
+        )
 
     def _mirror(self, x: Tensor, flips: Tensor) -> Tensor:
-        """Mirror some samples. Their flow's u changes sign, exactly: it is stored symmetrically about the byte of no motion."""
+        """Mirror some samples. Their flow's u changes sign, exactly: it is stored symmetrically about the byte of no
+        motion.
+        """
         mirrored = x.flip(-1)
         if self.kind == "flow":
             mirrored[:, ::2] = 2 * self.still - mirrored[:, ::2]  # channels u, v or u, v, u

@@ -9,13 +9,15 @@ from aim_toys import Tokens, build
 from equimodal.errors import UserError
 from equimodal.methods.aim import modulation
 from equimodal.methods.aim.decoupling import BlockDecoupling, Decoupling, decoupled_weights
-from equimodal.methods.aim.evaluation import call_untouched
-from equimodal.settings.methods import PDMSettings
+from equimodal.methods.aim.settings import PDMSettings
+from equimodal.models.frozen import call_untouched
 
 
 def small_block(dtype=torch.float64):
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, bias=False), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 2, 1)).to(dtype)
+    return nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding=1, bias=False), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 2, 1)
+    ).to(dtype)
 
 
 def decoupling(block, seed=0, **settings):
@@ -40,7 +42,11 @@ def loss_of(output, labels, prototypes):
 @pytest.fixture
 def sample():
     torch.manual_seed(1)
-    return torch.randn(6, 2, 5, 5, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1, 2]), torch.randn(3, 2, dtype=torch.float64)
+    return (
+        torch.randn(6, 2, 5, 5, dtype=torch.float64),
+        torch.tensor([0, 1, 2, 0, 1, 2]),
+        torch.randn(3, 2, dtype=torch.float64),
+    )
 
 
 def test_with_w_one_and_an_exact_autoencoder_the_auxiliary_is_the_original(sample):
@@ -66,7 +72,9 @@ def test_with_w_zero_the_auxiliary_does_not_depend_on_theta(sample):
     hold_mask(part, -1e4)
     theta, mean, _ = part.weak(block)
     assert float(mean) == 0 and all(float(t.detach().abs().max()) == 0 for t in theta.values())
-    gradients = torch.autograd.grad(loss_of(call_untouched(block, theta, x), labels, prototypes), list(decoupled_weights(block).values()))
+    gradients = torch.autograd.grad(
+        loss_of(call_untouched(block, theta, x), labels, prototypes), list(decoupled_weights(block).values())
+    )
     assert all(float(g.abs().max()) == 0 for g in gradients)
 
 
@@ -78,7 +86,10 @@ def test_gradient_of_the_auxiliary_loss_is_the_jacobian_of_eq_13(sample, reading
     names = list(decoupled_weights(block))
     rho = 0.3
     theta, _, _ = part.weak(block)
-    found = torch.autograd.grad(rho * loss_of(call_untouched(block, theta, x), labels, prototypes), [block.get_parameter(name) for name in names])
+    found = torch.autograd.grad(
+        rho * loss_of(call_untouched(block, theta, x), labels, prototypes),
+        [block.get_parameter(name) for name in names],
+    )
 
     def weak_of(name):
         one = dict(zip(part.names, part.parts, strict=True))[name]
@@ -92,7 +103,9 @@ def test_gradient_of_the_auxiliary_loss_is_the_jacobian_of_eq_13(sample, reading
         return apply
 
     leaves = {name: t.detach().requires_grad_() for name, t in theta.items()}
-    g = torch.autograd.grad(rho * loss_of(functional_call(block, leaves, (x,)), labels, prototypes), list(leaves.values()))
+    g = torch.autograd.grad(
+        rho * loss_of(functional_call(block, leaves, (x,)), labels, prototypes), list(leaves.values())
+    )
     for name, gradient, autograd in zip(names, g, found, strict=True):
         jacobian = jacrev(weak_of(name))(block.get_parameter(name).detach())  # [theta_b..., theta...]
         expected = torch.tensordot(gradient, jacobian, dims=gradient.dim())
@@ -106,7 +119,9 @@ def test_theta_b_has_thetas_shapes_and_the_block_keeps_its_buffers(sample):
     part = decoupling(block)
     before = {name: buffer.clone() for name, buffer in block.named_buffers()}
     theta, _, _ = part.weak(block)
-    assert {name: t.shape for name, t in theta.items()} == {name: w.shape for name, w in decoupled_weights(block).items()}
+    assert {name: t.shape for name, t in theta.items()} == {
+        name: w.shape for name, w in decoupled_weights(block).items()
+    }
     call_untouched(block, theta, x)
     assert all(torch.equal(buffer, before[name]) for name, buffer in block.named_buffers())
 

@@ -31,7 +31,14 @@ class Own:
 
     def aim(self, **settings) -> AIM:
         pool = {"audio": lambda x: x.mean((2, 3)), "third": lambda x: x.mean(1)}
-        return AIM({"audio": self.audio, "third": self.third}, self.head, CLASSES, pool=pool, affine_axis={"audio": 1, "third": 2}, **{**QUICK, **settings})
+        return AIM(
+            {"audio": self.audio, "third": self.third},
+            self.head,
+            CLASSES,
+            pool=pool,
+            affine_axis={"audio": 1, "third": 2},
+            **{**QUICK, **settings},
+        )
 
     def optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.modules.parameters(), lr=0.01)
@@ -60,7 +67,15 @@ def test_the_example_is_about_forty_lines(root):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"scores": "label"}, {"update": "alternate"}, {"pam": False}, {"preset": "literal"}, {"lambda_mod": 0.0, "update": "alternate"}]
+    "settings",
+    [
+        {},
+        {"scores": "label"},
+        {"update": "alternate"},
+        {"pam": False},
+        {"preset": "literal"},
+        {"lambda_mod": 0.0, "update": "alternate"},
+    ],
 )
 def test_blocks_of_any_kind_are_trained(settings):
     own = Own()
@@ -81,7 +96,10 @@ def test_logits_are_those_of_the_plain_model():
     aim = own.aim()
     aim.fit(BATCHES)
     x, y = BATCHES[0]
-    features = {"audio": nn.Sequential(*own.audio)(x["audio"]).mean((2, 3)), "third": nn.Sequential(*own.third)(x["third"]).mean(1)}
+    features = {
+        "audio": nn.Sequential(*own.audio)(x["audio"]).mean((2, 3)),
+        "third": nn.Sequential(*own.third)(x["third"]).mean(1),
+    }
     torch.testing.assert_close(aim.loss(x, y).logits, own.head(features))
 
 
@@ -124,7 +142,9 @@ def test_refusals_say_what_to_do():
         own.aim().loss(*BATCHES[0])
     with pytest.raises(UserError, match="samples of all 3 classes"):
         own.aim().fit([(x, torch.zeros_like(y)) for x, y in BATCHES])
-    unclear = AIM({"third": own.third}, lambda f: own.linear(torch.cat([f["third"]] * 2, 1)), CLASSES, affine_axis=2, **QUICK)
+    unclear = AIM(
+        {"third": own.third}, lambda f: own.linear(torch.cat([f["third"]] * 2, 1)), CLASSES, affine_axis=2, **QUICK
+    )
     with pytest.raises(UserError, match="pass pool"):
         unclear.fit([({"third": x["third"]}, y) for x, y in BATCHES])
 

@@ -8,10 +8,10 @@ import torch
 
 from aim_toys import CLASSES, VARIANTS, Loop, batches, build, make, quick, train, warm
 from equimodal.errors import UserError
+from equimodal.methods.aim.settings import AIMSettings
 from equimodal.methods.base import Task
-from equimodal.methods.joint import Joint
+from equimodal.methods.joint.method import Joint
 from equimodal.objectives import Classification
-from equimodal.settings.methods import AIMSettings
 
 TWO, THREE = ("audio", "visual"), ("audio", "visual", "third")
 
@@ -34,7 +34,10 @@ def fitted(warmed, modalities=TWO, **changes):
     return method
 
 
-@pytest.mark.parametrize(("variant", "modalities"), [*((name, THREE) for name in VARIANTS), *((name, TWO) for name in ("aim", "no-pam", "label", "alternate"))])
+@pytest.mark.parametrize(
+    ("variant", "modalities"),
+    [*((name, THREE) for name in VARIANTS), *((name, TWO) for name in ("aim", "no-pam", "label", "alternate"))],
+)
 def test_every_variant_trains_two_epochs(warmed, variant, modalities):
     """Three modalities: convolutional blocks and transformer layers side by side."""
     method = fitted(warmed, modalities, **VARIANTS[variant])
@@ -102,13 +105,22 @@ def test_a_state_of_other_settings_is_refused(warmed):
         make(quick(dap={"decoder": "affine"})).load_fit(fitted(warmed, dap={"decoder": "identity"}).fit_state())
 
 
-@pytest.mark.parametrize("changes", [{"aux_fraction": 0.5}, {"update": "alternate", "dap_steps": 2}], ids=["joint", "alternate"])
+@pytest.mark.parametrize(
+    "changes", [{"aux_fraction": 0.5}, {"update": "alternate", "dap_steps": 2}], ids=["joint", "alternate"]
+)
 def test_resuming_is_bit_identical(warmed, changes):
     whole = fitted(warmed, **changes)
     state = whole.fit_state()
     loop = Loop(whole)
     train(whole, epochs=1, loop=loop)
-    saved = copy.deepcopy((whole.state_dict(), loop.optimizer.state_dict(), {n: o.state_dict() for n, o in whole.optimizers().items()}, whole.extra()))
+    saved = copy.deepcopy(
+        (
+            whole.state_dict(),
+            loop.optimizer.state_dict(),
+            {n: o.state_dict() for n, o in whole.optimizers().items()},
+            whole.extra(),
+        )
+    )
     expected = train(whole, epochs=1, first=1, loop=loop)
 
     again = make(quick(**changes), TWO, copy.deepcopy(warmed[TWO]))
@@ -169,7 +181,12 @@ def test_every_variant_takes_the_same_fit(warmed):
     assert label.fit_state().keys() == state.keys()
     assert all(torch.equal(value, label.fit_state()[name]) for name, value in state.items())
     assert "dap" not in label.optimizers() and "pdm" not in label.optimizers()
-    for changes in ({"pam": False}, {"scores": "label"}, {"update": "alternate"}, {"lambda_mod": 3.0, "aux_fraction": 0.5}):
+    for changes in (
+        {"pam": False},
+        {"scores": "label"},
+        {"update": "alternate"},
+        {"lambda_mod": 3.0, "aux_fraction": 0.5},
+    ):
         other = make(quick(**changes), TWO, copy.deepcopy(warmed[TWO]))
         other.load_fit(state)
         own = other.modulator.state_dict()

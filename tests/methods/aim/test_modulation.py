@@ -48,11 +48,19 @@ def test_agrees_with_a_float64_reference(modalities, tau):
     y = torch.from_numpy(labels)
     total = torch.zeros((), dtype=torch.float64)
     for z, p, a in zip(features, prototypes, auxiliary, strict=True):
-        scores = [modulation.score(modulation.log_probabilities(torch.from_numpy(x), torch.from_numpy(q), tau), y) for x, q in zip(z, p, strict=True)]
-        weak = [modulation.score(modulation.log_probabilities(torch.from_numpy(x), torch.from_numpy(q), tau), y) for x, q in zip(a, p, strict=True)]
+        scores = [
+            modulation.score(modulation.log_probabilities(torch.from_numpy(x), torch.from_numpy(q), tau), y)
+            for x, q in zip(z, p, strict=True)
+        ]
+        weak = [
+            modulation.score(modulation.log_probabilities(torch.from_numpy(x), torch.from_numpy(q), tau), y)
+            for x, q in zip(a, p, strict=True)
+        ]
         s, s_aux = torch.stack([b.s for b in scores]), torch.stack([b.s for b in weak])
         rho, rho_aux = modulation.block_weights(s, s_aux)
-        depth = modulation.depth_loss(torch.stack([b.loss for b in scores]), torch.stack([b.loss for b in weak]), rho, rho_aux)
+        depth = modulation.depth_loss(
+            torch.stack([b.loss for b in scores]), torch.stack([b.loss for b in weak]), rho, rho_aux
+        )
         total = total + modulation.imbalance(s) * depth
     assert float(total) == pytest.approx(expected, abs=1e-10)
 
@@ -84,7 +92,9 @@ def test_imbalance():
         s = torch.zeros(m, dtype=torch.float64)
         s[1] = 0.7
         assert float(modulation.imbalance(s)) == pytest.approx(math.sqrt(m - 1), abs=1e-9)
-    assert float(modulation.imbalance(torch.tensor([0.6, 0.2], dtype=torch.float64))) == pytest.approx(0.4 / 0.8, abs=1e-12)
+    assert float(modulation.imbalance(torch.tensor([0.6, 0.2], dtype=torch.float64))) == pytest.approx(
+        0.4 / 0.8, abs=1e-12
+    )
 
 
 def test_weights_scores_and_imbalance_carry_no_gradient():
@@ -116,11 +126,16 @@ def test_half_precision_features_are_compared_in_full_precision():
 
 def test_normalised_features_ignore_their_length():
     z, p = torch.randn(3, 4), torch.randn(2, 4)
-    torch.testing.assert_close(modulation.log_probabilities(z, p, 0.2, True), modulation.log_probabilities(5 * z, 0.1 * p, 0.2, True))
+    torch.testing.assert_close(
+        modulation.log_probabilities(z, p, 0.2, True), modulation.log_probabilities(5 * z, 0.1 * p, 0.2, True)
+    )
 
 
 def test_saturation_shares():
-    block = modulation.score(torch.log(torch.tensor([[0.999, 0.001], [0.5, 0.5], [0.995, 0.005], [0.999, 0.001]])), torch.tensor([0, 0, 1, 1]))
+    block = modulation.score(
+        torch.log(torch.tensor([[0.999, 0.001], [0.5, 0.5], [0.995, 0.005], [0.999, 0.001]])),
+        torch.tensor([0, 0, 1, 1]),
+    )
     assert (float(block.low), float(block.high)) == (0.5, 0.25)
 
 

@@ -67,7 +67,9 @@ def test_l_mod_reaches_encoders_and_prototypes_but_neither_head_nor_pdm():
     made = modulator(dap={"cls_weight": 0.0, "recon_weight": 0.0})
     terms(made).loss.backward()
     model = made.model
-    assert all(parameter.grad is not None for name, parameter in model.named_parameters() if name.startswith("encoders"))
+    assert all(
+        parameter.grad is not None for name, parameter in model.named_parameters() if name.startswith("encoders")
+    )
     assert all(parameter.grad is None for parameter in model.fusion.parameters())
     assert all(parameter.grad is not None for parameter in made.dap.inputs.values())
     assert all(parameter.grad is None for parameter in made.pdm.parameters())
@@ -79,10 +81,12 @@ def gradient_of_auxiliaries(detached):
     outputs = made.model(INPUTS)
     logs = {}
     stage = made.stage(outputs, "audio", 3)
-    from equimodal.methods.aim.passes import BlockPass
+    from equimodal.methods.aim.modulation import BlockPass
     from equimodal.models.encoder import detach
 
-    seen = BlockPass(detach(stage.input) if detached else stage.input, made.prototypes_of(outputs, "audio", 3, 8), LABELS)
+    seen = BlockPass(
+        detach(stage.input) if detached else stage.input, made.prototypes_of(outputs, "audio", 3, 8), LABELS
+    )
     made.weak_score("audio", 3, seen, logs).loss.backward()
     return [next(block.parameters()).grad is not None for block in made.encoder("audio").blocks]
 
@@ -113,7 +117,11 @@ def test_auxiliary_only_drops_the_originals_terms():
     logs = logged(both)
     assert logged(aux)["depth4/audio/rho"] == pytest.approx(logs["depth4/audio/rho"])
     difference = float(terms(both).loss.detach() - terms(aux).loss.detach())
-    originals = sum(logs[f"depth{d}/alpha"] * logs[f"depth{d}/{m}/rho"] * logs[f"depth{d}/{m}/L"] for d in range(1, 5) for m in MODALITIES)
+    originals = sum(
+        logs[f"depth{d}/alpha"] * logs[f"depth{d}/{m}/rho"] * logs[f"depth{d}/{m}/L"]
+        for d in range(1, 5)
+        for m in MODALITIES
+    )
     assert difference == pytest.approx(originals, rel=1e-3)
 
 
@@ -122,7 +130,9 @@ def test_the_dominant_reading_gives_auxiliaries_to_the_stronger_modality_of_a_de
     for d in range(1, 5):
         strong, weak = sorted(MODALITIES, key=lambda m: -logs[f"depth{d}/{m}/s"])
         assert f"depth{d}/{strong}/s_aux" in logs and f"depth{d}/{weak}/s_aux" not in logs
-        assert logs[f"depth{d}/{strong}/rho"] + logs[f"depth{d}/{weak}/rho"] + logs[f"depth{d}/{strong}/rho_aux"] == pytest.approx(1, abs=1e-5)
+        assert logs[f"depth{d}/{strong}/rho"] + logs[f"depth{d}/{weak}/rho"] + logs[
+            f"depth{d}/{strong}/rho_aux"
+        ] == pytest.approx(1, abs=1e-5)
 
 
 def test_a_part_of_the_batch_is_drawn_from_seed_and_step_alone():
@@ -133,7 +143,9 @@ def test_a_part_of_the_batch_is_drawn_from_seed_and_step_alone():
     terms(made, due=True)
     assert torch.equal(torch.get_rng_state(), state)
     assert len(made._passes["audio", 0].targets) == 2
-    assert set(made.part(0.25, 8, 3, torch.device("cpu")).tolist()) <= set(made.part(0.5, 8, 3, torch.device("cpu")).tolist())
+    assert set(made.part(0.25, 8, 3, torch.device("cpu")).tolist()) <= set(
+        made.part(0.5, 8, 3, torch.device("cpu")).tolist()
+    )
     seen = torch.cat([made.part(0.5, 8, step, torch.device("cpu")) for step in range(200)])
     assert torch.bincount(seen, minlength=8).float().std() < 20  # every sample about 100 times
 

@@ -1,4 +1,6 @@
-"""AIM on a grid of target values (docs/regression.md): its formulas against NumPy, and where they are classification's."""
+"""AIM on a grid of target values (docs/regression.md): its formulas against NumPy, and where they are
+classification's.
+"""
 
 import copy
 
@@ -12,14 +14,14 @@ from aim_toys import build, data, quick, shapes
 from equimodal.errors import UserError
 from equimodal.methods.aim import modulation
 from equimodal.methods.aim.classifiers import BlockClassifiers
+from equimodal.methods.aim.dap import Prototypes, require_accuracy
 from equimodal.methods.aim.fitting import fit_modulator, make_optimizers
 from equimodal.methods.aim.method import AIMMethod
 from equimodal.methods.aim.modulator import Modulator
-from equimodal.methods.aim.prototypes import Prototypes, require_accuracy
+from equimodal.methods.aim.settings import DAPSettings
 from equimodal.methods.base import Batch, Task
 from equimodal.models.framework import MultimodalModel
 from equimodal.objectives import Classification, Regression
-from equimodal.settings.methods import DAPSettings
 from equimodal.settings.regression import RegressionSettings
 
 MODALITIES = ("audio", "visual")
@@ -37,7 +39,10 @@ def numbers(rows: int, seed: int = 0) -> tuple[dict[str, Tensor], Tensor]:
 def means() -> dict[str, Tensor]:
     inputs, labels = numbers(200)
     weights = OBJECTIVE.memberships(labels)
-    return {name: torch.einsum("np,n...->p...", weights, x) / weights.sum(0).view(-1, *[1] * (x.dim() - 1)) for name, x in inputs.items()}
+    return {
+        name: torch.einsum("np,n...->p...", weights, x) / weights.sum(0).view(-1, *[1] * (x.dim() - 1))
+        for name, x in inputs.items()
+    }
 
 
 def framework(outputs: int = 1) -> MultimodalModel:
@@ -69,10 +74,14 @@ def test_score_against_numpy() -> None:
     s = (a * np.exp(log_p)).sum(1)
 
     tensors = [torch.from_numpy(x) for x in (features, prototypes, labels)]
-    found = modulation.score(modulation.log_probabilities(tensors[0], tensors[1], tau), Regression(settings).memberships(tensors[2]))
+    found = modulation.score(
+        modulation.log_probabilities(tensors[0], tensors[1], tau), Regression(settings).memberships(tensors[2])
+    )
     assert float(found.s) == pytest.approx(s.mean(), abs=1e-10)
     assert float(found.loss) == pytest.approx(-(a * log_p).sum(1).mean(), abs=1e-10)
-    assert float(found.low) == pytest.approx((s / a.max(1) < 0.01).mean()) and float(found.high) == pytest.approx((s / a.max(1) > 0.99).mean())
+    assert float(found.low) == pytest.approx((s / a.max(1) < 0.01).mean()) and float(found.high) == pytest.approx(
+        (s / a.max(1) > 0.99).mean()
+    )
 
 
 def test_s_is_at_most_the_largest_membership_and_saturates_there() -> None:
@@ -132,13 +141,19 @@ def test_prototypes_are_trained_on_their_own_values(warm: MultimodalModel, loss:
         found, logs = made.classification(warm, outputs)
     answers = [outputs.logits, *warm.readout(outputs.features).values()]
     values = torch.tensor([-1.0, 0, 1])
-    torch.testing.assert_close(found, torch.stack([(answer[:, 0] - values).abs().pow(power).mean() for answer in answers]).sum())
+    torch.testing.assert_close(
+        found, torch.stack([(answer[:, 0] - values).abs().pow(power).mean() for answer in answers]).sum()
+    )
     assert set(logs) == {f"dap/{place}{name}" for place in ("", "audio/", "visual/") for name in ("accuracy", "order")}
 
 
 def test_a_head_that_cannot_order_the_prototypes_is_refused(warm: MultimodalModel) -> None:
     with pytest.raises(UserError, match="their order on the grid of values"):
-        require_accuracy({"step": [3], "accuracy": [1.0], "order": [0.5], "audio/order": [0.5], "audio/accuracy": [1.0]}, DAPSettings(), 5)
+        require_accuracy(
+            {"step": [3], "accuracy": [1.0], "order": [0.5], "audio/order": [0.5], "audio/accuracy": [1.0]},
+            DAPSettings(),
+            5,
+        )
     require_accuracy({"step": [3], "accuracy": [0.2], "order": [1.0]}, DAPSettings(), 5)
     constant = copy.deepcopy(warm)
     with torch.no_grad():
@@ -148,7 +163,9 @@ def test_a_head_that_cannot_order_the_prototypes_is_refused(warm: MultimodalMode
         fit_modulator(made, make_optimizers(made), lambda: iter([]))
 
 
-@pytest.mark.parametrize("changes", [{}, {"pam": False}, {"scores": "label"}, {"update": "alternate"}, {"tau": "auto", "aux_fraction": 0.5}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"pam": False}, {"scores": "label"}, {"update": "alternate"}, {"tau": "auto", "aux_fraction": 0.5}]
+)
 def test_variants_train_without_nan(warm: MultimodalModel, changes: dict[str, object]) -> None:
     method = AIMMethod(copy.deepcopy(warm), quick(**changes), Task(OBJECTIVE, 4, 5, 0, means()))
     log = method.fit(lambda: (Batch(*numbers(8, seed)) for seed in range(1000)))
@@ -159,12 +176,16 @@ def test_variants_train_without_nan(warm: MultimodalModel, changes: dict[str, ob
         assert torch.isfinite(step.loss) and step.logits.shape == (8, 1)
         method.stepper.step()
         assert all(bool(value.isfinite().all()) for value in step.logs.values())
-    assert all(parameter.grad is None or bool(parameter.grad.isfinite().all()) for parameter in method.model.parameters())
+    assert all(
+        parameter.grad is None or bool(parameter.grad.isfinite().all()) for parameter in method.model.parameters()
+    )
     assert {name: x.shape[1:] for name, x in means().items()} == shapes(list(MODALITIES))
 
 
 def test_task_loss_is_the_objectives(warm: MultimodalModel) -> None:
-    method = AIMMethod(copy.deepcopy(warm), quick(lambda_mod=0.0, update="alternate"), Task(OBJECTIVE, 4, 5, 0, means()))
+    method = AIMMethod(
+        copy.deepcopy(warm), quick(lambda_mod=0.0, update="alternate"), Task(OBJECTIVE, 4, 5, 0, means())
+    )
     batch = Batch(*numbers(8))
     method.train()
     step = method(batch)

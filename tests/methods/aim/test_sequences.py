@@ -1,4 +1,6 @@
-"""AIM on sequences: three transformers (M = 3, D = 3), padding that changes nothing, prototypes with masks, encoders of unequal depth."""
+"""AIM on sequences: three transformers (M = 3, D = 3), padding that changes nothing, prototypes with masks, encoders of
+unequal depth.
+"""
 
 import copy
 import math
@@ -11,26 +13,34 @@ from aim_toys import VARIANTS, Loop
 from equimodal.errors import UserError
 from equimodal.methods.aim.decoupling import decoupled_weights
 from equimodal.methods.aim.method import AIMMethod
+from equimodal.methods.aim.modulation import BlockPass
 from equimodal.methods.aim.modulator import Modulator
-from equimodal.methods.aim.passes import BlockPass
+from equimodal.methods.aim.settings import AIMSettings
 from equimodal.methods.base import Batch, Task
-from equimodal.metrics.depth import levels
 from equimodal.models.encoder import detach, select
 from equimodal.models.framework import build_model
 from equimodal.models.padded import Input, Padded, lengths_mask
 from equimodal.objectives import Classification
-from equimodal.settings.methods import AIMSettings
 from equimodal.settings.training import ModelSettings, TransformerSettings
 from equimodal.training.means import ClassMeans
 
 CLASSES = 3
 SHAPES = {"text": (5, 6), "sound": (9, 4), "face": (7, 3)}
-SMALL = ModelSettings(width=4, layers=(1, 1, 1, 1), stem_stride=1, stem_pool=False, transformer=TransformerSettings(width=8, heads=2, ffn=2, dropout=0.0))
+SMALL = ModelSettings(
+    width=4,
+    layers=(1, 1, 1, 1),
+    stem_stride=1,
+    stem_pool=False,
+    transformer=TransformerSettings(width=8, heads=2, ffn=2, dropout=0.0),
+)
 
 
 def data(seed: int, rows: int = 12) -> tuple[dict[str, Input], torch.Tensor]:
     """Sequences of every length, 0 included, in float64; padding zero."""
-    means = {name: torch.randn((CLASSES, shape[1]), generator=torch.Generator().manual_seed(9)) for name, shape in SHAPES.items()}
+    means = {
+        name: torch.randn((CLASSES, shape[1]), generator=torch.Generator().manual_seed(9))
+        for name, shape in SHAPES.items()
+    }
     draw = torch.Generator().manual_seed(seed)
     labels = torch.arange(rows) % CLASSES
     inputs: dict[str, Input] = {}
@@ -80,14 +90,23 @@ def everything(more: int, content: float) -> dict[str, torch.Tensor]:
     framework = model()
     means = {name: filled(mean, more, content) for name, mean in class_means().items()}
     method = AIMMethod(framework, settings(), Task(Classification(CLASSES), 4, 5, 0, means))
-    changed = [Batch({name: filled(x, more, content) for name, x in batch.inputs.items()}, batch.labels) for batch, _ in zip(batches(), range(4), strict=False)]
+    changed = [
+        Batch({name: filled(x, more, content) for name, x in batch.inputs.items()}, batch.labels)
+        for batch, _ in zip(batches(), range(4), strict=False)
+    ]
     log = method.fit(lambda: iter(changed))
     method.train()
     modulator = method.modulator
     outputs = framework(modulator.ride(changed[0].inputs))
     terms = modulator(changed[0].inputs, changed[0].labels, 0, due=True)
     losses = {f"{i}/L_pdm": loss for i, (loss, _, _) in enumerate(modulator.decoupling_losses())}
-    found = {"logits": outputs.logits, "terms": terms.loss, **terms.logs, **losses, **{f"feature/{name}": z for name, z in terms.features.items()}}
+    found = {
+        "logits": outputs.logits,
+        "terms": terms.loss,
+        **terms.logs,
+        **losses,
+        **{f"feature/{name}": z for name, z in terms.features.items()},
+    }
     for name, line in outputs.stages.items():
         for depth, stage in enumerate(line):
             found[f"pooled/{name}/{depth}"] = stage.pooled
@@ -103,15 +122,21 @@ def everything(more: int, content: float) -> dict[str, torch.Tensor]:
 def test_padding_changes_nothing_of_what_aim_computes(more: int, content: float) -> None:
     """Logits, pooled outputs, prototypes, s, L_mod, the PDM's losses and the gradients; the fit before them too."""
     plain, other = everything(0, 0.0), everything(more, content)
-    assert plain.keys() == other.keys() and {"depth1/text/s", "depth3/face/L_aux", "0/L_pdm", "fit/L_cls"} <= plain.keys()
+    assert (
+        plain.keys() == other.keys() and {"depth1/text/s", "depth3/face/L_aux", "0/L_pdm", "fit/L_cls"} <= plain.keys()
+    )
     assert all(bool(value.isfinite().all()) for value in plain.values())
     for name, value in plain.items():
-        torch.testing.assert_close(other[name], value, rtol=1e-7, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            other[name], value, rtol=1e-7, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def test_padded_positions_of_prototypes_never_move() -> None:
     for init in ("class_mean", "normal"):
-        method = AIMMethod(model(), settings(dap={"init": init, "steps": 20}), Task(Classification(CLASSES), 4, 5, 0, class_means()))
+        method = AIMMethod(
+            model(), settings(dap={"init": init, "steps": 20}), Task(Classification(CLASSES), 4, 5, 0, class_means())
+        )
         method.fit(batches)
         loop, stream = Loop(method), batches()
         for _ in range(3):
@@ -120,7 +145,9 @@ def test_padded_positions_of_prototypes_never_move() -> None:
         some = 0
         for prototypes in method.modulator.dap.samples().values():
             assert isinstance(prototypes, Padded)
-            assert bool((prototypes.values[~prototypes.mask] == 0).all()) and bool((prototypes.values[prototypes.mask] != 0).all())
+            assert bool((prototypes.values[~prototypes.mask] == 0).all()) and bool(
+                (prototypes.values[prototypes.mask] != 0).all()
+            )
             some += int((~prototypes.mask).sum())
         assert some > 0
 
@@ -156,7 +183,9 @@ def test_every_variant_trains_two_epochs(variant: str) -> None:
             step = method.training_step(next(stream), loop)
             logs |= {"loss": float(step.loss.detach()), **{name: float(value) for name, value in step.logs.items()}}
         method.end_epoch(epoch, loop)
-    assert all(math.isfinite(value) for value in logs.values()) and all(f"depth{d}/{m}/s" in logs for d in (1, 2, 3) for m in SHAPES)
+    assert all(math.isfinite(value) for value in logs.values()) and all(
+        f"depth{d}/{m}/s" in logs for d in (1, 2, 3) for m in SHAPES
+    )
     assert all(bool(value.isfinite().all()) for value in method.state_dict().values())
     moved = {name for name, value in method.state_dict().items() if not torch.equal(value, start[name])}
     assert any(name.startswith("model.encoders.text.layers.0.attention") for name in moved)
@@ -165,18 +194,28 @@ def test_every_variant_trains_two_epochs(variant: str) -> None:
 
 def test_whole_maps_of_sequences_are_refused_in_one_line() -> None:
     method = AIMMethod(model(), settings(pool="none"), Task(Classification(CLASSES), 4, 5, 0, class_means()))
-    with pytest.raises(UserError, match=r"pool: none needs blocks that give one tensor; text gives 2 \(a sequence and its mask\): set pool: mean"):
+    with pytest.raises(
+        UserError,
+        match=r"pool: none needs blocks that give one tensor; text gives 2 \(a sequence and its mask\): set pool: mean",
+    ):
         method.fit(batches)
 
 
 @pytest.mark.parametrize("block", [0, 1, 2])
 def test_gradient_reaches_theta_through_the_pdm(block: int) -> None:
-    """Every matrix of an auxiliary block's original: attention, hidden layer, projection; and nothing of the PDM itself (Eq. 13)."""
+    """Every matrix of an auxiliary block's original: attention, hidden layer, projection; and nothing of the PDM itself
+    (Eq. 13).
+    """
     framework = model()
-    method = AIMMethod(framework, settings(original_weight=0.0, dap={"cls_weight": 0.0}), Task(Classification(CLASSES), 4, 5, 0, class_means()))
+    method = AIMMethod(
+        framework,
+        settings(original_weight=0.0, dap={"cls_weight": 0.0}),
+        Task(Classification(CLASSES), 4, 5, 0, class_means()),
+    )
     method.fit(batches)
     weights = decoupled_weights(framework.encoders["sound"].blocks[block])
-    # One block's auxiliary term alone: with the originals and the head out of the loss, and I_d a constant, only it reaches its theta.
+    # One block's auxiliary term alone: with the originals and the head out of the loss, and I_d a constant, only it
+    # reaches its theta.
     modulator = method.modulator
     inputs, labels = data(7)
     outputs = framework(modulator.ride(inputs))
@@ -192,21 +231,30 @@ def test_a_transformer_of_three_blocks_beside_a_resnet_of_four() -> None:
     """Aligned by relative depth; sequences, pictures and vectors in one batch."""
     shapes = {"text": (5, 6), "visual": (2, 2, 8, 8), "facts": (4,)}
     torch.manual_seed(0)
-    framework = build_model(shapes, CLASSES, SMALL.model_copy(update={"mlp": SMALL.mlp.model_copy(update={"layers": 5, "width": 8})}))
+    framework = build_model(
+        shapes, CLASSES, SMALL.model_copy(update={"mlp": SMALL.mlp.model_copy(update={"layers": 5, "width": 8})})
+    )
 
     def draw(seed: int) -> Batch:
         inputs, labels = data(seed)
         random = torch.Generator().manual_seed(seed)
         text = pytree.tree_map(lambda t: t.float() if t.is_floating_point() else t, inputs["text"])
         visual, facts = torch.randn((12, 2, 2, 8, 8), generator=random), torch.randn((12, 4), generator=random)
-        return Batch({"text": text, "visual": visual + labels.view(-1, 1, 1, 1, 1), "facts": facts + labels[:, None]}, labels)
+        return Batch(
+            {"text": text, "visual": visual + labels.view(-1, 1, 1, 1, 1), "facts": facts + labels[:, None]}, labels
+        )
 
     means = ClassMeans(Classification(CLASSES))
     for seed in range(4):
         means.add(*draw(seed))
     method = AIMMethod(framework, settings(tau="auto"), Task(Classification(CLASSES), 4, 5, 0, means.result()))
-    assert method.modulator.depths == 3 and method.modulator.levels == {"text": [0, 1, 2], "visual": [1, 2, 3], "facts": [1, 3, 4]}
-    assert levels(framework(draw(0).inputs)) == method.modulator.levels
+    assert method.modulator.depths == 3 and method.modulator.levels == {
+        "text": [0, 1, 2],
+        "visual": [1, 2, 3],
+        "facts": [1, 3, 4],
+    }
+    depths = framework(draw(0).inputs).depths()
+    assert {name: len(line) for name, line in depths.items()} == dict.fromkeys(("text", "visual", "facts"), 3)
 
     def stream():
         seed = 0
@@ -216,7 +264,11 @@ def test_a_transformer_of_three_blocks_beside_a_resnet_of_four() -> None:
 
     method.fit(stream)
     loop = Loop(method)
-    logs = {name: float(value) for seed in range(3) for name, value in method.training_step(draw(50 + seed), loop).logs.items()}
+    logs = {
+        name: float(value)
+        for seed in range(3)
+        for name, value in method.training_step(draw(50 + seed), loop).logs.items()
+    }
     assert all(math.isfinite(value) for value in logs.values()) and {f"depth3/{m}/s_aux" for m in shapes} <= set(logs)
 
 
@@ -226,7 +278,14 @@ def test_the_librarys_aim_takes_padded_inputs() -> None:
     torch.manual_seed(0)
     own = model().float()
     encoders = {name: encoder.blocks for name, encoder in own.encoders.items()}
-    aim = AIM(encoders, own.fusion, CLASSES, affine_axis=2, dap={"steps": 3, "required_accuracy": 0.0}, pdm={"steps": 2, "latent": 8})
+    aim = AIM(
+        encoders,
+        own.fusion,
+        CLASSES,
+        affine_axis=2,
+        dap={"steps": 3, "required_accuracy": 0.0},
+        pdm={"steps": 2, "latent": 8},
+    )
 
     def loader():
         for seed in range(3):
@@ -240,6 +299,13 @@ def test_the_librarys_aim_takes_padded_inputs() -> None:
     torch.testing.assert_close(terms.logits, expected.logits)
     terms.loss.backward()
     aim.step()
-    again = AIM(encoders, own.fusion, CLASSES, affine_axis=2, dap={"steps": 3, "required_accuracy": 0.0}, pdm={"steps": 2, "latent": 8})
+    again = AIM(
+        encoders,
+        own.fusion,
+        CLASSES,
+        affine_axis=2,
+        dap={"steps": 3, "required_accuracy": 0.0},
+        pdm={"steps": 2, "latent": 8},
+    )
     again.load_state_dict(aim.state_dict())
     torch.testing.assert_close(again.loss(*stream[1]).loss, aim.loss(*stream[1]).loss)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tiny_dataset
-from equimodal.layout import fit_path, model_folder, warmup_path
+from equimodal.engines.layout import fit_path, model_folder, warmup_path
 from equimodal.stages import prototypes, train, warmup
 from equimodal.store import read_tensors
 
@@ -21,7 +21,9 @@ def started(tiny):
 
 
 def curves(method: str) -> list[dict[str, float]]:
-    return [row["metrics"] for row in json.loads((model_folder("tiny", method, 0) / "curves.json").read_text())["epochs"]]
+    return [
+        row["metrics"] for row in json.loads((model_folder("tiny", method, 0) / "curves.json").read_text())["epochs"]
+    ]
 
 
 def test_aim_trains_from_the_warmup_and_exports_the_plain_model(started):
@@ -29,7 +31,21 @@ def test_aim_trains_from_the_warmup_and_exports_the_plain_model(started):
     epochs = curves("aim")
     assert len(epochs) == 3
     assert "depth4/audio/s" not in epochs[0]
-    expected = ["s", "s_aux", "rho", "rho_aux", "L", "L_aux", "L_g", "L_re", "w_mean", "w_std", "saturated_low", "saturated_high", "prototype_cosine"]
+    expected = [
+        "s",
+        "s_aux",
+        "rho",
+        "rho_aux",
+        "L",
+        "L_aux",
+        "L_g",
+        "L_re",
+        "w_mean",
+        "w_std",
+        "saturated_low",
+        "saturated_high",
+        "prototype_cosine",
+    ]
     for epoch in epochs[1:]:
         for depth in range(1, 5):
             assert f"depth{depth}/alpha" in epoch

@@ -1,4 +1,6 @@
-"""PDM: splits a block's weights into a weak part theta_b and a good part theta_g by a mask in a latent space (aim.md section 4)."""
+"""PDM: splits a block's weights into a weak part theta_b and a good part theta_g by a mask in a latent space (aim.md
+section 4).
+"""
 
 from collections.abc import Iterator
 
@@ -7,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from equimodal.errors import UserError
-from equimodal.settings.methods import PDMSettings
+from equimodal.methods.aim.settings import PDMSettings
 
-# What is decoupled: the weights of convolutions and linear maps. Biases and normalisation affine stay shared with the original block.
+# What is decoupled: the weights of convolutions and linear maps. Biases and normalisation affine stay shared with the
+# original block.
 _DECOUPLED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MultiheadAttention)
 
 
@@ -25,7 +28,8 @@ def decoupled_weights(block: nn.Module) -> dict[str, nn.Parameter]:
     found = {name: block.get_parameter(name) for name in names}
     if not found:
         raise UserError(
-            f"aim: a block ({type(block).__name__}) has no convolution or linear weight to decouple: cut the encoder elsewhere or set aim.pam: false"
+            f"aim: a block ({type(block).__name__}) has no convolution or linear weight to decouple: cut the"
+            " encoder elsewhere or set aim.pam: false"
         )
     return found
 
@@ -51,10 +55,14 @@ class Decoupler(nn.Module):
 
     @torch.no_grad()
     def reset(self, rows: Tensor, mask_std: float, generator: torch.Generator) -> None:
-        """Orthonormal encoder, its transpose as decoder (exact while n <= latent), mask logits of spread `mask_std` around 0 on these rows [r, n]."""
+        """Orthonormal encoder, its transpose as decoder (exact while n <= latent), mask logits of spread `mask_std`
+        around 0 on these rows [r, n].
+        """
         latent, n = self.encode.shape
         # One orthonormal set a size of the smaller side: QR of a tall matrix.
-        basis, _ = torch.linalg.qr(torch.randn(max(latent, n), min(latent, n), generator=generator, dtype=torch.float64))
+        basis, _ = torch.linalg.qr(
+            torch.randn(max(latent, n), min(latent, n), generator=generator, dtype=torch.float64)
+        )
         self.encode.copy_(basis if latent >= n else basis.T)
         self.decode.copy_(self.encode.T)
         for bias in (self.encode_bias, self.mask_bias, self.decode_bias):
@@ -65,7 +73,9 @@ class Decoupler(nn.Module):
 
     def latent(self, rows: Tensor, constant: bool) -> tuple[Tensor, Tensor]:
         """theta_lat and w of rows [r, n]: both [r, latent]. `constant` keeps the PDM's own weights out of the graph."""
-        encode, encode_bias, mask, mask_bias = (p.detach() if constant else p for p in (self.encode, self.encode_bias, self.mask, self.mask_bias))
+        encode, encode_bias, mask, mask_bias = (
+            p.detach() if constant else p for p in (self.encode, self.encode_bias, self.mask, self.mask_bias)
+        )
         lat = functional.linear(rows, encode, encode_bias)
         return lat, torch.sigmoid(functional.linear(lat, mask, mask_bias))
 
@@ -83,7 +93,9 @@ class BlockDecoupling(nn.Module):
         self.exact = settings.reading == "exact"
         weights = decoupled_weights(block)
         self.names = list(weights)
-        self.parts = nn.ModuleList([Decoupler(self.rows(weight).shape[1], settings.latent, weight) for weight in weights.values()])
+        self.parts = nn.ModuleList(
+            [Decoupler(self.rows(weight).shape[1], settings.latent, weight) for weight in weights.values()]
+        )
 
     def rows(self, weight: Tensor) -> Tensor:
         """A weight as rows [out, fan-in], or as one row of everything (`exact`)."""
@@ -101,7 +113,9 @@ class BlockDecoupling(nn.Module):
             part.reset(self.rows(weight.detach()), mask_std, generator)
 
     def weak(self, block: nn.Module) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """theta_b {name: weight's shape} with gradient to theta only (Eq. 13), and mean and std of w over the block, detached."""
+        """theta_b {name: weight's shape} with gradient to theta only (Eq. 13), and mean and std of w over the block,
+        detached.
+        """
         theta, masks = {}, []
         with _full_precision(block):
             for name, weight, part in self.pairs(block):
@@ -135,7 +149,9 @@ class Decoupling(nn.Module):
         super().__init__()
         if settings.reading == "exact":
             _check_budget(blocks, settings)
-        self.blocks = nn.ModuleDict({name: nn.ModuleList([BlockDecoupling(block, settings) for block in line]) for name, line in blocks.items()})
+        self.blocks = nn.ModuleDict(
+            {name: nn.ModuleList([BlockDecoupling(block, settings) for block in line]) for name, line in blocks.items()}
+        )
 
     def of(self, modality: str, depth: int) -> BlockDecoupling:
         """The decoupling of one block (depth from 0)."""
@@ -158,10 +174,13 @@ def _full_precision(block: nn.Module) -> torch.autocast:
 
 
 def _check_budget(blocks: dict[str, list[nn.Module]], settings: PDMSettings) -> None:
-    sizes = [weight.numel() for line in blocks.values() for block in line for weight in decoupled_weights(block).values()]
+    sizes = [
+        weight.numel() for line in blocks.values() for block in line for weight in decoupled_weights(block).values()
+    ]
     needed = sum(2 * n * settings.latent + settings.latent**2 for n in sizes)
     if needed > settings.max_weights:
         raise UserError(
-            f"aim: pdm.reading = exact needs {needed:,} PDM weights here, pdm.max_weights allows {settings.max_weights:,}:"
+            f"aim: pdm.reading = exact needs {needed:,} PDM weights here, pdm.max_weights allows"
+            f" {settings.max_weights:,}:"
             " use pdm.reading: rows, a smaller pdm.latent, or raise pdm.max_weights"
         )

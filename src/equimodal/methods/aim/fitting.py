@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from equimodal.methods.aim.evaluation import average_gradients, batch_statistics, call_untouched
-from equimodal.methods.aim.modulation import cosine_matrix
+from equimodal.methods.aim.dap import fit_prototypes, require_accuracy
+from equimodal.methods.aim.modulation import BlockPass, cosine_matrix
 from equimodal.methods.aim.modulator import Modulator
-from equimodal.methods.aim.passes import BlockPass
-from equimodal.methods.aim.prototypes import fit_prototypes, require_accuracy
+from equimodal.methods.distributed import average_gradients
 from equimodal.models.encoder import select
+from equimodal.models.frozen import batch_statistics, call_untouched
 from equimodal.models.padded import Input
 
 Sample = tuple[dict[str, Input], Tensor]
@@ -29,8 +29,13 @@ def make_optimizers(modulator: Modulator) -> Optimizers:
         "classifiers": (modulator.classifiers, settings.dap.lr),
         "pdm": (modulator.pdm, settings.pdm.lr),
     }
-    # Fused: the row-wise PDM of a ResNet18 has 37 M weights a modality; a loop over its tensors costs as much as a block.
-    return {name: torch.optim.Adam(part.parameters(), lr=lr, fused=True) for name, (part, lr) in parts.items() if part is not None}
+    # Fused: the row-wise PDM of a ResNet18 has 37 M weights a modality; a loop over its tensors costs as much as a
+    # block.
+    return {
+        name: torch.optim.Adam(part.parameters(), lr=lr, fused=True)
+        for name, (part, lr) in parts.items()
+        if part is not None
+    }
 
 
 def fit_modulator(modulator: Modulator, optimizers: Optimizers, batches: Batches) -> dict[str, Any]:
@@ -63,13 +68,18 @@ def fit_modulator(modulator: Modulator, optimizers: Optimizers, batches: Batches
 
 def _cosines(modulator: Modulator) -> dict[str, list[list[list[float]]]]:
     found = modulator.prototypes_in_evaluation()
-    matrices = {key: [[round(value, 4) for value in row] for row in cosine_matrix(prototypes).tolist()] for key, prototypes in found.items()}
+    matrices = {
+        key: [[round(value, 4) for value in row] for row in cosine_matrix(prototypes).tolist()]
+        for key, prototypes in found.items()
+    }
     return {m: [matrices[m, d] for d in range(modulator.depths)] for m in modulator.modalities}
 
 
 @torch.no_grad()
 def block_passes(modulator: Modulator, sample: Sample) -> dict[tuple[str, int], BlockPass]:
-    """I_d and prototypes of every block on a batch, with the batch statistics that modulation will use: prototypes ride along."""
+    """I_d and prototypes of every block on a batch, with the batch statistics that modulation will use: prototypes ride
+    along.
+    """
     inputs, labels = sample
     outputs = call_untouched(modulator.model, {}, modulator.ride(inputs))
     batch, total = len(labels), len(outputs.logits)
@@ -78,11 +88,15 @@ def block_passes(modulator: Modulator, sample: Sample) -> dict[tuple[str, int], 
         for d in range(modulator.depths):
             stage = modulator.stage(outputs, m, d)
             prototypes = modulator.features(m, stage.output, stage.pooled, total)[batch:]
-            passes[m, d] = BlockPass(select(stage.input, total, slice(0, batch)), prototypes, modulator.objective.memberships(labels))
+            passes[m, d] = BlockPass(
+                select(stage.input, total, slice(0, batch)), prototypes, modulator.objective.memberships(labels)
+            )
     return passes
 
 
-def _fit_decoupling(modulator: Modulator, optimizer: torch.optim.Optimizer, stream: Iterator[Sample], generator: torch.Generator) -> dict[str, list[float]]:
+def _fit_decoupling(
+    modulator: Modulator, optimizer: torch.optim.Optimizer, stream: Iterator[Sample], generator: torch.Generator
+) -> dict[str, list[float]]:
     """Eq. 8 for `pdm.steps` steps: the framework's weights and running statistics stay."""
     assert modulator.pdm is not None
     settings = modulator.settings.pdm
@@ -103,7 +117,9 @@ def _fit_decoupling(modulator: Modulator, optimizer: torch.optim.Optimizer, stre
 
 
 def train_decoupling(modulator: Modulator, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """One optimizer step of Eq. 8 on the passes that the modulator kept; block by block, so that one graph is alive at a time."""
+    """One optimizer step of Eq. 8 on the passes that the modulator kept; block by block, so that one graph is alive at
+    a time.
+    """
     assert modulator.pdm is not None
     logs: dict[str, Tensor] = {}
     for loss, parameters, more in modulator.decoupling_losses():

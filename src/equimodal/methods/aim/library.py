@@ -9,17 +9,17 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from equimodal.errors import UserError
-from equimodal.methods.aim.evaluation import evaluation_mode
+from equimodal.methods.aim.modulation import Terms
 from equimodal.methods.aim.modulator import Modulator
-from equimodal.methods.aim.passes import Terms
+from equimodal.methods.aim.settings import AIMSettings
 from equimodal.methods.aim.stepping import Stepper
 from equimodal.models.encoder import Encoder
 from equimodal.models.framework import MultimodalModel
+from equimodal.models.frozen import evaluation_mode
 from equimodal.models.fusion import Fusion
 from equimodal.models.padded import Input, Padded
 from equimodal.objectives import Classification
 from equimodal.settings.base import deep_merge, describe
-from equimodal.settings.methods import AIMSettings
 from equimodal.training.means import ClassMeans
 
 Features = dict[str, Tensor]
@@ -27,29 +27,31 @@ Sample = tuple[dict[str, Input], Tensor]
 
 
 class AIM(nn.Module):
-    """Adaptive intra-network modulation (arXiv 2508.19769) as a loss to add to one's own, and a step to take after one's own optimizer's.
+    """Adaptive intra-network modulation (arXiv 2508.19769) as a loss to add to one's own, and a step to take after
+    one's own optimizer's.
 
     1. Train the model as usual for a few epochs (the warm-up).
     2. `aim.fit(loader)`: class prototypes and parameter decoupling on the model as it is; the model does not change.
-    3. Every batch: `terms = aim.loss(inputs, labels)`, add `terms.loss` to your loss of `terms.logits`, backward, your optimizer's step,
-       `aim.step()`. At each epoch's end `aim.end_epoch()`.
+    3. Every batch: `terms = aim.loss(inputs, labels)`, add `terms.loss` to your loss of `terms.logits`, backward, your
+       optimizer's step, `aim.step()`. At each epoch's end `aim.end_epoch()`.
 
-    The model is used, not held: `aim.parameters()` and `aim.state_dict()` are AIM's own, trained by `aim.step()`; give your optimizer your
-    model's parameters only. After training drop the AIM object: inference is your model.
+    The model is used, not held: `aim.parameters()` and `aim.state_dict()` are AIM's own, trained by `aim.step()`; give
+    your optimizer your model's parameters only. After training drop the AIM object: inference is your model.
 
     Args:
-        encoders: modality -> its blocks, shallow to deep; each maps one value (a tensor, or a pytree of tensors with the batch first) to the
-            next. What comes before the first block (stem, embedding) belongs to the first block. Sequences of unequal length are inputs of
-            type equimodal.Padded; their prototypes have a mask, too.
+        encoders: modality -> its blocks, shallow to deep; each maps one value (a tensor, or a pytree of tensors with
+            the batch first) to the next. What comes before the first block (stem, embedding) belongs to the first
+            block. Sequences of unequal length are inputs of type equimodal.Padded; their prototypes have a mask, too.
         head: class logits [B, K] of the last blocks' pooled outputs {m: [B, C]}.
         classes: K.
-        pool: maps [B, ...] -> [B, C]; the default takes vectors as they are and averages maps [B, C, ...] of pictures and spectrograms over
-            all other axes, Padded ones over their real steps. A function, or one a modality.
-        readout: {m: logits [B, K]} of the pooled outputs, each modality alone; by default the head with the other features at zero.
+        pool: maps [B, ...] -> [B, C]; the default takes vectors as they are and averages maps [B, C, ...] of pictures
+            and spectrograms over all other axes, Padded ones over their real steps. A function, or one a modality.
+        readout: {m: logits [B, K]} of the pooled outputs, each modality alone; by default the head with the other
+            features at zero.
         affine_axis: axis of an input that holds its channels (with the batch as axis 0). A number, or one a modality.
         seed: of AIM's own random draws.
-        settings: the keys of `methods.aim` in params.yaml, as keywords (lambda_mod=3.0, dap={"steps": 100}); `start_epoch` and `task_loss`
-            are yours to decide and not taken.
+        settings: the keys of `methods.aim` in params.yaml, as keywords (lambda_mod=3.0, dap={"steps": 100});
+            `start_epoch` and `task_loss` are yours to decide and not taken.
 
     Raises:
         UserError: settings or model that AIM cannot work with.
@@ -86,8 +88,8 @@ class AIM(nn.Module):
         """Fit prototypes and PDM on the frozen model; returns a log of lists (fitting.fit_modulator).
 
         Args:
-            batches: training batches (inputs {m: [B, ...]}, labels [B]) on the model's device; passed through once for the class means, then
-                as often as the PDM's steps need.
+            batches: training batches (inputs {m: [B, ...]}, labels [B]) on the model's device; passed through once for
+                the class means, then as often as the PDM's steps need.
 
         Raises:
             UserError: a class without a sample; prototypes that the head does not tell apart.
@@ -108,11 +110,16 @@ class AIM(nn.Module):
         """Pass a batch through the model, prototypes riding along, and give AIM's terms.
 
         Returns:
-            `loss`: lambda L_mod + Eq. 5, to add to your own; `logits` [B, K] and `features` {m: [B, C]} of the samples, from the same
+            `loss`: lambda L_mod + Eq. 5, to add to your own; `logits` [B, K] and `features` {m: [B, C]} of the samples,
+                from the same
             pass (your loss needs no second one); `logs`: scalars, detached.
         """
         terms = self._ready().terms(inputs, labels)
-        return terms if terms.loss is not None else Terms(terms.logits.sum() * 0.0, terms.logits, terms.features, terms.logs)
+        return (
+            terms
+            if terms.loss is not None
+            else Terms(terms.logits.sum() * 0.0, terms.logits, terms.features, terms.logs)
+        )
 
     def step(self) -> dict[str, Tensor]:
         """Train prototypes and PDM, after your optimizer's step. Returns scalars to log."""
@@ -141,19 +148,29 @@ class AIM(nn.Module):
         """Take up a saved state; a fresh object needs no `fit` before."""
         if self._stepper is None:
             prefix = "modulator.dap."
-            found = {name.removeprefix(prefix + "mean_"): value for name, value in state_dict.items() if name.startswith(prefix + "mean_")}
+            found = {
+                name.removeprefix(prefix + "mean_"): value
+                for name, value in state_dict.items()
+                if name.startswith(prefix + "mean_")
+            }
             masks = {name: state_dict.get(f"{prefix}mask_{name}") for name in found}
-            self._build({name: value if masks[name] is None else Padded(value, masks[name]) for name, value in found.items()})
+            self._build(
+                {name: value if masks[name] is None else Padded(value, masks[name]) for name, value in found.items()}
+            )
         return super().load_state_dict(state_dict, strict, assign)
 
     def _build(self, means: dict[str, Input]) -> None:
         model = self._model[0]
         if self.settings.scores == "label" and not means:
-            raise UserError("AIM: with scores: label call fit before load_state_dict, so that the widths of the blocks are known")
+            raise UserError(
+                "AIM: with scores: label call fit before load_state_dict, so that the widths of the blocks are known"
+            )
         for name, encoder in model.encoders.items():
             assert isinstance(encoder, BlockList)
             encoder.measure(means[name])
-        self.modulator = Modulator(model, self.settings, Classification(self.classes), means, self.seed).to(next(iter(means.values())).device)
+        self.modulator = Modulator(model, self.settings, Classification(self.classes), means, self.seed).to(
+            next(iter(means.values())).device
+        )
         self._stepper = Stepper(self.modulator, means)
 
     def _ready(self) -> Stepper:
@@ -163,7 +180,9 @@ class AIM(nn.Module):
 
 
 def read_settings(values: dict[str, Any]) -> AIMSettings:
-    """AIM's settings from keywords; `preset` gives the values that the others override. A UserError names the first wrong one."""
+    """AIM's settings from keywords; `preset` gives the values that the others override. A UserError names the first
+    wrong one.
+    """
     preset = values.get("preset")
     if preset is not None and preset not in AIMSettings.presets:
         raise UserError(f"AIM: there is no preset {preset!r}; valid: {', '.join(AIMSettings.presets)}")
@@ -176,7 +195,9 @@ def read_settings(values: dict[str, Any]) -> AIMSettings:
 class BlockList(Encoder):
     """Blocks of a model that is not ours as an encoder."""
 
-    def __init__(self, name: str, blocks: Sequence[nn.Module], pool: Callable[[Any], Tensor] | None, affine_axis: int) -> None:
+    def __init__(
+        self, name: str, blocks: Sequence[nn.Module], pool: Callable[[Any], Tensor] | None, affine_axis: int
+    ) -> None:
         super().__init__()
         if not blocks:
             raise UserError(f"AIM: encoder {name} has no blocks")
@@ -197,7 +218,8 @@ class BlockList(Encoder):
             return maps.mean()
         if not isinstance(maps, Tensor) or maps.dim() == 3:
             raise UserError(
-                f"AIM: how to pool the blocks of {self.name} is not clear from their outputs: pass pool (for tokens [B, T, C]: lambda maps: maps.mean(1))"
+                f"AIM: how to pool the blocks of {self.name} is not clear from their outputs: pass pool (for"
+                " tokens [B, T, C]: lambda maps: maps.mean(1))"
             )
         return maps if maps.dim() == 2 else maps.mean(tuple(range(2, maps.dim())))
 

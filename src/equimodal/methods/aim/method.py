@@ -1,4 +1,6 @@
-"""AIM as a training method of the workbench: modulation after a joint warm-up, prototypes and PDM fitted on it (aim.md sections 2 to 6)."""
+"""AIM as a training method of the workbench: modulation after a joint warm-up, prototypes and PDM fitted on it (aim.md
+sections 2 to 6).
+"""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -7,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from equimodal.methods.aim.modulation import Logs
 from equimodal.methods.aim.modulator import Modulator
-from equimodal.methods.aim.passes import Logs
+from equimodal.methods.aim.settings import AIMSettings
 from equimodal.methods.aim.stepping import Stepper
 from equimodal.methods.base import Batch, Method, Step, Task
 from equimodal.models.framework import MultimodalModel
-from equimodal.settings.methods import AIMSettings, MethodSettings
+from equimodal.settings.method import MethodSettings
 
 if TYPE_CHECKING:
     from equimodal.training.loop import Loop
@@ -25,7 +28,8 @@ SATURATED = 0.95
 class AIMMethod(Method):
     """L = CE + lambda L_mod + Eq. 5 on the joint warm-up of `start_epoch` epochs; inference is the plain framework.
 
-    The stages around it: `fit` on the frozen warm-up gives `fit_state`, which training takes by `load_fit`. Settings make the variants.
+    The stages around it: `fit` on the frozen warm-up gives `fit_state`, which training takes by `load_fit`. Settings
+    make the variants.
     """
 
     paper = "arXiv 2508.19769"
@@ -40,12 +44,13 @@ class AIMMethod(Method):
         self._fitted: dict[str, Tensor] = {}
         self._sums: dict[str, Tensor] = {}
         self._counted = 0
-        # DDP reduces the framework's gradients; AIM's own parts average theirs (evaluation.average_gradients), since the PDM is
-        # trained by backward passes that DDP does not see.
+        # DDP reduces the framework's gradients; AIM's own parts average theirs (evaluation.average_gradients), since
+        # the PDM is trained by backward passes that DDP does not see.
         self._ddp_params_and_buffers_to_ignore = [f"modulator.{name}" for name in self.modulator.state_dict()]
 
     def fit(self, batches: Callable[[], Iterator[Batch]]) -> dict[str, Any]:
-        """Fit prototypes and PDM on the model as it is, frozen, and take them up; returns the log (fitting.fit_modulator).
+        """Fit prototypes and PDM on the model as it is, frozen, and take them up; returns the log
+        (fitting.fit_modulator).
 
         All is fitted whatever the variant needs: variants with the same settings of the fit share it.
 
@@ -71,7 +76,12 @@ class AIMMethod(Method):
         self._sums, self._counted = {}, 0
         classes, batch = self.task.classes, loop.training.batch_size
         if self.stepper.count == 0 and self.modulator.rides and classes > batch:
-            log.warning("aim: %d prototypes ride with each batch of %d: a step costs %.1f times joint's", classes, batch, 1 + classes / batch)
+            log.warning(
+                "aim: %d prototypes ride with each batch of %d: a step costs %.1f times joint's",
+                classes,
+                batch,
+                1 + classes / batch,
+            )
 
     def forward(self, batch: Batch) -> Step:
         terms = self.stepper.terms(batch.inputs, batch.labels)
@@ -107,7 +117,8 @@ class AIMMethod(Method):
         saturated = [b for b in blocks if max(means[f"{b}/saturated_low"], means[f"{b}/saturated_high"]) > SATURATED]
         if saturated:
             found.append(
-                f"over {100 * SATURATED:.0f} % of samples have a true-class probability under 0.01 or over 0.99 at {', '.join(saturated)}: see aim.tau"
+                f"over {100 * SATURATED:.0f} % of samples have a true-class probability under 0.01 or over"
+                f" 0.99 at {', '.join(saturated)}: see aim.tau"
             )
         inverted = [b for b in blocks if means.get(f"{b}/s_aux", -1.0) >= means[f"{b}/s"]]
         if inverted:

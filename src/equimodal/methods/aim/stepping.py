@@ -1,4 +1,6 @@
-"""AIM's own training beside the framework's: what it adds to a batch's loss, its optimizers' steps, its state. Method and library share it."""
+"""AIM's own training beside the framework's: what it adds to a batch's loss, its optimizers' steps, its state. Method
+and library share it.
+"""
 
 from typing import Any
 
@@ -6,11 +8,11 @@ import torch
 from torch import Tensor
 
 from equimodal.errors import UserError
-from equimodal.methods.aim.evaluation import average_gradients
+from equimodal.methods.aim.dap import fit_prototypes
 from equimodal.methods.aim.fitting import Batches, fit_modulator, make_optimizers, train_decoupling
+from equimodal.methods.aim.modulation import Logs, Terms
 from equimodal.methods.aim.modulator import Modulator
-from equimodal.methods.aim.passes import Logs, Terms
-from equimodal.methods.aim.prototypes import fit_prototypes
+from equimodal.methods.distributed import average_gradients
 from equimodal.models.padded import Input
 
 
@@ -47,11 +49,22 @@ class Stepper:
         return log, {name: value.detach().clone() for name, value in state.items()}
 
     def load_fit(self, tensors: dict[str, Tensor]) -> None:
-        """Take from a fit what these settings use; a UserError when it was made for another model or with other settings."""
-        needed = {name: value for name, value in self.modulator.state_dict().items() if name.startswith(("dap.", "pdm.", "gap"))}
-        wrong = sorted(name for name, value in needed.items() if name not in tensors or tensors[name].shape != value.shape)
+        """Take from a fit what these settings use; a UserError when it was made for another model or with other
+        settings.
+        """
+        needed = {
+            name: value
+            for name, value in self.modulator.state_dict().items()
+            if name.startswith(("dap.", "pdm.", "gap"))
+        }
+        wrong = sorted(
+            name for name, value in needed.items() if name not in tensors or tensors[name].shape != value.shape
+        )
         if wrong:
-            raise UserError(f"aim: the fitted prototypes do not belong to this model and these settings ({wrong[0]} differs): rebuild the prototypes stage")
+            raise UserError(
+                f"aim: the fitted prototypes do not belong to this model and these settings ({wrong[0]}"
+                " differs): rebuild the prototypes stage"
+            )
         self.modulator.load_state_dict({name: tensors[name] for name in needed}, strict=False)
         for part, optimizer in self.optimizers.items():
             state: dict[int, dict[str, Tensor]] = {}
@@ -82,7 +95,9 @@ class Stepper:
         return logs
 
     def end_epoch(self) -> dict[str, float]:
-        """`update: alternate`: Eq. 5 with the framework frozen, then the next epoch's prototypes. Returns what to log."""
+        """`update: alternate`: Eq. 5 with the framework frozen, then the next epoch's prototypes. Returns what to
+        log.
+        """
         modulator = self.modulator
         if not modulator.constant or modulator.settings.lambda_mod == 0:
             return {}

@@ -25,12 +25,24 @@ def draw(result: Result) -> Figure:
     axes.set_ylabel("true class")
     if len(counts) <= NAMED_CLASSES:
         font = 8.5 if len(counts) <= 20 else 6
-        slant: dict[str, Any] = {"rotation": 90} if len(counts) > COUNTED_CLASSES else {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+        slant: dict[str, Any] = (
+            {"rotation": 90}
+            if len(counts) > COUNTED_CLASSES
+            else {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+        )
         axes.set_xticks(range(len(counts)), result.classes, fontsize=font, **slant)
         axes.set_yticks(range(len(counts)), result.classes, fontsize=font)
     if len(counts) <= COUNTED_CLASSES:
         for i, j in np.ndindex(*counts.shape):
-            axes.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", fontsize=8, color="white" if shares[i, j] > 55 else "#333333")
+            axes.text(
+                j,
+                i,
+                f"{shares[i, j]:.0f}",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if shares[i, j] > 55 else "#333333",
+            )
     bar = figure.colorbar(image, ax=axes, shrink=0.75)
     bar.set_label("share of the true class (%)")
     bar.outline.set_visible(False)  # type: ignore[operator]

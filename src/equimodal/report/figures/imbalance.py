@@ -1,4 +1,6 @@
-"""How unequal the modalities are at the end: accuracy (of a regression: mean absolute error) by readout, and discriminability by depth."""
+"""How unequal the modalities are at the end: accuracy (of a regression: mean absolute error) by readout, and
+discriminability by depth.
+"""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +11,9 @@ from equimodal.report.result import Result, Spread
 
 
 def draw(result: Result) -> Figure:
-    """Accuracy by readout and modality; s_d and alpha_d by depth against class-mean prototypes. Weights chosen on validation, test split."""
+    """Accuracy by readout and modality; s_d and alpha_d by depth against class-mean prototypes. Weights chosen on
+    validation, test split.
+    """
     multimodal = result.imbalance.alpha is not None
     figure = canvas(result, "modalities apart, on test", 10.2 if multimodal else 7.2, 3.5)
     panels = figure.subplots(1, 3 if multimodal else 2, width_ratios=[1.5, 1, 1] if multimodal else [1.5, 1])
@@ -32,7 +36,10 @@ def readouts(axes: Axes, result: Result) -> None:
     width = 0.8 / len(modalities)
     for i, modality in enumerate(modalities):
         place = np.arange(len(names)) + (i - (len(modalities) - 1) / 2) * width
-        values: list[Spread] = [best.modality_errors[n][modality].mae if best.modality_errors else best.modalities[n][modality] for n in names]
+        values: list[Spread] = [
+            best.modality_errors[n][modality].mae if best.modality_errors else best.modalities[n][modality]
+            for n in names
+        ]
         _bars(axes, place, values, 0.92 * width, color(modality, result.data.modalities), modality, scale)
     ticks, labels = list(range(len(names))), names
     if len(modalities) > 1:
@@ -68,14 +75,33 @@ def alpha_by_depth(axes: Axes, result: Result) -> None:
     axes.set_title("imbalance by depth", loc="left")
 
 
-def _bars(axes: Axes, place: np.ndarray, values: list[Spread], width: float, shade: str, label: str, scale: int) -> None:
+def _bars(
+    axes: Axes, place: np.ndarray, values: list[Spread], width: float, shade: str, label: str, scale: int
+) -> None:
     axes.bar(place, [scale * v.mean for v in values], width, color=shade, alpha=0.55, label=label)
     if values[0].std is not None:
-        axes.errorbar(place, [scale * v.mean for v in values], [scale * (v.std or 0) for v in values], fmt="none", ecolor=shade, elinewidth=1.4, capsize=3)
+        axes.errorbar(
+            place,
+            [scale * v.mean for v in values],
+            [scale * (v.std or 0) for v in values],
+            fmt="none",
+            ecolor=shade,
+            elinewidth=1.4,
+            capsize=3,
+        )
     for x, value in zip(place, values, strict=True):
         offsets = np.linspace(-0.2, 0.2, len(value.per_seed)) * width if len(value.per_seed) > 1 else np.zeros(1)
         seeds = [scale * v for v in value.per_seed]
-        axes.plot(x + offsets, seeds, linestyle="none", marker="o", markersize=4.5, color=shade, markeredgecolor="white", markeredgewidth=0.6)
+        axes.plot(
+            x + offsets,
+            seeds,
+            linestyle="none",
+            marker="o",
+            markersize=4.5,
+            color=shade,
+            markeredgecolor="white",
+            markeredgewidth=0.6,
+        )
 
 
 def _depth_line(axes: Axes, line: list[Spread], shade: str) -> None:

@@ -10,7 +10,11 @@ from equimodal.report.figures.lines import band, mark_start
 from equimodal.report.figures.style import SEQUENCE, canvas, color, legend_beside
 from equimodal.report.result import Result
 
-KINDS = (("s", "original block, $s$", "-"), ("s_aux", "auxiliary block, $\\tilde{s}$", (0, (4, 1.6))), ("s_good", "with good weights, $s_g$", (0, (1, 1.2))))
+KINDS = (
+    ("s", "original block, $s$", "-"),
+    ("s_aux", "auxiliary block, $\\tilde{s}$", (0, (4, 1.6))),
+    ("s_good", "with good weights, $s_g$", (0, (1, 1.2))),
+)
 
 DASHES = ("-", (0, (5, 1.5)), (0, (2.5, 1.2)), (0, (1, 1)))
 
@@ -19,7 +23,9 @@ def draw_scores(result: Result, curves: Curves) -> Figure:
     """s, s~ and s_g of every depth on training batches; the health check is that s~ stays below s."""
     depths = curves.depths()
     if not depths:
-        return nothing(result, "discriminability of blocks (Fig. 5)", "No epoch was modulated: there are no scores of blocks.")
+        return nothing(
+            result, "discriminability of blocks (Fig. 5)", "No epoch was modulated: there are no scores of blocks."
+        )
     figure = canvas(result, "discriminability of blocks while training (Fig. 5)", 2.35 * len(depths) + 2.6, 3.4)
     panels = figure.subplots(1, len(depths), sharex=True, squeeze=False)[0]
     modalities = list(result.imbalance.s)
@@ -28,7 +34,16 @@ def draw_scores(result: Result, curves: Curves) -> Figure:
             for kind, label, line in KINDS:
                 shade = color(modality, result.data.modalities)
                 values = curves.of(f"depth{depth}/{modality}/{kind}")
-                band(axes, curves.epochs, values, shade, f"{modality}: {label}", shaded=kind == "s", linestyle=line, linewidth=1.6)
+                band(
+                    axes,
+                    curves.epochs,
+                    values,
+                    shade,
+                    f"{modality}: {label}",
+                    shaded=kind == "s",
+                    linestyle=line,
+                    linewidth=1.6,
+                )
         mark_start(axes, result.method.settings.get("start_epoch"))
         axes.set_ylim(bottom=0)
         axes.set_title(f"depth {depth}", loc="left")
@@ -41,17 +56,30 @@ def draw_scores(result: Result, curves: Curves) -> Figure:
 def draw_alpha(result: Result, curves: Curves) -> Figure:
     """alpha_d over epochs on training batches, and at the end on test against class-mean prototypes."""
     if result.imbalance.alpha is None or not curves.depths():
-        return nothing(result, "imbalance by depth (Fig. 6)", "No epoch was modulated, or there is one modality: there is no alpha.")
+        return nothing(
+            result,
+            "imbalance by depth (Fig. 6)",
+            "No epoch was modulated, or there is one modality: there is no alpha.",
+        )
     figure = canvas(result, "imbalance between modalities (Fig. 6)", 8.6, 3.5)
     over, at_end = figure.subplots(1, 2, width_ratios=[1.7, 1])
     depths = curves.depths()
     shades = matplotlib.colormaps[SEQUENCE]
     for i, depth in enumerate(depths):
         shade = shades(0.9 * i / max(1, len(depths) - 1))
-        band(over, curves.epochs, curves.of(f"depth{depth}/alpha"), shade, f"depth {depth}", linestyle=DASHES[i % len(DASHES)])
+        band(
+            over,
+            curves.epochs,
+            curves.of(f"depth{depth}/alpha"),
+            shade,
+            f"depth {depth}",
+            linestyle=DASHES[i % len(DASHES)],
+        )
     mark_start(over, result.method.settings.get("start_epoch"))
     over.set_ylim(bottom=0)
-    over.set_ylabel("$\\alpha_d$ on training batches" + ("" if result.method.settings.get("dam", True) else " (fixed: no DAM)"))
+    over.set_ylabel(
+        "$\\alpha_d$ on training batches" + ("" if result.method.settings.get("dam", True) else " (fixed: no DAM)")
+    )
     over.set_title("while training", loc="left")
     _epochs(over, curves)
     alpha_by_depth(at_end, result)

@@ -10,19 +10,25 @@ from equimodal.report.result import Result
 
 
 def draw(result: Result, curves: Curves) -> Figure:
-    """Validation accuracy of the fused head and of each modality's readout, and training accuracy; mean and range over seeds."""
+    """Validation accuracy of the fused head and of each modality's readout, and training accuracy; mean and range over
+    seeds.
+    """
     numbers = result.task == "regression"
     measure, scale = ("mae", 1) if numbers else ("accuracy", 100)
     figure = canvas(result, "mean absolute error while training" if numbers else "accuracy while training", 7.2, 3.6)
     axes = figure.add_subplot()
     modalities = list(result.imbalance.s)
     trained = "training, fused" if len(modalities) > 1 else "training"
-    band(axes, curves.epochs, scale * curves.of(f"train/{measure}"), TRAIN, trained, linestyle=(0, (4, 2)), linewidth=1.4)
+    band(
+        axes, curves.epochs, scale * curves.of(f"train/{measure}"), TRAIN, trained, linestyle=(0, (4, 2)), linewidth=1.4
+    )
     if len(modalities) > 1:
         band(axes, curves.epochs, scale * curves.of(f"val/{measure}"), FUSED, "validation, fused", linewidth=2.2)
     for name in modalities:
         label = f"validation, {name}" + (f" ({result.own_readout})" if len(modalities) > 1 else "")
-        band(axes, curves.epochs, scale * curves.of(f"val/{name}/{measure}"), color(name, result.data.modalities), label)
+        band(
+            axes, curves.epochs, scale * curves.of(f"val/{name}/{measure}"), color(name, result.data.modalities), label
+        )
     mark_start(axes, result.method.settings.get("start_epoch"))
     if not numbers:
         chance = 100 / len(result.classes)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from equimodal.errors import UserError
-from equimodal.report.cost import Cost
+from equimodal.report.cost_file import Cost
 from equimodal.report.result import Result
 
 BASELINES = ("joint", "joint-uni")
@@ -59,7 +59,9 @@ class Collection:
 
     def sampled(self, dataset: str) -> bool:
         """Whether the dataset's numbers are of generated clips."""
-        return "sample" in {result.source for result in self.on(dataset).values()} | {cost.source for cost in self.costs_on(dataset).values()}
+        return "sample" in {result.source for result in self.on(dataset).values()} | {
+            cost.source for cost in self.costs_on(dataset).values()
+        }
 
     def modalities(self, dataset: str) -> list[str]:
         """In the order of the first model that has them all."""

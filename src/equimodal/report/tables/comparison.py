@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
+from equimodal.report.overview import percent
 from equimodal.report.pages import Table
 from equimodal.report.published import Printed, printed
 from equimodal.report.result import Result, Spread
 from equimodal.report.rules import RULES
-from equimodal.report.table import percent
 from equimodal.report.tables.collection import BASELINES, Collection
 from equimodal.report.tables.described import dataset_lines, numbers, sample_note, source_lines
 from equimodal.report.tables.errors import errors_lines, errors_record, errors_table
@@ -20,9 +20,15 @@ def page(collection: Collection) -> Page:
     """results/tables/comparison.*"""
     by_dataset = {dataset: tests(collection.on(dataset)) for dataset in collection.datasets}
     note = sample_note(collection)
-    cited = [found.source for dataset in collection.datasets for method in collection.methods for found in beside(collection, dataset, method)]
+    cited = [
+        found.source
+        for dataset in collection.datasets
+        for method in collection.methods
+        for found in beside(collection, dataset, method)
+    ]
     lines = [
-        "Test split, percent, mean ± standard deviation over seeds. Of ours, the best of a column is bold and the second underlined, by the number shown.",
+        "Test split, percent, mean ± standard deviation over seeds. Of ours, the best of a column is bold"
+        " and the second underlined, by the number shown.",
         *WHAT_IT_SAYS,
         *_families(by_dataset),
         *errors_lines(collection),
@@ -35,7 +41,12 @@ def page(collection: Collection) -> Page:
     if errors is not None:
         tables.append(("Regressions: error and correlation", errors))
     if any(by_dataset.values()):
-        tables.append(("Differences of accuracy, in points, and of a regression's mean absolute error", _differences(collection, by_dataset)))
+        tables.append(
+            (
+                "Differences of accuracy, in points, and of a regression's mean absolute error",
+                _differences(collection, by_dataset),
+            )
+        )
     tables.append(("Accuracy by rule of selection", _rules(collection)))
     return Page("Methods compared", lines, note, tables, _records(collection, by_dataset))
 
@@ -48,14 +59,23 @@ def _families(by_dataset: dict[str, Tests]) -> list[str]:
 
 
 def beside(collection: Collection, dataset: str, method: str) -> list[Printed]:
-    """What papers print for a row; nothing beside a generated sample, whose data are other ones, or a regression, whose task is."""
-    other = collection.sampled(dataset) or any(result.task == "regression" for result in collection.on(dataset).values())
+    """What papers print for a row; nothing beside a generated sample, whose data are other ones, or a regression, whose
+    task is.
+    """
+    other = collection.sampled(dataset) or any(
+        result.task == "regression" for result in collection.on(dataset).values()
+    )
     return [] if other else printed(dataset, method)
 
 
 def cell(found: Iterable[Printed], quantity: str) -> str:
     """67.5 [aim] 65.1 [aug]."""
-    return " ".join(f"{value:.1f} [{one.source}]" for one in found if (value := getattr(one.numbers, quantity)) is not None) or "–"
+    return (
+        " ".join(
+            f"{value:.1f} [{one.source}]" for one in found if (value := getattr(one.numbers, quantity)) is not None
+        )
+        or "–"
+    )
 
 
 def _accuracies(collection: Collection, by_dataset: dict[str, Tests]) -> Table:
@@ -65,10 +85,15 @@ def _accuracies(collection: Collection, by_dataset: dict[str, Tests]) -> Table:
         if not results:
             continue
         for name, quantity in (("accuracy", "accuracy"), ("macro-F1", "macro_f1")):
-            values: list[Spread | None] = [getattr(results[m].selection.val, quantity) if m in results else None for m in collection.methods]
+            values: list[Spread | None] = [
+                getattr(results[m].selection.val, quantity) if m in results else None for m in collection.methods
+            ]
             texts = [percent(value) for value in values]
             if quantity == "accuracy" and not any(result.task == "regression" for result in results.values()):
-                texts = [text + signs(method, by_dataset[dataset]) for text, method in zip(texts, collection.methods, strict=True)]
+                texts = [
+                    text + signs(method, by_dataset[dataset])
+                    for text, method in zip(texts, collection.methods, strict=True)
+                ]
             heads.append(f"{dataset} {name}")
             columns.append(marked(texts, values, 100))
         if any(beside(collection, dataset, method) for method in collection.methods):

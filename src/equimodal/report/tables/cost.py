@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from equimodal.report.cost import Cost
+from equimodal.report.cost_file import Cost
 from equimodal.report.pages import Table
 from equimodal.report.result import Result
 from equimodal.report.tables.collection import Collection
@@ -26,12 +26,16 @@ class Row:
 
     @property
     def flops_ratio(self) -> float | None:
-        """Operations a sample over joint training's: that of the dataset's joint model, or of the same model when there is no result of it."""
+        """Operations a sample over joint training's: that of the dataset's joint model, or of the same model when there
+        is no result of it.
+        """
         if self.result is None:
             return None
         if self.joint is not None:
             return self.result.flops.training / self.joint.flops.training
-        return None if len(self.result.imbalance.s) == 1 else self.result.flops.training / self.result.flops.training_joint
+        return (
+            None if len(self.result.imbalance.s) == 1 else self.result.flops.training / self.result.flops.training_joint
+        )
 
     @property
     def beside(self) -> int | None:
@@ -52,10 +56,13 @@ def page(collection: Collection) -> Page:
     rows = {dataset: _rows(collection, dataset) for dataset in collection.datasets}
     costs = [cost for dataset in collection.datasets for cost in collection.costs_on(dataset).values()]
     lines = [
-        "Of one training step, the mean over a method's cycle of steps, at the start of its own training. FLOPs: convolutions and matrix products, two a"
-        " multiply-add; x joint: over joint training on the same data; GFLOP: of a whole batch. They do not depend on a machine.",
+        "Of one training step, the mean over a method's cycle of steps, at the start of its own training."
+        " FLOPs: convolutions and matrix products, two a"
+        " multiply-add; x joint: over joint training on the same data; GFLOP: of a whole batch. They do not"
+        " depend on a machine.",
         *_machine_lines(costs),
-        "Weights beside: trained with the model and not exported. Weights added: the exported model's beyond the joint model's.",
+        "Weights beside: trained with the model and not exported. Weights added: the exported model's"
+        " beyond the joint model's.",
         *dataset_lines(collection),
         *([note] if note else []),
     ]
@@ -68,7 +75,8 @@ def _machine_lines(costs: list[Cost]) -> list[str]:
     if not costs:
         return ["Time and memory were not measured: results/cost/DATASET_METHOD.json has them."]
     lines = [
-        "Time: median over rounds of the method's steps over joint's, taken in turns in one process [quartiles]; joint's own row shows the error of the"
+        "Time: median over rounds of the method's steps over joint's, taken in turns in one process"
+        " [quartiles]; joint's own row shows the error of the"
         " measurement. Memory: peak of a step.",
     ]
     for machine in dict.fromkeys(str(cost.machine) for cost in costs):
@@ -83,11 +91,25 @@ def _machine_lines(costs: list[Cost]) -> list[str]:
 def _rows(collection: Collection, dataset: str) -> dict[str, Row]:
     results, costs = collection.on(dataset), collection.costs_on(dataset)
     joint = results.get("joint")
-    return {method: Row(results.get(method), costs.get(method), joint) for method in collection.methods if method in results or method in costs}
+    return {
+        method: Row(results.get(method), costs.get(method), joint)
+        for method in collection.methods
+        if method in results or method in costs
+    }
 
 
 def _table(rows: dict[str, Row]) -> Table:
-    heads = ["method", "FLOPs x joint", "GFLOP a step", "time x joint", "seconds a step", "memory x joint", "MiB", "weights beside", "weights added"]
+    heads = [
+        "method",
+        "FLOPs x joint",
+        "GFLOP a step",
+        "time x joint",
+        "seconds a step",
+        "memory x joint",
+        "MiB",
+        "weights beside",
+        "weights added",
+    ]
     body = []
     for method, row in rows.items():
         cells = [method, _number(row.flops_ratio, ".2f"), _number(row.step_flops and row.step_flops / 1e9, ".3g")]

@@ -9,7 +9,9 @@ from equimodal.report.tables.collection import Collection
 
 
 def dataset_lines(collection: Collection) -> list[str]:
-    """A line a dataset: source, protocol, split, samples, selection rule, seeds; and one for each result that differs from the rest."""
+    """A line a dataset: source, protocol, split, samples, selection rule, seeds; and one for each result that differs
+    from the rest.
+    """
     lines = []
     for dataset in collection.datasets:
         results = list(collection.on(dataset).values())
@@ -19,8 +21,10 @@ def dataset_lines(collection: Collection) -> list[str]:
         samples = " / ".join(f"{first.data.samples[split]}" for split in ("train", "val", "test"))
         kinds = ", ".join(f"{name} ({kind})" for name, kind in first.data.modalities.items())
         lines.append(
-            f"{dataset}: source {first.source}, protocol {first.protocol}, split by {split_rule(first)}, {samples} samples (train / validation / test),"
-            f" {kinds}; seeds {numbers(first.seeds)}; weights of the epoch with the highest validation accuracy; data {first.data.digest[:8]}."
+            f"{dataset}: source {first.source}, protocol {first.protocol}, split by {split_rule(first)},"
+            f" {samples} samples (train / validation / test),"
+            f" {kinds}; seeds {numbers(first.seeds)}; weights of the epoch with the highest validation"
+            f" accuracy; data {first.data.digest[:8]}."
         )
         for other in results[1:]:
             unlike = differing(first, other)
@@ -29,7 +33,11 @@ def dataset_lines(collection: Collection) -> list[str]:
                 *([f"source {other.source}"] if other.source != first.source else []),
                 *([f"protocol {other.protocol}"] if other.protocol != first.protocol else []),
                 *([f"other settings ({', '.join(unlike)})"] if unlike else []),
-                *([f"other data ({other.data.digest[:8]}): not compared"] if other.data.digest != first.data.digest else []),
+                *(
+                    [f"other data ({other.data.digest[:8]}): not compared"]
+                    if other.data.digest != first.data.digest
+                    else []
+                ),
             ]
             if differs:
                 lines.append(f"{dataset}, {other.method.name}: {', '.join(differs)}.")
@@ -48,7 +56,11 @@ def differing(first: Result, other: Result) -> list[str]:
 def split_rule(result: Result) -> str:
     """The rule that made the splits, in words."""
     rule = str(result.split.get("rule", "unknown"))
-    folds = f", fold {result.split['fold']} of {result.split['folds']}" if rule == "actor" and {"fold", "folds"} <= result.split.keys() else ""
+    folds = (
+        f", fold {result.split['fold']} of {result.split['folds']}"
+        if rule == "actor" and {"fold", "folds"} <= result.split.keys()
+        else ""
+    )
     return {"actor": "actor", "column": "the table's own column"}.get(rule, rule) + folds
 
 
@@ -66,11 +78,21 @@ def sample_note(collection: Collection) -> str | None:
 def source_lines(collection: Collection, cited: Iterable[str]) -> list[str]:
     """A line for each paper whose numbers are shown, and one where they are left out."""
     shown = set(cited)
-    lines = [f"[{name}] {source.cite}. Its protocol: {source.protocol}." for name, source in sources().items() if name in shown]
+    lines = [
+        f"[{name}] {source.cite}. Its protocol: {source.protocol}."
+        for name, source in sources().items()
+        if name in shown
+    ]
     if lines:
         lines.append(
-            "Printed numbers, [..], are copied from papers and not measured here. They are of other splits, front ends and rules of selection than ours."
+            "Printed numbers, [..], are copied from papers and not measured here. They are of other splits,"
+            " front ends and rules of selection than ours."
         )
-    if any(dataset in source.datasets for dataset in collection.datasets if collection.sampled(dataset) for source in sources().values()):
+    if any(
+        dataset in source.datasets
+        for dataset in collection.datasets
+        if collection.sampled(dataset)
+        for source in sources().values()
+    ):
         lines.append("Papers' numbers are left out beside generated samples: they are of other data.")
     return lines

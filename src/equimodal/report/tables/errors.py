@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from equimodal.report.overview import number, percent
 from equimodal.report.pages import Table
 from equimodal.report.result import Errors, Result, Spread
-from equimodal.report.table import number, percent
 from equimodal.report.tables.collection import Collection
 from equimodal.report.tables.marks import Better, marked
 from equimodal.report.tables.significance import Tests, signs
@@ -22,12 +22,19 @@ def errors_table(collection: Collection, by_dataset: dict[str, Tests]) -> Table 
     heads = ["method"]
     columns: list[list[str]] = [list(collection.methods)]
     for dataset in collection.datasets:
-        found = {method: result.selection.val.errors for method, result in collection.on(dataset).items() if result.selection.val.errors is not None}
+        found = {
+            method: result.selection.val.errors
+            for method, result in collection.on(dataset).items()
+            if result.selection.val.errors is not None
+        }
         for name, quantity, better in COLUMNS if found else ():
             values = [_value(found.get(method), quantity) for method in collection.methods]
             texts = [(percent if "accuracy" in quantity else number)(value) for value in values]
             if quantity == "mae":
-                texts = [text + signs(method, by_dataset[dataset]) for text, method in zip(texts, collection.methods, strict=True)]
+                texts = [
+                    text + signs(method, by_dataset[dataset])
+                    for text, method in zip(texts, collection.methods, strict=True)
+                ]
             heads.append(f"{dataset} {name}")
             # Ranked as shown: three decimals of an error or a correlation are one of a hundredfold, as of a percentage.
             columns.append(marked(texts, values, 100, better))
@@ -42,7 +49,8 @@ def errors_lines(collection: Collection) -> list[str]:
 
 def _line(first: Result, regression: dict[str, Any]) -> str:
     return (
-        f"{first.dataset}: a regression ({regression.get('loss', '?')} loss). Its accuracy and macro-F1 read a prediction as the nearest of the"
+        f"{first.dataset}: a regression ({regression.get('loss', '?')} loss). Its accuracy and macro-F1"
+        " read a prediction as the nearest of the"
         f" {len(first.classes)} grid values; its tests are on the mean absolute error (MAE). binary: at or above"
         f" {regression.get('threshold', '?')} against below; no ties: samples labelled exactly so left out."
     )

@@ -12,8 +12,8 @@ Better = Literal["higher", "lower"]
 def marked(texts: Sequence[str], values: Sequence[Spread | None], scale: float, better: Better = "higher") -> list[str]:
     """The cells of one column, the best and the second marked.
 
-    Ranked as they are shown: numbers that read alike after rounding `scale` times the mean to one decimal are marked alike. With fewer than
-    two numbers there is nothing to mark.
+    Ranked as they are shown: numbers that read alike after rounding `scale` times the mean to one decimal are marked
+    alike. With fewer than two numbers there is nothing to mark.
     """
     shown = [None if value is None else round(scale * value.mean, 1) for value in values]
     ranked = sorted({number for number in shown if number is not None}, reverse=better == "higher")

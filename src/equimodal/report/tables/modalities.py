@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from equimodal.report.overview import number, percent
 from equimodal.report.pages import Table
 from equimodal.report.result import Result
-from equimodal.report.table import number, percent
 from equimodal.report.tables.collection import Collection
 from equimodal.report.tables.comparison import beside
 from equimodal.report.tables.described import dataset_lines, numbers, sample_note, source_lines
@@ -13,7 +13,8 @@ from equimodal.report.tables.page import Page
 READOUTS = {
     "split": "split: the fusion head's own weights for the modality, what the fused answer makes of it.",
     "zero-feature": "zero-feature: the fused logits with the other modalities' features set to zero.",
-    "probe": "probe: a linear classifier on the encoder's frozen features, what the encoder has learned whether or not the head uses it.",
+    "probe": "probe: a linear classifier on the encoder's frozen features, what the encoder has learned whether"
+    " or not the head uses it.",
 }
 
 
@@ -23,19 +24,35 @@ def page(collection: Collection) -> Page:
     datasets = [dataset for dataset in collection.datasets if collection.on(dataset)]
     readouts = {dataset: readouts_of(collection, dataset) for dataset in datasets}
     used = [readout for readout in READOUTS if any(readout in by for by in readouts.values())]
-    cited = [one.source for dataset in datasets for m in collection.methods for one in beside(collection, dataset, m) if one.numbers.modalities]
+    cited = [
+        one.source
+        for dataset in datasets
+        for m in collection.methods
+        for one in beside(collection, dataset, m)
+        if one.numbers.modalities
+    ]
     lines = [
-        "Accuracy of each modality alone on the test split, percent, mean ± standard deviation over seeds. Estimators differ by tens of points on the"
+        "Accuracy of each modality alone on the test split, percent, mean ± standard deviation over seeds."
+        " Estimators differ by tens of points on the"
         " same weights, so each number carries its estimator's name:",
         *(READOUTS[readout] for readout in used),
-        "gap: highest minus lowest modality. A model of one modality is the mark to compare with: every readout of it but the probe is the model itself.",
+        "gap: highest minus lowest modality. A model of one modality is the mark to compare with: every"
+        " readout of it but the probe is the model itself.",
         *dataset_lines(collection),
         *source_lines(collection, cited),
         *([note] if note else []),
     ]
     tables = [(dataset, _accuracies(collection, dataset, readouts[dataset])) for dataset in datasets]
-    tables += [(f"{dataset}: mean absolute error", errors) for dataset in datasets if (errors := _errors(collection, dataset, readouts[dataset])) is not None]
-    tables += [(f"{dataset}: imbalance alpha (Eq. 14) by depth", alpha) for dataset in datasets if (alpha := _imbalance(collection, dataset)) is not None]
+    tables += [
+        (f"{dataset}: mean absolute error", errors)
+        for dataset in datasets
+        if (errors := _errors(collection, dataset, readouts[dataset])) is not None
+    ]
+    tables += [
+        (f"{dataset}: imbalance alpha (Eq. 14) by depth", alpha)
+        for dataset in datasets
+        if (alpha := _imbalance(collection, dataset)) is not None
+    ]
     return Page("Modalities inside the models", lines, note, tables, _records(collection))
 
 
@@ -58,7 +75,14 @@ def _accuracies(collection: Collection, dataset: str, readouts: list[str]) -> Ta
         for name in names:
             row += [percent(result.selection.val.modalities.get(readout, {}).get(name)) for readout in readouts]
             if show_printed:
-                row.append(" ".join(f"{one.numbers.modalities[name]:.1f} [{one.source}]" for one in quoted[method] if name in one.numbers.modalities) or "–")
+                row.append(
+                    " ".join(
+                        f"{one.numbers.modalities[name]:.1f} [{one.source}]"
+                        for one in quoted[method]
+                        if name in one.numbers.modalities
+                    )
+                    or "–"
+                )
         row += [percent(result.imbalance.gap.get(readout)) for readout in readouts]
         rows.append(row)
     return heads, rows
@@ -66,7 +90,11 @@ def _accuracies(collection: Collection, dataset: str, readouts: list[str]) -> Ta
 
 def _errors(collection: Collection, dataset: str, readouts: list[str]) -> Table | None:
     """The same of a regression by mean absolute error, in the labels' unit."""
-    by_method = {method: result.selection.val.modality_errors for method, result in collection.on(dataset).items() if result.selection.val.modality_errors}
+    by_method = {
+        method: result.selection.val.modality_errors
+        for method, result in collection.on(dataset).items()
+        if result.selection.val.modality_errors
+    }
     if not by_method:
         return None
     names = collection.modalities(dataset)
@@ -78,16 +106,26 @@ def _errors(collection: Collection, dataset: str, readouts: list[str]) -> Table 
 
 
 def _imbalance(collection: Collection, dataset: str) -> Table | None:
-    by_method = {method: result.imbalance.alpha for method, result in collection.on(dataset).items() if result.imbalance.alpha}
+    by_method = {
+        method: result.imbalance.alpha for method, result in collection.on(dataset).items() if result.imbalance.alpha
+    }
     if not by_method:
         return None
     depths = max(len(alpha) for alpha in by_method.values())
-    rows = [[method, *(f"{value.mean:.2f}" for value in alpha), *["–"] * (depths - len(alpha))] for method, alpha in by_method.items()]
+    rows = [
+        [method, *(f"{value.mean:.2f}" for value in alpha), *["–"] * (depths - len(alpha))]
+        for method, alpha in by_method.items()
+    ]
     return ["method", *(f"depth {depth}" for depth in range(1, depths + 1))], rows
 
 
 def _records(collection: Collection) -> list[dict[str, Any]]:
-    return [record for dataset in collection.datasets for result in collection.on(dataset).values() for record in _of_result(collection, result)]
+    return [
+        record
+        for dataset in collection.datasets
+        for result in collection.on(dataset).values()
+        for record in _of_result(collection, result)
+    ]
 
 
 def _of_result(collection: Collection, result: Result) -> list[dict[str, Any]]:

@@ -44,5 +44,7 @@ class Page:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(heads)
         # repr of a float reads back as the same float.
-        writer.writerows([["" if (value := record.get(key)) is None else value for key in heads] for record in self.records])
+        writer.writerows(
+            [["" if (value := record.get(key)) is None else value for key in heads] for record in self.records]
+        )
         return out.getvalue()

@@ -1,0 +1,1 @@
+"""CREMA-D: settings, and how raw files become a list of samples."""

@@ -1,0 +1,1 @@
+"""Files from elsewhere: one resumable transfer, git LFS, checksums."""

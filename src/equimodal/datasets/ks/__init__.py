@@ -1,0 +1,1 @@
+"""Kinetics-Sounds: settings, and how raw files become a list of samples."""

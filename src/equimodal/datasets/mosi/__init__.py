@@ -1,0 +1,1 @@
+"""CMU-MOSI: settings, and how raw files become a list of samples."""

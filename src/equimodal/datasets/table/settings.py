@@ -1,0 +1,67 @@
+"""Settings of a table."""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from equimodal.settings.base import Settings
+from equimodal.settings.datasets import DatasetSettings
+from equimodal.settings.features import ArraySettings, Feature, SequenceSettings
+
+
+class TableColumns(Settings):
+    """Which column of the CSV holds what."""
+
+    path: str | None = Field("path", description="column with the media file; null where every modality is an array")
+    label: str = "label"
+    id: str | None = Field(
+        None,
+        description="column with a unique name a sample; null: made of the path, or the row's number",
+        exclude_if=lambda name: name is None,
+    )
+    split: str | None = Field(None, description="column with train/val/test; null: split.rule decides")
+    group: str | None = Field(
+        None, description="column with the speaker, video, ... that must not be on two sides of a split"
+    )
+    start: str | None = Field(None, description="column with the start in seconds")
+    end: str | None = Field(None, description="column with the end in seconds")
+
+
+class TableSettings(DatasetSettings):
+    """Your own data: a CSV with one row a sample."""
+
+    kind: Literal["table"]
+    source: Literal["local"] = "local"
+    root: str = Field(description="folder that the CSV's paths are relative to")
+    table: str = Field(description="the CSV file, relative to root")
+    columns: TableColumns = TableColumns()
+    takes_arrays: ClassVar[bool] = True
+
+    @property
+    def media(self) -> list[str]:
+        """The modalities that are read from the row's media file."""
+        arrays = sources(self.modalities)
+        return [name for name in self.modalities if name not in arrays]
+
+    @model_validator(mode="after")
+    def _arrays_are_somewhere(self) -> Self:
+        for name, feature in sources(self.modalities).items():
+            if (feature.column is None) == (feature.file is None):
+                raise ValueError(
+                    f"modality {name} is a {feature.kind}: give column (a path a row) or file (one for all"
+                    " rows), not both"
+                )
+            if isinstance(feature, SequenceSettings) and feature.lengths is not None and feature.file is None:
+                raise ValueError(f"modality {name} has lengths, which go with file")
+        if self.media and self.columns.path is None:
+            raise ValueError(
+                f"columns.path is null, but {', '.join(self.media)} must be read from media: name the column"
+                " with the file"
+            )
+        return self
+
+
+def sources(modalities: Mapping[str, Feature]) -> dict[str, ArraySettings]:
+    """The modalities that are arrays."""
+    return {name: feature for name, feature in modalities.items() if isinstance(feature, ArraySettings)}

@@ -1,0 +1,1 @@
+"""UCF-101: settings, and how raw files become a list of samples."""

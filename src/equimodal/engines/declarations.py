@@ -1,0 +1,225 @@
+"""What each stage is made of: settings that set it, code that runs in it, files it reads. The engines' files and `plan`
+all ask here.
+
+A stage's files are named in workflow/rules and dvc.yaml, where people look for them; this module holds what a file name
+cannot say: which part of params.yaml changes a result, and what differs from dataset to dataset or method to method.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from equimodal.datasets.registry import KINDS
+from equimodal.engines.closure import code_files
+from equimodal.errors import UserError
+from equimodal.models.registry import ENCODERS
+from equimodal.params import Params
+from equimodal.settings.base import nearest
+from equimodal.settings.features import ArraySettings
+from equimodal.store import canonical_json
+
+# What of `runtime` changes float results; devices, because each takes batch statistics over its own part of a batch.
+RUNTIME = ("devices", "precision", "threads", "channels_last")
+# Keys of a dataset that later stages are set by, not the raw files.
+NOT_RAW = (
+    "protocol",
+    "labels",
+    "task",
+    "regression",
+    "split",
+    "missing",
+    "max_rejected",
+    "modalities",
+    "model",
+    "training",
+    "methods",
+)
+STAGES = (
+    "raw",
+    "index",
+    "features",
+    "manifest",
+    "weights",
+    "warmup",
+    "prototypes",
+    "train",
+    "evaluate",
+    "summary",
+    "figures",
+    "cost",
+)
+TABLES = ("comparison", "modalities", "cost")  # of the whole study, in results/tables
+
+
+def settings(
+    params: Params, stage: str, dataset: str | None, method: str | None = None, modality: str | None = None
+) -> dict[str, Any]:
+    """The resolved part of params.yaml that sets one stage; nothing else in params.yaml may change its outputs."""
+    if stage == "tables":
+        return {"datasets": list(params.study.datasets), "methods": study_methods(params)}
+    assert dataset is not None
+    data = params.dataset(dataset).slice()
+    raw = {key: value for key, value in data.items() if key not in NOT_RAW}
+    raw |= _array_files(params, dataset)
+    if stage == "raw":
+        return {**raw, "columns": data.get("columns")}
+    if stage == "index":
+        kinds = {name: feature["kind"] for name, feature in data["modalities"].items()}
+        named = {} if data["protocol"] == "custom" else {"protocol": data["protocol"]}
+        named |= {"labels": data["labels"]} if "labels" in data else {}
+        numbers = params.dataset(dataset).numbers
+        grid = (
+            {} if numbers is None else {"regression": {key: numbers.slice()[key] for key in ("low", "high", "points")}}
+        )
+        return {
+            **raw,
+            "columns": data.get("columns"),
+            "split": data["split"],
+            "missing": data["missing"],
+            "modalities": kinds,
+            **named,
+            **grid,
+        }
+    if stage == "features":
+        return {"modalities": {modality: data["modalities"][modality]} if modality else data["modalities"]}
+    if stage == "manifest":
+        regression = {} if params.dataset(dataset).numbers is None else {"regression": data["regression"]}
+        return {
+            "missing": data["missing"],
+            "max_rejected": data["max_rejected"],
+            "modalities": list(data["modalities"]),
+            **regression,
+        }
+    if stage == "weights":
+        start, model = params.weights_of(dataset), params.model_of(dataset)
+        return {} if start is None else {"source": start.source, "width": model.width, "layers": list(model.layers)}
+    if stage == "overview":
+        return {"methods": study_methods(params)}
+    return _of_models(params, stage, dataset, method)
+
+
+def _array_files(params: Params, dataset: str) -> dict[str, Any]:
+    """Where the modalities that are arrays lie, which the raw manifest and the index depend on; {} without such."""
+    arrays = {
+        name: feature
+        for name, feature in params.dataset(dataset).modalities.items()
+        if isinstance(feature, ArraySettings)
+    }
+    named = {
+        name: feature.model_dump(mode="json", include={"column", "file", "key", "lengths"}, exclude_none=True)
+        for name, feature in arrays.items()
+    }
+    return {"arrays": named} if any(named.values()) else {}
+
+
+def _of_models(params: Params, stage: str, dataset: str, method: str | None) -> dict[str, Any]:
+    runtime = {key: params.runtime.slice()[key] for key in RUNTIME}
+    training = params.training_of(dataset).slice()
+    shared = {"model": params.model_slice(dataset), "training": training, "runtime": runtime}
+    assert method is not None
+    resolved = params.method(dataset, method)
+    if stage == "warmup":
+        return {**shared, "start_epoch": resolved.aim.start_epoch}
+    if stage == "prototypes":
+        return {**shared, "fit": resolved.aim.fit}
+    own = {"kind": resolved.kind, "settings": resolved.settings.slice()}
+    if stage in ("train", "evaluate", "cost"):
+        return {**shared, "method": own}
+    if stage == "summary":
+        return {**shared, "method": own, "seeds": list(params.study.seeds)}
+    if stage == "figures":
+        return {"seeds": list(params.study.seeds)}
+    raise ValueError(stage)
+
+
+def settings_json(*args: Any, **kwargs: Any) -> str:
+    """`settings` as canonical JSON: Snakemake reruns a job when the order of a dict's keys changes, and a string has no
+    order.
+    """
+    return canonical_json(settings(*args, **kwargs))
+
+
+def code(params: Params, stage: str, dataset: str | None = None, method: str | None = None) -> list[str]:
+    """Code files of a stage; raw and index add those of the dataset's kind, those that build models the dataset's
+    encoders, training, evaluation and cost the one method they run."""
+    modules = [f"equimodal.stages.{stage}"]
+    if stage in ("raw", "index") and dataset is not None:
+        modules.append(KINDS[params.dataset(dataset).kind].module)
+    if stage in ("warmup", "prototypes", "train", "evaluate", "cost") and dataset is not None:
+        modules += encoder_modules(params, dataset)
+    if stage in ("train", "evaluate", "cost") and dataset is not None and method is not None:
+        modules.append(params.method(dataset, method).entry.module)
+    if stage == "cost":
+        modules.append("equimodal.methods.joint.method")  # which every method is measured against
+    data = ["src/equimodal/report/published.yaml"] if stage == "tables" else []
+    return [*code_files(*modules), *data]
+
+
+def encoder_modules(params: Params, dataset: str) -> list[str]:
+    """The modules of a dataset's encoders."""
+    return sorted({ENCODERS[name].module for name in params.encoders_of(dataset).values()})
+
+
+def weights_file(params: Params, dataset: str) -> list[str]:
+    """The file that `model.weights` names, as the stage's input; none for a download, or while it does not exist (the
+    stage says so in one line).
+    """
+    start = params.weights_of(dataset)
+    return [start.file] if start is not None and start.file is not None and Path(start.file).is_file() else []
+
+
+def families(params: Params) -> dict[str, list[str]]:
+    """Every method of params.yaml by family: `from-scratch`, and `from-warmup`, which needs the shared warm-up and
+    prototypes.
+    """
+    found: dict[str, list[str]] = {"from-scratch": [], "from-warmup": []}
+    for name in params.methods:
+        found[params.family(name)].append(name)
+    return found
+
+
+def study_methods(params: Params, stage: str = "summary") -> list[str | None]:
+    """Methods for which plain `snakemake` and `dvc repro` run a stage; [None] for a stage that runs once a dataset."""
+    if stage in ("raw", "index", "features", "manifest", "weights", "overview", "tables"):
+        return [None]
+    owners = {"warmup": params.study.warmups, "prototypes": params.study.fits}
+    return list(owners.get(stage, [*params.study.from_scratch, *params.study.from_warmup]))
+
+
+def check_targets(params: Params, words: list[str]) -> None:
+    """Refuse a file of an unknown dataset or method among the words of a command line, before any job is planned.
+
+    Raises:
+        UserError: one line with the valid names.
+    """
+    for word in words:
+        folder, _, name = word.removeprefix("./").rpartition("/")
+        parts = folder.split("/")
+        if folder == "results/tables":
+            if name.partition(".")[0] not in TABLES:
+                _known("dataset", name.partition(".")[0], list(params.datasets), word)
+        elif folder == "results/figures" or (folder in ("results", "results/cost") and name.endswith(".json")):
+            dataset, separator, method = name.removesuffix(".json").partition("_")
+            if not separator:
+                raise UserError(
+                    f"{word} is no result: a result is called results/DATASET_METHOD.json, such as"
+                    " results/cremad_aim.json"
+                )
+            _known("dataset", dataset, list(params.datasets), word)
+            _known("method", method, list(params.methods), word)
+            params.check_pair(dataset, method)
+        elif parts[0] == "models" and len(parts) == 4:
+            _known("dataset", parts[1], list(params.datasets), word)
+            if parts[2] not in ("warmup", "prototypes"):
+                _known("method", parts[2], list(params.methods), word)
+        elif parts[0] == "data" and (
+            parts[2:] in (["raw"], ["features"])
+            or (len(parts) == 2 and name in ("index.json", "manifest.json", "weights.safetensors"))
+        ):
+            _known("dataset", parts[1], list(params.datasets), word)
+
+
+def _known(what: str, name: str, valid: list[str], word: str) -> None:
+    if name not in valid:
+        near = nearest(name, valid)
+        hint = near if "did you mean" in near else ""
+        raise UserError(f"unknown {what} '{name}' in {word}; params.yaml has: {', '.join(sorted(valid))}{hint}")

@@ -1,0 +1,1 @@
+"""What observes a model: passes over a split, probes, imbalance by depth, operations and memory."""

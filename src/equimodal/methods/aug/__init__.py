@@ -1,0 +1,1 @@
+"""AUG: sustained boosting."""

@@ -1,0 +1,1 @@
+"""Joint training: cross entropy on the fused logits."""

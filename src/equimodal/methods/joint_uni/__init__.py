@@ -1,0 +1,1 @@
+"""Joint training with unimodal losses."""

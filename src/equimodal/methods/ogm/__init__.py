@@ -1,0 +1,1 @@
+"""On-the-fly gradient modulation: OGM and OGM-GE."""

@@ -1,0 +1,44 @@
+"""Settings of OGM and OGM-GE."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from equimodal.settings.method import MethodSettings
+
+
+class OGMSettings(MethodSettings):
+    """On-the-fly gradient modulation (CVPR 2022; methods.md section 7): the gradients of encoders that lead are made
+    smaller.
+    """
+
+    least_modalities: ClassVar[int] = 2
+
+    alpha: float = Field(
+        0.8,
+        ge=0,
+        description="strength: k = 1 - tanh(alpha rho) for a modality with rho > 1; 0 is joint training (without ge)",
+    )
+    ge: bool = Field(
+        False, description="generalisation enhancement: noise as wide as each gradient on the encoders' gradients"
+    )
+    window: tuple[float, float] = Field(
+        (0.0, 0.5), description="from and to, as shares of the run's epochs; the authors' 0 to 50 of 100 epochs"
+    )
+    param_filter: Literal["auto", "conv4d", "matrices", "all"] = Field(
+        "auto",
+        description="which gradients of an encoder: 4-D (kernels), 2 or more dimensions, all; auto: conv4d where there"
+        " are convolutions, else matrices",
+    )
+    variant: Literal["paper", "released"] = Field(
+        "paper", description="released: equal scores damp the first modality, conv4d only, both ends of the window"
+    )
+
+    @model_validator(mode="after")
+    def _window_in_order(self) -> Self:
+        first, last = self.window
+        if not 0 <= first < last <= 1:
+            raise ValueError(
+                f"window ({first:g}, {last:g}) must be two shares of the run, the smaller first, from 0 to 1"
+            )
+        return self

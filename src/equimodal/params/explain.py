@@ -1,0 +1,88 @@
+"""What a key of params.yaml means: description, type, default and value, from the settings models."""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from equimodal.errors import UserError
+from equimodal.params import Params
+from equimodal.settings.base import nearest
+
+
+def explain(params: Params, key: str) -> str:
+    """A few lines on `key`, a dotted path such as `training.optimizer.lr`, `datasets.cremad.split.rule` or
+    `methods.aim.tau`.
+
+    Raises:
+        UserError: no such key; the nearest valid one is named.
+    """
+    here: Any = params
+    described: FieldInfo | None = None
+    gone: list[str] = []
+    for part in key.split("."):
+        below = _below(params, here, gone)
+        if part not in below:
+            raise UserError(
+                f"no key {key} in params.yaml: {'.'.join(gone) or 'the top level'} has no '{part}'"
+                + nearest(part, list(below))
+            )
+        described, here = below[part]
+        gone.append(part)
+    lines = [key]
+    if described is not None:
+        if described.description:
+            lines.append(f"  {described.description}")
+        lines.append(f"  type     {_type_name(described.annotation)}")
+        if not described.is_required():
+            lines.append(f"  default  {_as_yaml(described.get_default(call_default_factory=True, validated_data={}))}")
+    elif isinstance(here, BaseModel) and here.__doc__:
+        lines.append(f"  {here.__doc__.splitlines()[0]}")
+    below = _below(params, here, gone)
+    lines.append(f"  keys     {', '.join(below)}" if below else f"  now      {_as_yaml(here)}")
+    return "\n".join(lines)
+
+
+def _below(params: Params, here: Any, path: list[str]) -> dict[str, tuple[FieldInfo | None, Any]]:
+    """The keys under a place in params.yaml: name -> (field, value)."""
+    if (
+        path[:1] == ["methods"] and len(path) == 2
+    ):  # as the first dataset of the study sees the method, overrides included
+        here = params.method(params.study.datasets[0], path[1]).settings
+    if path[:1] == ["datasets"] and len(path) == 3 and path[2] in ("model", "training"):
+        here = params.model_of(path[1]) if path[2] == "model" else params.training_of(path[1])
+    if isinstance(here, BaseModel):
+        return {field.alias or name: (field, getattr(here, name)) for name, field in type(here).model_fields.items()}
+    if isinstance(here, Mapping):
+        return {name: (None, value) for name, value in here.items()}
+    return {}
+
+
+def _as_yaml(value: Any) -> str:
+    if isinstance(value, BaseModel):
+        return f"a section: {', '.join(type(value).model_fields)}"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def _type_name(annotation: Any) -> str:
+    """A type as a user would say it: choices as a | b, optional as `or null`."""
+    if annotation is type(None):
+        return "null"
+    arguments = get_args(annotation)
+    if getattr(annotation, "__origin__", None) is dict:
+        return "section"
+    if str(annotation).startswith("typing.Literal"):
+        return " | ".join(map(str, arguments))
+    if hasattr(annotation, "__metadata__"):
+        return _type_name(arguments[0])
+    if arguments and getattr(annotation, "__origin__", None) not in (list, tuple):
+        return " or ".join(_type_name(argument) for argument in arguments)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "section"
+    names = {int: "whole number", float: "number", str: "text", bool: "true | false"}
+    return names.get(annotation, str(annotation))

@@ -1,0 +1,82 @@
+"""Reading params.yaml: what each section must be by itself, and that the names in it fit each other."""
+
+from pathlib import Path
+from typing import Any
+
+from equimodal.errors import UserError
+from equimodal.methods.aim.settings import AIMSettings
+from equimodal.params.resolve import Params, _hint
+from equimodal.params.text import read_yaml
+from equimodal.settings.base import nearest
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and check params.yaml, the study's names included.
+
+    Raises:
+        UserError: missing file, YAML error, unknown key (with the nearest valid one), wrong type, unknown name.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} not found: run in the project's root folder (where the Snakefile is)") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8") from None
+    return parse_params(read_yaml(text, str(path)))
+
+
+def parse_params(raw: Any) -> Params:
+    """Check a params.yaml that is already a dict (as an engine read it)."""
+    if not isinstance(raw, dict):
+        raise UserError("params.yaml is empty or not a mapping of sections")
+    params = Params.read(raw, "")
+    modalities = {name for settings in params.datasets.values() for name in settings.modalities}
+    for name in params.model.weights_for or ():
+        if name not in modalities:
+            raise UserError(
+                f"params.yaml: model.weights_for names '{name}', which no dataset has"
+                + nearest(name, sorted(modalities))
+            )
+    for dataset in params.datasets:
+        params.encoders_of(dataset)
+        params.weights_of(dataset)
+        training = params.training_of(dataset)
+        for name in params.methods:
+            resolved = params.method(dataset, name)
+            if isinstance(resolved.settings, AIMSettings) and resolved.settings.start_epoch >= training.epochs:
+                raise UserError(
+                    f"params.yaml: methods.{name}.start_epoch = {resolved.settings.start_epoch} leaves no"
+                    " epoch for modulation:"
+                    f" {dataset} trains {training.epochs} (training.epochs); lower start_epoch or raise epochs"
+                )
+        for override in params.datasets[dataset].methods:
+            if override not in params.methods:
+                raise UserError(
+                    f"params.yaml: datasets.{dataset}.methods.{override} is not in `methods`"
+                    + _hint(override, list(params.methods))
+                )
+    for dataset in params.study.datasets:
+        params.dataset(dataset)
+    for key, owners in (("warmups", params.study.warmups), ("fits", params.study.fits)):
+        for name in owners:
+            if params.family(name) != "from-warmup":
+                raise UserError(f"params.yaml: study.{key} lists '{name}', which is trained from scratch and has none")
+    for family, names in (("from-scratch", params.study.from_scratch), ("from-warmup", params.study.from_warmup)):
+        for name in names:
+            for dataset in params.study.datasets:
+                params.check_pair(dataset, name)
+            resolved = params.method(params.study.datasets[0], name)
+            if resolved.entry.family != family:
+                raise UserError(
+                    f"params.yaml: study.{family} lists '{name}', which belongs in study.{resolved.entry.family}"
+                )
+            for key, owner in (("warmups", params.warmup_of), ("fits", params.fit_of)):
+                if family == "from-warmup":
+                    for dataset in params.study.datasets:
+                        needed = owner(dataset, name)
+                        if needed not in getattr(params.study, key):
+                            raise UserError(
+                                f"params.yaml: study.from-warmup lists '{name}', which needs '{needed}' in study.{key}"
+                            )
+    return params

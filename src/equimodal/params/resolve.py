@@ -1,0 +1,233 @@
+"""params.yaml as typed, resolved settings. Cheap to import: no torch, no media libraries."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Union
+
+from pydantic import Field
+
+from equimodal.datasets.registry import KINDS
+from equimodal.errors import UserError
+from equimodal.methods.aim.settings import AIMSettings
+from equimodal.methods.registry import METHODS, Entry
+from equimodal.methods.unimodal.settings import UnimodalSettings
+from equimodal.models.registry import choose, used_settings
+from equimodal.settings.base import Settings, layered, nearest
+from equimodal.settings.datasets import DatasetSettings, Name
+from equimodal.settings.method import MethodSettings
+from equimodal.settings.training import (
+    ModelSettings,
+    RuntimeSettings,
+    StudySettings,
+    TrackingSettings,
+    TrainingSettings,
+)
+
+if TYPE_CHECKING:
+    Dataset = DatasetSettings
+else:
+    Dataset = Annotated[Union[tuple(entry.load_settings() for entry in KINDS.values())], Field(discriminator="kind")]  # noqa: UP007  # a list, not names
+
+
+class Params(Settings):
+    """The whole of params.yaml."""
+
+    study: StudySettings
+    runtime: RuntimeSettings = RuntimeSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    datasets: dict[Name, Dataset]
+    methods: dict[Name, dict[str, Any]] = Field(
+        description="name -> settings; a variant names its `base` and what differs"
+    )
+
+    def dataset(self, name: str) -> Dataset:
+        """Settings of one dataset; an unknown name is a UserError that lists the valid ones."""
+        if name not in self.datasets:
+            raise UserError(
+                f"unknown dataset '{name}'; params.yaml has: {', '.join(sorted(self.datasets))}"
+                + _hint(name, list(self.datasets))
+            )
+        return self.datasets[name]
+
+    def model_of(self, dataset: str) -> ModelSettings:
+        """Section `model` with the dataset's overrides."""
+        layers = [self.model.slice(), self.dataset(dataset).model]
+        return ModelSettings.read(layered(ModelSettings, layers, "model"), f"datasets.{dataset}.model")
+
+    def model_slice(self, dataset: str) -> dict[str, Any]:
+        """Of the section `model` what sets this dataset's models: no encoder's settings that it does not use, nothing
+        null or empty.
+
+        Of `weights` only who starts from them: which they are, data/D/weights.safetensors says.
+        """
+        used = used_settings(self.model_of(dataset).slice(), self._kinds(dataset))
+        start = self.weights_of(dataset)
+        others = {key: value for key, value in used.items() if key not in ("weights", "weights_for")}
+        return others if start is None else {**others, "weights": {"modalities": list(start.modalities)}}
+
+    def encoders_of(self, dataset: str) -> dict[str, str]:
+        """Modality -> encoder, a name of models/registry.py; a UserError for one that cannot read the modality's
+        features.
+        """
+        kinds = self._kinds(dataset)
+        for modality in self.dataset(dataset).model.get("encoders", {}):
+            if modality not in kinds:
+                raise UserError(
+                    f"params.yaml: datasets.{dataset}.model.encoders names '{modality}'; {dataset} has:"
+                    f" {', '.join(kinds)}"
+                )
+        return choose(kinds, self.model_of(dataset).encoders)
+
+    def _kinds(self, dataset: str) -> dict[str, str]:
+        return {name: feature.kind for name, feature in self.dataset(dataset).modalities.items()}
+
+    def weights_of(self, dataset: str) -> "Weights | None":
+        """What this dataset's encoders start from; None: from random numbers, also when no modality is one of frames or
+        flow.
+        """
+        model = self.model_of(dataset)
+        if model.weights is None:
+            return None
+        kinds = self._kinds(dataset)
+        able = [name for name, encoder in self.encoders_of(dataset).items() if encoder == "resnet"]
+        wanted = (
+            [name for name in able if kinds[name] in ("frames", "flow")]
+            if model.weights_for is None
+            else model.weights_for
+        )
+        own = "weights_for" in self.dataset(dataset).model  # the section `model` may name modalities of other datasets
+        for name in wanted if own else ():
+            if name not in able:
+                why = "its encoder is no resnet" if name in kinds else f"{dataset} has: {', '.join(kinds)}"
+                raise UserError(f"params.yaml: datasets.{dataset}.model.weights_for names '{name}', but {why}")
+        names = [name for name in wanted if name in able]
+        if model.weights == "download" and names and (model.width, model.layers) != (64, (2, 2, 2, 2)):
+            shape = f"width: {model.width}, layers: {list(model.layers)}"
+            raise UserError(
+                f"params.yaml: datasets.{dataset}.model has weights: download, a ResNet18 (width: 64, layers:"
+                f" [2, 2, 2, 2]), and {shape}"
+            )
+        return Weights(model.weights, tuple(names)) if names else None
+
+    def training_of(self, dataset: str) -> TrainingSettings:
+        """Section `training` with the dataset's overrides."""
+        layers = [self.training.slice(), self.dataset(dataset).training]
+        return TrainingSettings.read(layered(TrainingSettings, layers, "training"), f"datasets.{dataset}.training")
+
+    def method(self, dataset: str, name: str) -> "ResolvedMethod":
+        """One method's settings on one dataset: along its base chain, each method's own and then the dataset's
+        overrides of it.
+        """
+        chain = self._chain(name)
+        kind = chain[0]
+        entry = METHODS[kind]
+        overrides = self.dataset(dataset).methods
+        layers = [layer for link in chain for layer in (self.methods.get(link, {}), overrides.get(link, {}))]
+        plain = [{key: value for key, value in layer.items() if key != "base"} for layer in layers]
+        model = entry.load_settings()
+        read = model.read(layered(model, plain, f"methods.{name}"), f"methods.{name}")
+        return ResolvedMethod(name, kind, entry, read)
+
+    def check_pair(self, dataset: str, method: str) -> None:
+        """Refuse a method of one modality where there is no such modality, one that balances where there is nothing to
+        balance, one of another task.
+        """
+        settings = self.method(dataset, method).settings
+        names = list(self.dataset(dataset).modalities)
+        if isinstance(settings, UnimodalSettings) and settings.modality not in names:
+            raise UserError(
+                f"method '{method}' reads modality '{settings.modality}' (methods.{method}.modality);"
+                f" {dataset} has: {', '.join(names)}"
+            )
+        task = self.dataset(dataset).task
+        if task not in settings.tasks:
+            raise UserError(
+                f"method '{method}' is for {' and '.join(settings.tasks)}; datasets.{dataset}.task is {task}:"
+                " leave the method out there"
+            )
+        if len(names) < settings.least_modalities:
+            raise UserError(
+                f"method '{method}' balances modalities and needs two or more; {dataset} has: {', '.join(names)}"
+            )
+
+    def warmup_of(self, dataset: str, method: str) -> str:
+        """Whose warm-up a from-warmup method shares: the first of its base chain with the same start epoch."""
+        return self._owner(dataset, method, lambda settings: {"start_epoch": settings.start_epoch})
+
+    def fit_of(self, dataset: str, method: str) -> str:
+        """Whose prototypes a from-warmup method shares: the first of its base chain whose `fit` covers its own."""
+        return self._owner(dataset, method, lambda settings: settings.fit)
+
+    def _owner(self, dataset: str, method: str, what: Callable[[AIMSettings], dict[str, Any]]) -> str:
+        wanted = what(self.method(dataset, method).aim).items()
+        links = ((link, what(self.method(dataset, link).aim)) for link in self._chain(method))
+        return next(link for link, found in links if all(found.get(name) == value for name, value in wanted))
+
+    def family(self, name: str) -> str:
+        """How a method is trained on every dataset: `from-scratch`, or `from-warmup`."""
+        return METHODS[self._chain(name)[0]].family
+
+    def _chain(self, name: str) -> list[str]:
+        """From the registered method to `name`, following `base`."""
+        chain = [name]
+        while (link := chain[0]) in self.methods:
+            base = self.methods[link].get("base")
+            if base is None:
+                break
+            if not isinstance(base, str) or base not in {*self.methods, *METHODS}:
+                raise UserError(
+                    f"params.yaml: methods.{link}.base = {base!r} is an unknown method"
+                    + nearest(str(base), [*self.methods, *METHODS])
+                )
+            if base in chain:
+                raise UserError(
+                    f"params.yaml: methods.{name}.base goes round in a circle: {' -> '.join([base, *chain])}"
+                )
+            chain.insert(0, base)
+        if chain[0] in METHODS:
+            return chain
+        if chain[0] in self.methods:
+            raise UserError(
+                f"params.yaml: methods.{chain[0]} is not a registered method: name its `base` ({', '.join(METHODS)})"
+            )
+        raise UserError(
+            f"unknown method '{chain[0]}'; params.yaml has: {', '.join(sorted(self.methods))}"
+            + _hint(chain[0], list(self.methods))
+        )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a dataset's encoders start: `source` is a path or "download", `modalities` those that take part."""
+
+    source: str
+    modalities: tuple[str, ...]
+
+    @property
+    def file(self) -> str | None:
+        """The path, None for a download."""
+        return None if self.source == "download" else self.source
+
+
+@dataclass(frozen=True)
+class ResolvedMethod:
+    """A method as one dataset uses it. `kind` is the registered method that the variant `name` is based on."""
+
+    name: str
+    kind: str
+    entry: Entry
+    settings: MethodSettings
+
+    @property
+    def aim(self) -> AIMSettings:
+        """AIM's settings; any other method's are a UserError."""
+        if not isinstance(self.settings, AIMSettings):
+            raise UserError(f"{self.name} has no warm-up and no prototypes: it is trained from scratch")
+        return self.settings
+
+
+def _hint(word: str, valid: list[str]) -> str:
+    hint = nearest(word, valid)
+    return hint if "did you mean" in hint else ""

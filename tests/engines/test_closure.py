@@ -1,0 +1,124 @@
+"""Code files per stage: exact enough that an edit reruns what it can change, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from equimodal.engines import closure, declarations
+from equimodal.engines.closure import code_files
+from equimodal.errors import UserError
+from equimodal.params import Params, load_params
+
+MODEL_STAGES = ("warmup", "prototypes", "train", "evaluate")
+
+
+@pytest.fixture(scope="module")
+def params(root: Path) -> Params:
+    return load_params(root / "params.yaml")
+
+
+def package(folder: Path, monkeypatch: pytest.MonkeyPatch, **files: str) -> None:
+    """A package `equimodal` in `folder` made of `files` (name__in__folders=text), which the closure reads instead of
+    ours.
+    """
+    for name, text in files.items():
+        path = folder.joinpath("equimodal", *name.split("__")).with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setattr(closure, "SOURCE", folder)
+    closure._file.cache_clear()
+    closure._imports.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    closure._file.cache_clear()
+    closure._imports.cache_clear()
+
+
+def test_follows_every_form_of_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(
+        tmp_path,
+        monkeypatch,
+        a="import equimodal.b\nfrom equimodal import c\nfrom equimodal.d import thing\nfrom equimodal.e"
+        " import f\ndef late():\n    from equimodal.g import x\n",
+        b="",
+        c="",
+        d="thing = 1",
+        e__f="from . import h\nfrom .. import i\n",
+        e__h="",
+        g="",
+        i="",
+        unrelated="",
+    )
+    (tmp_path / "equimodal/e/__init__.py").write_text("from equimodal import j")
+    (tmp_path / "equimodal/j.py").write_text("")
+    names = ["a", "b", "c", "d", "e/__init__", "e/f", "e/h", "g", "i", "j"]
+    assert code_files("equimodal.a") == [f"src/equimodal/{name}.py" for name in names]
+
+
+def test_leaves_out_what_cannot_change_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "from typing import TYPE_CHECKING\nimport os, equimodal\nfrom equimodal import cli, settings,"
+        " tracking\nfrom equimodal.engines import locks\nfrom equimodal.settings.base import x\nfrom"
+        " equimodal.methods.own.settings import y\n"
+    )
+    package(
+        tmp_path,
+        monkeypatch,
+        a=text + "if TYPE_CHECKING:\n    from equimodal import typed\nelse:\n    from equimodal import b\n",
+        b="import equimodal.a",
+        typed="",
+        engines__locks="",
+        methods__own__settings="",
+        cli="",
+        settings__base="",
+        tracking="",
+    )
+    (tmp_path / "equimodal/__init__.py").write_text("from equimodal import typed")
+    assert code_files("equimodal.a") == ["src/equimodal/a.py", "src/equimodal/b.py"]
+
+
+def test_a_module_without_a_file_is_an_error() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"equimodal\.nowhere"):
+        code_files("equimodal.nowhere")
+
+
+def test_a_file_that_is_not_python_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(tmp_path, monkeypatch, a="x = 1\ndef (")
+    with pytest.raises(UserError, match=r"equimodal/a\.py, line 2: invalid syntax"):
+        code_files("equimodal.a")
+
+
+def test_files_exist_and_include_the_stage(root: Path, params: Params) -> None:
+    for stage in declarations.STAGES:
+        for method in declarations.study_methods(params, stage):
+            files = declarations.code(params, stage, "cremad", method)
+            assert f"src/equimodal/stages/{stage}.py" in files
+            assert all((root / file).is_file() for file in files)
+
+
+def test_a_method_s_file_belongs_to_its_own_training_only(params: Params) -> None:
+    for method in declarations.study_methods(params):
+        for stage in ("train", "evaluate"):
+            files = declarations.code(params, stage, "cremad", method)
+            kind = params.method("cremad", str(method)).kind
+            assert ("src/equimodal/methods/joint_uni/method.py" in files) == (kind == "joint-uni"), (stage, method)
+            assert ("src/equimodal/methods/unimodal/method.py" in files) == (kind == "unimodal"), (stage, method)
+            assert ("src/equimodal/methods/aim/modulation.py" in files) == (kind == "aim"), (stage, method)
+
+
+def test_no_stage_before_training_depends_on_training_code(params: Params) -> None:
+    for stage in ("raw", "index", "features", "manifest"):
+        files = declarations.code(params, stage, "cremad")
+        assert not [
+            file
+            for file in files
+            if file.startswith(("src/equimodal/training", "src/equimodal/methods", "src/equimodal/models"))
+        ], stage
+
+
+def test_warm_up_does_not_depend_on_aim(params: Params) -> None:
+    files = declarations.code(params, "warmup", "cremad", "aim")
+    assert "src/equimodal/training/loop.py" in files
+    assert not [file for file in files if "/aim/" in file]
