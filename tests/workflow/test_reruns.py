@@ -24,7 +24,7 @@ def built(project: Project) -> Project:
 
 TABLES = [
     "cost_table cost",
-    "table cremad",
+    "overview cremad",
     "tables comparison",
     "tables cost",
     "tables modalities",
