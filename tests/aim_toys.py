@@ -150,7 +150,7 @@ class Loop(SimpleNamespace):
         from contextlib import nullcontext
 
         super().__init__(
-            module=method, training=SimpleNamespace(batch_size=batch_size), fabric=SimpleNamespace(autocast=nullcontext)
+            module=method, training=SimpleNamespace(batch_size=batch_size), autocast=nullcontext, processes=1
         )
         self.optimizer = torch.optim.SGD(method.main_parameters(), lr=0.02, momentum=0.9)
 

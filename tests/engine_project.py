@@ -12,8 +12,10 @@ from unittest import mock
 SMALL_STUDY = """
 study:
   datasets: [cremad]
-  from-scratch: [joint, joint-uni, ogm-ge, aug]
+  from-scratch: [joint, joint-uni, audio, visual, ogm-ge, aug]
   from-warmup: [aim, aim-no-pam]
+  from-unimodal: [finetune]
+  unimodal: [audio, visual]
   warmups: [aim]
   fits: [aim]
   seeds: [0]
@@ -42,6 +44,7 @@ def run(params, dataset=None, method=None, modality=None, seed=None, seeds=None,
         "features": [data / "features" / f"{{modality}}.npy", data / "features" / f"{{modality}}.json"],
         "manifest": [data / "manifest.json"],
         "weights": [data / "weights.safetensors"],
+        "unimodal": [Path("models", dataset, "unimodal", str(seed), f"{{method}}.safetensors")],
         "warmup": [warmup / f"{{method}}.safetensors"],
         "prototypes": [prototypes / f"{{method}}.safetensors", prototypes / f"{{method}}.json"],
         "train": [*weights, model / "curves.json"],

@@ -69,6 +69,14 @@ def weights(dataset: DatasetOption) -> None:
 
 
 @app.command()
+def unimodal(dataset: DatasetOption, method: MethodOption, seed: SeedOption) -> None:
+    """Hand a trained model of one modality to methods that start from such. Writes
+    models/D/unimodal/S/M.safetensors.
+    """
+    _stage("unimodal", dataset=dataset, method=method, seed=seed)
+
+
+@app.command()
 def warmup(dataset: DatasetOption, method: MethodOption, seed: SeedOption) -> None:
     """Train jointly up to the epoch where modulation starts; variants share it. Writes
     models/D/warmup/S/M.safetensors.

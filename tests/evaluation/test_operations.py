@@ -4,13 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from equimodal.evaluation import operations as cost
-from equimodal.methods.base import Task
-from equimodal.methods.joint.method import Joint
-from equimodal.methods.joint.settings import JointSettings
+from equimodal.evaluation import operations
 from equimodal.models.framework import build_model
 from equimodal.objectives import Classification
-from equimodal.settings.training import ModelSettings, TrainingSettings
+from equimodal.settings.training import ModelSettings
 
 SHAPES = {"audio": (1, 16, 16), "visual": (3, 2, 16, 16)}
 CPU = torch.device("cpu")
@@ -22,7 +19,7 @@ def model():
 
 
 def test_parameters_by_part(model):
-    counts = cost.parameters(model)
+    counts = operations.parameters(model)
     assert counts["total"] == sum(counts["encoders"].values()) + counts["fusion"]
     assert counts["fusion"] == 2 * 32 * 5 + 5
     assert counts["encoders"]["visual"] - counts["encoders"]["audio"] == 2 * 4 * 7 * 7  # two more input channels
@@ -46,34 +43,17 @@ def test_inference_counts_convolutions_and_the_head(model):
         model({name: torch.zeros(1, *shape) for name, shape in SHAPES.items()})
     for handle in handles:
         handle.remove()
-    assert cost.inference_flops(model, SHAPES, CPU) == expected
+    assert operations.inference_flops(model, SHAPES, CPU) == expected
 
 
-def test_training_is_about_three_times_inference_and_joint_is_joint(model):
-    inference = cost.inference_flops(model, SHAPES, CPU)
-    plain = cost.plain_training_flops(model, SHAPES, Classification(5), CPU)
+def test_training_is_about_three_times_inference(model):
+    inference = operations.inference_flops(model, SHAPES, CPU)
+    plain = operations.plain_training_flops(model, SHAPES, Classification(5), CPU)
     assert 2.5 * inference < plain < 3 * inference  # nothing flows back into the inputs
-    training = TrainingSettings(batch_size=4)
-    method = Joint(model, JointSettings(), Task(Classification(5), 1, 1, 0))
-    assert cost.method_training_flops(method, SHAPES, training, CPU) == plain
 
 
-def test_mean_over_a_cycle_of_unequal_steps(model):
-    class Every(Joint):
-        steps = 0
-
-        def cycle(self):
-            return 4
-
-        def training_step(self, batch, loop):
-            step = super().training_step(batch, loop)
-            if self.steps % 4 == 0:
-                super().training_step(batch, loop)
-            self.steps += 1
-            return step
-
-    plain = cost.plain_training_flops(model, SHAPES, Classification(5), CPU)
-    method = Every(model, JointSettings(), Task(Classification(5), 1, 1, 0))
-    assert cost.method_training_flops(method, SHAPES, TrainingSettings(batch_size=4), CPU) == pytest.approx(
-        1.25 * plain
-    )
+def test_work_is_counted_and_its_result_returned(model):
+    inputs = {name: torch.zeros(1, *shape) for name, shape in SHAPES.items()}
+    model.eval()
+    counted, outputs = operations.flops_of(lambda: [model(inputs), model(inputs)])
+    assert counted == pytest.approx(2 * operations.inference_flops(model, SHAPES, CPU)) and len(outputs) == 2

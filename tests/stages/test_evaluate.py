@@ -61,7 +61,7 @@ def test_measures_are_those_of_the_training_loop_and_of_scikit_learn(weights):
             assert chosen[split]["modalities"]["split"] == {
                 name: logged[f"{split}/{name}/accuracy"] for name in ("audio", "visual")
             }
-            guesses = predictions.fused.argmax(1)
+            guesses = predictions.logits.argmax(1)
             assert (
                 chosen[split]["confusion"]
                 == metrics.confusion_matrix(predictions.labels, guesses, labels=range(3)).tolist()

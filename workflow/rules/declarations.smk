@@ -57,6 +57,16 @@ def fit(wildcards):
     return f"models/{wildcards.dataset}/prototypes/{wildcards.seed}/{owner}.safetensors"
 
 
+def unimodal(wildcards):
+    """The models of one modality each that the job's method starts from."""
+    return expand(
+        "models/{dataset}/unimodal/{seed}/{method}.safetensors",
+        dataset=wildcards.dataset,
+        seed=wildcards.seed,
+        method=PARAMS.unimodal_of(wildcards.dataset).values(),
+    )
+
+
 def every_seed(pattern):
     """The file `pattern` of every seed of the study."""
 
@@ -81,6 +91,6 @@ def prototype_logs(wildcards):
 
 wildcard_constraints:
     dataset="|".join(PARAMS.datasets),
-    method="|".join(PARAMS.methods),
+    method="|".join(PARAMS.method_names),
     modality="[a-z0-9-]+",
     seed="[0-9]+",

@@ -82,3 +82,33 @@ use rule train_from_scratch as train_from_warmup with:
         code=code("train"),
     wildcard_constraints:
         method="|".join(FAMILIES["from-warmup"]),
+
+
+rule unimodal:
+    """A trained model of one modality, for the methods that start from such models."""
+    input:
+        weights="models/{dataset}/{method}/{seed}/val.safetensors",
+        code=code("unimodal"),
+    output:
+        weights="models/{dataset}/unimodal/{seed}/{method}.safetensors",
+    log:
+        "logs/unimodal/{dataset}-{method}-{seed}.log",
+    benchmark:
+        "logs/unimodal/{dataset}-{method}-{seed}.tsv"
+    resources:
+        mem_mb=500,
+    params:
+        settings=settings("unimodal"),
+    shell:
+        "equimodal unimodal --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed} &> {log}"
+
+
+use rule train_from_scratch as train_from_unimodal with:
+    input:
+        manifest="data/{dataset}/manifest.json",
+        features=features("npy"),
+        initial="data/{dataset}/weights.safetensors",
+        unimodal=unimodal,
+        code=code("train"),
+    wildcard_constraints:
+        method="|".join(FAMILIES["from-unimodal"]),

@@ -39,6 +39,7 @@ STAGES = (
     "features",
     "manifest",
     "weights",
+    "unimodal",
     "warmup",
     "prototypes",
     "train",
@@ -118,9 +119,11 @@ def _of_models(params: Params, stage: str, dataset: str, method: str | None) -> 
     assert method is not None
     resolved = params.method(dataset, method)
     if stage == "warmup":
-        return {**shared, "start_epoch": resolved.aim.start_epoch}
+        return {**shared, "start_epoch": resolved.warm.start_epoch}
     if stage == "prototypes":
-        return {**shared, "fit": resolved.aim.fit}
+        return {**shared, "fit": resolved.warm.fit}
+    if stage == "unimodal":
+        return {}
     own = {"kind": resolved.kind, "settings": resolved.settings.slice()}
     if stage in ("train", "evaluate", "cost"):
         return {**shared, "method": own}
@@ -168,11 +171,9 @@ def weights_file(params: Params, dataset: str) -> list[str]:
 
 
 def families(params: Params) -> dict[str, list[str]]:
-    """Every method of params.yaml by family: `from-scratch`, and `from-warmup`, which needs the shared warm-up and
-    prototypes.
-    """
-    found: dict[str, list[str]] = {"from-scratch": [], "from-warmup": []}
-    for name in params.methods:
+    """Every method that can be asked for, by what it starts from."""
+    found: dict[str, list[str]] = {"from-scratch": [], "from-warmup": [], "from-unimodal": []}
+    for name in params.method_names:
         found[params.family(name)].append(name)
     return found
 
@@ -181,8 +182,9 @@ def study_methods(params: Params, stage: str = "summary") -> list[str | None]:
     """Methods for which plain `snakemake` and `dvc repro` run a stage; [None] for a stage that runs once a dataset."""
     if stage in ("raw", "index", "features", "manifest", "weights", "overview", "tables"):
         return [None]
-    owners = {"warmup": params.study.warmups, "prototypes": params.study.fits}
-    return list(owners.get(stage, [*params.study.from_scratch, *params.study.from_warmup]))
+    study = params.study
+    owners = {"warmup": study.warmups, "prototypes": study.fits, "unimodal": study.unimodal}
+    return list(owners.get(stage, study.methods))
 
 
 def check_targets(params: Params, words: list[str]) -> None:
@@ -205,12 +207,12 @@ def check_targets(params: Params, words: list[str]) -> None:
                     " results/cremad_aim.json"
                 )
             _known("dataset", dataset, list(params.datasets), word)
-            _known("method", method, list(params.methods), word)
+            _known("method", method, params.method_names, word)
             params.check_pair(dataset, method)
         elif parts[0] == "models" and len(parts) == 4:
             _known("dataset", parts[1], list(params.datasets), word)
-            if parts[2] not in ("warmup", "prototypes"):
-                _known("method", parts[2], list(params.methods), word)
+            if parts[2] not in ("warmup", "prototypes", "unimodal"):
+                _known("method", parts[2], params.method_names, word)
         elif parts[0] == "data" and (
             parts[2:] in (["raw"], ["features"])
             or (len(parts) == 2 and name in ("index.json", "manifest.json", "weights.safetensors"))

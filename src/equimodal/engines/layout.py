@@ -39,6 +39,11 @@ def fit_path(dataset: str, owner: str, seed: int) -> Path:
     return Path("models") / dataset / "prototypes" / str(seed) / f"{owner}.safetensors"
 
 
+def unimodal_path(dataset: str, method: str, seed: int) -> Path:
+    """A trained model of one modality, as methods that start from such models read it."""
+    return Path("models") / dataset / "unimodal" / str(seed) / f"{method}.safetensors"
+
+
 def model_folder(dataset: str, method: str, seed: int) -> Path:
     """One trained model: {val,last,test}.safetensors, curves.json, evaluation.json."""
     return Path("models") / dataset / method / str(seed)

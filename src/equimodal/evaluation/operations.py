@@ -2,19 +2,18 @@
 multiply-add).
 """
 
-from contextlib import nullcontext
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from equimodal.methods.base import Batch, Method
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.padded import Input, Padded, blank
 from equimodal.objectives import Objective
-from equimodal.settings.training import TrainingSettings
+
+Result = TypeVar("Result")
 
 PLAIN_BATCH = 2  # batch normalisation wants two
 
@@ -49,47 +48,11 @@ def plain_training_flops(
     return counter.get_total_flops() / PLAIN_BATCH
 
 
-def method_training_flops(
-    method: Method, shapes: dict[str, tuple[int, ...]], training: TrainingSettings, device: torch.device
-) -> float:
-    """The method's own steps at the run's batch size, a sample, averaged over one `cycle` of them; work between epochs
-    is left out.
-
-    The method is used up: its own optimizers step.
-    """
-    loop = StepLoop(method, training, device)
-    batch = Batch(
-        _inputs(shapes, training.batch_size, device), _labels(training.batch_size, method.task.objective, device)
-    )
-    cycle = method.cycle()
-    method.train()
-    method.prepare(loop)  # type: ignore[arg-type]
-    method.begin_epoch(0, loop)  # type: ignore[arg-type]
+def flops_of(work: Callable[[], Result]) -> tuple[float, Result]:
+    """Operations of a piece of work, and what it returns."""
     with FlopCounterMode(display=False) as counter:
-        for _ in range(cycle):
-            method.training_step(batch, loop)  # type: ignore[arg-type]
-    return counter.get_total_flops() / (cycle * training.batch_size)
-
-
-class StepLoop:
-    """What a method's step may ask of the training loop, without data, checkpoints or an optimizer's step: enough to
-    count operations.
-    """
-
-    def __init__(self, method: Method, training: TrainingSettings, device: torch.device) -> None:
-        self.method = method
-        self.module = method
-        self.training = training
-        self.device = device
-        self.seed = method.task.seed
-        self.fabric = SimpleNamespace(autocast=nullcontext, device=device, world_size=1, global_rank=0)
-
-    def optimize(self, loss: Tensor) -> None:
-        """Backward pass and the method's edits of the gradients."""
-        loss.backward()
-        self.method.after_backward(self)  # type: ignore[arg-type]
-        for parameter in self.method.main_parameters():
-            parameter.grad = None
+        result = work()
+    return float(counter.get_total_flops()), result
 
 
 def _count(module: nn.Module) -> int:

@@ -1,10 +1,11 @@
-"""The contract of a training method: how it departs from joint training. The loop (training/loop.py) calls these hooks
-and nothing else.
+"""The contract of a training method: how it departs from joint training (`Method`, whose hooks the loop of
+training/loop.py calls), and what it may ask of the loop that trains it (`Trainer`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,10 @@ from equimodal.models.framework import MultimodalModel, Outputs
 from equimodal.models.padded import Input
 from equimodal.objectives import Objective
 from equimodal.settings.method import MethodSettings
+from equimodal.settings.training import TrainingSettings
 
-if TYPE_CHECKING:
-    from equimodal.training.loop import Loop
+Part = Literal["train", "held-out", "val", "test"]
+Own = TypeVar("Own", bound=MethodSettings)
 
 
 class Batch(NamedTuple):
@@ -57,33 +59,103 @@ class Step(NamedTuple):
     logs: dict[str, Tensor]
 
 
-class Method(nn.Module):
+@dataclass(frozen=True)
+class SplitFeatures:
+    """What a model makes of a split, evaluation inputs and mode, in the split's order.
+
+    Attributes:
+        features: pooled features z^m {m: [n, d_m]}.
+        readouts: logits {m: [n, outputs]} of each modality alone, by the fusion head's estimator.
+        logits: predictions' logits [n, outputs].
+        labels: [n].
+    """
+
+    features: dict[str, Tensor]
+    readouts: dict[str, Tensor]
+    logits: Tensor
+    labels: Tensor
+
+
+class Trainer(Protocol):
+    """The training loop, as methods see it.
+
+    Attributes:
+        training: settings of the section `training`.
+        seed: the run's.
+        device: where batches and model are.
+        module: the method as it is called in a step (`module(batch)`), so that several processes stay alike.
+    """
+
+    training: TrainingSettings
+    seed: int
+    device: torch.device
+    module: Callable[..., Any]
+
+    @property
+    def processes(self) -> int:
+        """Of this training; each has its own batches, and the gradients are the mean over them."""
+
+    def optimize(self, loss: Tensor, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """Backward pass, `after_backward`, clipping (training.clip_norm) and the step of the main optimizer, or of one
+        of the method's own (`Method.optimizers`); its gradients are cleared.
+        """
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The run's precision, for a forward pass outside `module`."""
+
+    def total(self, value: Tensor) -> Tensor:
+        """Sum of a tensor over the processes; the value itself when there is one."""
+
+    def features(self, split: Part, model: MultimodalModel | None = None) -> SplitFeatures:
+        """Features, readouts, logits and labels of a split, without gradient; mode and buffers of the model (by
+        default the method's) stay as they are.
+        """
+
+    def hold_out(self, share: float) -> None:
+        """Keep a share of the training split, drawn by class from the run's seed, out of all batches from now on: it
+        is split "held-out" of `features`. To be called in `prepare`, so that a resumed run does it again.
+
+        Raises:
+            UserError: too few samples to hold any out, or to leave any.
+        """
+
+    def rehearse(self, method: "Method[Any]", epochs: int, name: str) -> None:
+        """Train another method, built around a copy of the model, for some epochs at the present learning rate, with an
+        optimizer of its own. Nothing of this run moves: no generator, no buffer, no checkpoint.
+
+        Args:
+            name: what its order and augmentation are seeded by, beside the run's seed.
+        """
+
+
+class Method(nn.Module, Generic[Own]):
     """One way of training. Subclasses override only what differs; the defaults are joint training.
 
     A method is a module: it holds the `model`, and whatever it trains beside it (prototypes, auxiliary networks) as
     submodules, so that device moves, mixed precision, DDP and checkpoints take all of it. Only `model` is exported.
 
     Hooks, in the loop's order: `prepare` (once), then each epoch `begin_epoch`, each batch `training_step` (which calls
-    `forward`, then `loop.optimize`, which calls `after_backward` between the backward pass and the optimizer's step),
-    then `end_epoch`.
+    `forward`, then `trainer.optimize`, which calls `after_backward` between the backward pass and the optimizer's
+    step), then `end_epoch`; once the model is measured and kept, `after_evaluation`. Before all of it, a method that
+    starts from other runs' files has taken them up (`load_fit`, `load_unimodal`; the registry's `family` says which).
     """
 
     paper: ClassVar[str] = ""
     needs_class_means: ClassVar[bool] = False
 
-    def __init__(self, model: MultimodalModel, settings: MethodSettings, task: Task) -> None:
+    def __init__(self, model: MultimodalModel, settings: Own, task: Task) -> None:
         super().__init__()
         self.model = model
         self.settings = settings
         self.task = task
 
     @classmethod
-    def modalities(cls, settings: MethodSettings, available: Iterable[str]) -> list[str]:
+    def modalities(cls, settings: Own, available: Iterable[str]) -> list[str]:
         """The modalities that the method's model has, of those available; a UserError when it cannot work with them."""
         return list(available)
 
     @classmethod
-    def adapt(cls, model: MultimodalModel, settings: MethodSettings, structure: dict[str, Any]) -> MultimodalModel:
+    def adapt(cls, model: MultimodalModel, settings: Own, structure: dict[str, Any]) -> MultimodalModel:
         """Change the freshly built model's structure (another head). `structure` is what `structure()` said of a saved
         model, else {}.
         """
@@ -93,7 +165,7 @@ class Method(nn.Module):
         """JSON-able facts that `adapt` needs to rebuild the model as it now is (classifiers added while training)."""
         return {}
 
-    def prepare(self, loop: "Loop") -> None:
+    def prepare(self, trainer: Trainer) -> None:
         """Once, after the optimizer exists and before the first epoch (or before a resumed state is loaded)."""
 
     def main_parameters(self) -> list[nn.Parameter]:
@@ -110,7 +182,7 @@ class Method(nn.Module):
         """
         return {}
 
-    def begin_epoch(self, epoch: int, loop: "Loop") -> None:
+    def begin_epoch(self, epoch: int, trainer: Trainer) -> None:
         """Before an epoch's first batch (epochs count from 0); the place to add parameters, see `main_parameters`."""
 
     def forward(self, batch: Batch) -> Step:
@@ -122,24 +194,57 @@ class Method(nn.Module):
         """Loss from a plain forward pass."""
         return self.task.objective.loss(outputs.logits, batch.labels)
 
-    def training_step(self, batch: Batch, loop: "Loop") -> Step:
+    def training_step(self, batch: Batch, trainer: Trainer) -> Step:
         """One batch. Override to take several backward passes or optimizer steps; call the module through
-        `loop.module`.
+        `trainer.module`.
         """
-        step: Step = loop.module(batch)
-        loop.optimize(step.loss)
+        step: Step = trainer.module(batch)
+        trainer.optimize(step.loss)
         return step
 
     def cycle(self) -> int:
         """Batches after which the work of a step repeats; the cost of training is measured over one cycle."""
         return 1
 
-    def after_backward(self, loop: "Loop") -> None:
+    def after_backward(self, trainer: Trainer) -> None:
         """Edit gradients (`p.grad`) before the optimizer's step."""
 
-    def end_epoch(self, epoch: int, loop: "Loop") -> dict[str, float]:
+    def end_epoch(self, epoch: int, trainer: Trainer) -> dict[str, float]:
         """After an epoch's last batch; returns scalars to log."""
         return {}
+
+    def after_evaluation(self, epoch: int, metrics: dict[str, float], trainer: Trainer) -> None:
+        """After an epoch's model has been measured and, where a rule selects it, exported: the place to change the
+        model for the next epoch. Not called after the last one, whose model is the run's.
+
+        Args:
+            metrics: what was measured, as curves.json has it ("val/accuracy", ...).
+        """
+
+    def fit(self, batches: Callable[[], Iterator[Batch]]) -> dict[str, Any]:
+        """Family from-warmup: fit what the method needs on the warmed-up model, which stays as it is (stage
+        `prototypes`); by default there is nothing to fit. Returns a JSON-able log.
+
+        Args:
+            batches: gives an endless iterator of training batches, the same at every call.
+        """
+        return {}
+
+    def fit_state(self) -> dict[str, Tensor]:
+        """What `fit` made, for `load_fit` of every variant with equal settings of the fit (`WarmupSettings.fit`)."""
+        return {}
+
+    def load_fit(self, tensors: dict[str, Tensor]) -> None:
+        """Family from-warmup: take up a fit, before training. The warm-up's weights and optimizer come after it."""
+
+    def load_unimodal(self, models: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Family from-unimodal: take up trained models of one modality each, {m: state of a MultimodalModel}, of the
+        same seed, chosen on validation. By default every encoder starts from its own modality's.
+        """
+        for name, state in models.items():
+            prefix = f"encoders.{name}."
+            weights = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            self.model.encoders[name].load_state_dict(weights)
 
     def extra(self) -> dict[str, Any]:
         """JSON-able state beyond the module's tensors, saved in checkpoints."""

@@ -10,17 +10,21 @@ if TYPE_CHECKING:
     from equimodal.methods.base import Method
 
 
+Family = Literal["from-scratch", "from-warmup", "from-unimodal"]
+
+
 @dataclass(frozen=True)
 class Entry:
     """A folder below equimodal.methods, the class in its `method.py`, and the class in its `settings.py`.
 
-    `family` says whether training starts from scratch or from the shared warm-up.
+    `family` says what training starts from: nothing, the shared warm-up and a fit on it, or trained models of one
+    modality each.
     """
 
     folder: str
     method: str
     settings: str
-    family: Literal["from-scratch", "from-warmup"] = "from-scratch"
+    family: Family = "from-scratch"
 
     @property
     def module(self) -> str:
@@ -40,6 +44,7 @@ METHODS: dict[str, Entry] = {
     "joint": Entry("joint", "Joint", "JointSettings"),
     "joint-uni": Entry("joint_uni", "JointUni", "JointUniSettings"),
     "unimodal": Entry("unimodal", "Unimodal", "UnimodalSettings"),
+    "finetune": Entry("finetune", "Finetune", "FinetuneSettings", family="from-unimodal"),
     "ogm": Entry("ogm", "OGM", "OGMSettings"),
     "aug": Entry("aug", "AUG", "AUGSettings"),
     "aim": Entry("aim", "AIMMethod", "AIMSettings", family="from-warmup"),

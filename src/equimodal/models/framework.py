@@ -50,13 +50,35 @@ class Outputs:
         return Outputs(self.logits[samples], {name: z[samples] for name, z in self.features.items()}, stages)
 
 
+class Exchange(nn.Module):
+    """What stands between two depths of a model and lets its encoders see each other's maps; part of the exported
+    model.
+
+    Encoders of unequal depth are aligned by relative depth, as `Outputs.depths`.
+    """
+
+    def forward(self, depth: int, maps: dict[str, Any]) -> dict[str, Any]:
+        """The maps {m: block output} that the next blocks shall see, given those of depth `depth` (from 0)."""
+        raise TypeError(f"{type(self).__name__} must define forward")
+
+
 class MultimodalModel(nn.Module):
-    """Encoders {m: Encoder} and a fusion head. `forward` gives everything a method may look at."""
+    """Encoders {m: Encoder} and a fusion head. `forward` gives everything a method may look at.
+
+    `forward` is `encode`, then `fuse`; a method that changes features before fusion calls them apart. `predict` is what
+    evaluation, selection and export use: the same, but with the head's rule of prediction.
+
+    Attributes:
+        exchange: None, or what passes maps between encoders at every depth (a method's `adapt` puts it there).
+    """
+
+    exchange: Exchange | None
 
     def __init__(self, encoders: dict[str, Encoder], fusion: Fusion) -> None:
         super().__init__()
         self.encoders = nn.ModuleDict(encoders)
         self.fusion = fusion
+        self.exchange = None
 
     @property
     def modalities(self) -> list[str]:
@@ -65,22 +87,60 @@ class MultimodalModel(nn.Module):
 
     def forward(self, inputs: dict[str, Input]) -> Outputs:
         """Pass inputs {m: [B, ...]} through all blocks and the fusion head."""
-        stages: dict[str, list[Stage]] = {}
-        for name, encoder in cast(dict[str, Encoder], self.encoders).items():
-            x = inputs[name]
-            maps = encoder.prepare(x)
-            line: list[Stage] = []
-            for block in encoder.blocks:
-                output = block(maps)
-                line.append(Stage(maps, output, encoder.pool(output, len(x))))
-                maps = output
-            stages[name] = line
-        features = {name: line[-1].pooled for name, line in stages.items()}
-        return Outputs(self.fusion(features), features, stages)
+        stages = self.encode(inputs)
+        features = pooled_features(stages)
+        return Outputs(self.fuse(features), features, stages)
+
+    def predict(self, inputs: dict[str, Input]) -> Outputs:
+        """As `forward`, with logits by the head's rule of prediction (`Fusion.predict`)."""
+        stages = self.encode(inputs)
+        features = pooled_features(stages)
+        return Outputs(self.fusion.predict(features), features, stages)
+
+    def encode(self, inputs: dict[str, Input]) -> dict[str, list[Stage]]:
+        """The stages of every modality, of inputs {m: [B, ...]}; their features are `pooled_features`."""
+        encoders = cast(dict[str, Encoder], self.encoders)
+        if self.exchange is None:
+            return {name: _through(encoder, inputs[name]) for name, encoder in encoders.items()}
+        places = aligned_depths({name: len(encoder.blocks) for name, encoder in encoders.items()})
+        maps = {name: encoder.prepare(inputs[name]) for name, encoder in encoders.items()}
+        stages: dict[str, list[Stage]] = {name: [] for name in encoders}
+        for depth in range(len(places[self.modalities[0]])):
+            outputs = {}
+            for name, encoder in encoders.items():
+                while len(stages[name]) <= places[name][depth]:
+                    before, block = maps[name], encoder.blocks[len(stages[name])]
+                    maps[name] = outputs[name] = block(before)
+                    stages[name].append(Stage(before, maps[name], encoder.pool(maps[name], len(inputs[name]))))
+            maps |= self.exchange(depth, outputs)
+            for name, encoder in encoders.items():  # what the next depth sees, and the head, is what was exchanged
+                last = stages[name][-1]
+                stages[name][-1] = Stage(last.input, maps[name], encoder.pool(maps[name], len(inputs[name])))
+        return stages
+
+    def fuse(self, features: dict[str, Tensor]) -> Tensor:
+        """Fused logits [B, outputs] of features {m: [B, d_m]}."""
+        logits: Tensor = self.fusion(features)
+        return logits
 
     def readout(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits [B, K] of each modality alone, by the fusion head's estimator."""
         return self.fusion.readout(features)
+
+
+def pooled_features(stages: dict[str, list[Stage]]) -> dict[str, Tensor]:
+    """Features z^m {m: [B, d_m]}: the pooled outputs of the last blocks."""
+    return {name: line[-1].pooled for name, line in stages.items()}
+
+
+def _through(encoder: Encoder, x: Input) -> list[Stage]:
+    maps = encoder.prepare(x)
+    line: list[Stage] = []
+    for block in encoder.blocks:
+        output = block(maps)
+        line.append(Stage(maps, output, encoder.pool(output, len(x))))
+        maps = output
+    return line
 
 
 def build_model(

@@ -33,6 +33,13 @@ class Fusion(nn.Module):
         """Fused logits [B, K] of features {m: [B, d_m]}."""
         raise TypeError(f"{type(self).__name__} must define forward")
 
+    def predict(self, features: dict[str, Tensor]) -> Tensor:
+        """Logits [B, K] that predictions are made of; another rule than the training's `forward` where a method has
+        one (weights by entropy, a mean of branches).
+        """
+        logits: Tensor = self(features)
+        return logits
+
     def readout(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits [B, K] of each modality alone, by the estimator `readout_name`: split weights, or the others' features
         zeroed.
@@ -46,7 +53,7 @@ class Fusion(nn.Module):
     def zero_feature(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Fused logits when all features but one are zero."""
         return {
-            name: self(
+            name: self.predict(
                 {other: value if other == name else torch.zeros_like(value) for other, value in features.items()}
             )
             for name in features

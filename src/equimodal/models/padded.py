@@ -1,5 +1,6 @@
 """Sequences of unequal length in one batch: values with a mask of what is real."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -53,6 +54,15 @@ Input: TypeAlias = Tensor | Padded
 def lengths_mask(lengths: Tensor, longest: int) -> Tensor:
     """Mask [B, longest] of sequences that begin at step 0 and have `lengths` [B] steps."""
     return torch.arange(longest, device=lengths.device) < lengths[:, None]
+
+
+def zeroed_inputs(inputs: Mapping[str, Input], names: Collection[str]) -> dict[str, Input]:
+    """Inputs {m: [B, ...]} with the modalities `names` at zero; a sequence keeps its mask."""
+
+    def zero(x: Input) -> Input:
+        return Padded(torch.zeros_like(x.values), x.mask) if isinstance(x, Padded) else torch.zeros_like(x)
+
+    return {name: zero(x) if name in names else x for name, x in inputs.items()}
 
 
 def blank(batch: int, shape: tuple[int, ...], device: torch.device) -> Input:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from equimodal.errors import UserError
-from equimodal.methods.aim.settings import AIMSettings
+from equimodal.methods.registry import Family
 from equimodal.params.resolve import Params, _hint
 from equimodal.params.text import read_yaml
 from equimodal.settings.base import nearest
@@ -41,42 +41,45 @@ def parse_params(raw: Any) -> Params:
     for dataset in params.datasets:
         params.encoders_of(dataset)
         params.weights_of(dataset)
-        training = params.training_of(dataset)
+        params.training_of(dataset)
         for name in params.methods:
-            resolved = params.method(dataset, name)
-            if isinstance(resolved.settings, AIMSettings) and resolved.settings.start_epoch >= training.epochs:
-                raise UserError(
-                    f"params.yaml: methods.{name}.start_epoch = {resolved.settings.start_epoch} leaves no"
-                    " epoch for modulation:"
-                    f" {dataset} trains {training.epochs} (training.epochs); lower start_epoch or raise epochs"
-                )
+            params.check_start(dataset, name)
         for override in params.datasets[dataset].methods:
-            if override not in params.methods:
+            if override not in params.method_names:
                 raise UserError(
                     f"params.yaml: datasets.{dataset}.methods.{override} is not in `methods`"
-                    + _hint(override, list(params.methods))
+                    + _hint(override, params.method_names)
                 )
     for dataset in params.study.datasets:
         params.dataset(dataset)
-    for key, owners in (("warmups", params.study.warmups), ("fits", params.study.fits)):
+    _check_study(params)
+    return params
+
+
+def _check_study(params: Params) -> None:
+    """The study's methods fit its datasets, stand in the list of their family, and what they start from is listed
+    too.
+    """
+    study = params.study
+    families: dict[Family, list[str]] = {
+        "from-scratch": study.from_scratch,
+        "from-warmup": study.from_warmup,
+        "from-unimodal": study.from_unimodal,
+    }
+    for key, owners in (("warmups", study.warmups), ("fits", study.fits)):
         for name in owners:
             if params.family(name) != "from-warmup":
                 raise UserError(f"params.yaml: study.{key} lists '{name}', which is trained from scratch and has none")
-    for family, names in (("from-scratch", params.study.from_scratch), ("from-warmup", params.study.from_warmup)):
+    for family, names in families.items():
         for name in names:
-            for dataset in params.study.datasets:
+            for dataset in study.datasets:
                 params.check_pair(dataset, name)
-            resolved = params.method(params.study.datasets[0], name)
-            if resolved.entry.family != family:
-                raise UserError(
-                    f"params.yaml: study.{family} lists '{name}', which belongs in study.{resolved.entry.family}"
-                )
-            for key, owner in (("warmups", params.warmup_of), ("fits", params.fit_of)):
-                if family == "from-warmup":
-                    for dataset in params.study.datasets:
-                        needed = owner(dataset, name)
-                        if needed not in getattr(params.study, key):
-                            raise UserError(
-                                f"params.yaml: study.from-warmup lists '{name}', which needs '{needed}' in study.{key}"
-                            )
-    return params
+            own = params.family(name)
+            if own != family:
+                raise UserError(f"params.yaml: study.{family} lists '{name}', which belongs in study.{own}")
+            for dataset in study.datasets:
+                for key, needed in params.starts_of(dataset, name):
+                    if needed not in getattr(study, key.replace("-", "_")):
+                        raise UserError(
+                            f"params.yaml: study.{family} lists '{name}', which needs '{needed}' in study.{key}"
+                        )

@@ -8,13 +8,11 @@ from pydantic import Field
 
 from equimodal.datasets.registry import KINDS
 from equimodal.errors import UserError
-from equimodal.methods.aim.settings import AIMSettings
-from equimodal.methods.registry import METHODS, Entry
-from equimodal.methods.unimodal.settings import UnimodalSettings
+from equimodal.methods.registry import METHODS, Entry, Family
 from equimodal.models.registry import choose, used_settings
 from equimodal.settings.base import Settings, layered, nearest
 from equimodal.settings.datasets import DatasetSettings, Name
-from equimodal.settings.method import MethodSettings
+from equimodal.settings.method import MethodSettings, WarmupSettings
 from equimodal.settings.training import (
     ModelSettings,
     RuntimeSettings,
@@ -131,26 +129,62 @@ class Params(Settings):
         return ResolvedMethod(name, kind, entry, read)
 
     def check_pair(self, dataset: str, method: str) -> None:
-        """Refuse a method of one modality where there is no such modality, one that balances where there is nothing to
-        balance, one of another task.
+        """Refuse a method on data that it cannot work with (`MethodSettings.refusal`), or that its start needs models
+        of which there are none.
         """
-        settings = self.method(dataset, method).settings
-        names = list(self.dataset(dataset).modalities)
-        if isinstance(settings, UnimodalSettings) and settings.modality not in names:
+        resolved, data = self.method(dataset, method), self.dataset(dataset)
+        why = resolved.settings.refusal(method, dataset, list(data.modalities), data.task)
+        if why is not None:
+            raise UserError(why)
+        self.check_start(dataset, method)
+        if resolved.entry.family == "from-unimodal":
+            self.unimodal_of(dataset)
+
+    def check_start(self, dataset: str, method: str) -> None:
+        """Refuse a start epoch that leaves the method no epoch of its own."""
+        settings, epochs = self.method(dataset, method).settings, self.training_of(dataset).epochs
+        if isinstance(settings, WarmupSettings) and settings.start_epoch >= epochs:
             raise UserError(
-                f"method '{method}' reads modality '{settings.modality}' (methods.{method}.modality);"
-                f" {dataset} has: {', '.join(names)}"
+                f"params.yaml: methods.{method}.start_epoch = {settings.start_epoch} leaves no epoch for modulation:"
+                f" {dataset} trains {epochs} (training.epochs); lower start_epoch or raise epochs"
             )
-        task = self.dataset(dataset).task
-        if task not in settings.tasks:
-            raise UserError(
-                f"method '{method}' is for {' and '.join(settings.tasks)}; datasets.{dataset}.task is {task}:"
-                " leave the method out there"
-            )
-        if len(names) < settings.least_modalities:
-            raise UserError(
-                f"method '{method}' balances modalities and needs two or more; {dataset} has: {', '.join(names)}"
-            )
+
+    def starts_of(self, dataset: str, method: str) -> list[tuple[str, str]]:
+        """What a study must list for a method to start from: (key of `study`, method)."""
+        family = self.family(method)
+        if family == "from-warmup":
+            return [("warmups", self.warmup_of(dataset, method)), ("fits", self.fit_of(dataset, method))]
+        if family == "from-unimodal":
+            names = self.unimodal_of(dataset).values()
+            return [(key, name) for key in ("from-scratch", "unimodal") for name in names]
+        return []
+
+    def unimodal_of(self, dataset: str) -> dict[str, str]:
+        """Modality -> the method of params.yaml that trains it alone, the first with no other difference; what methods
+        of family from-unimodal start from.
+
+        Raises:
+            UserError: a modality that no method trains alone.
+        """
+        found: dict[str, str] = {}
+        for name in self.method_names:
+            if self._chain(name)[0] == "unimodal":
+                found.setdefault(self.method(dataset, name).settings.slice()["modality"], name)
+        for modality in self.dataset(dataset).modalities:
+            if modality not in found:
+                raise UserError(
+                    f"params.yaml: no method trains modality '{modality}' of {dataset} alone: add one to `methods`,"
+                    f" as {modality}: {{base: unimodal, modality: {modality}}}"
+                )
+        return {modality: found[modality] for modality in self.dataset(dataset).modalities}
+
+    @property
+    def method_names(self) -> list[str]:
+        """Every method that can be asked for: those of params.yaml, and the registered ones that need no settings."""
+        free = [
+            name for name, entry in METHODS.items() if name not in self.methods and entry.load_settings().complete()
+        ]
+        return [*self.methods, *free]
 
     def warmup_of(self, dataset: str, method: str) -> str:
         """Whose warm-up a from-warmup method shares: the first of its base chain with the same start epoch."""
@@ -160,13 +194,13 @@ class Params(Settings):
         """Whose prototypes a from-warmup method shares: the first of its base chain whose `fit` covers its own."""
         return self._owner(dataset, method, lambda settings: settings.fit)
 
-    def _owner(self, dataset: str, method: str, what: Callable[[AIMSettings], dict[str, Any]]) -> str:
-        wanted = what(self.method(dataset, method).aim).items()
-        links = ((link, what(self.method(dataset, link).aim)) for link in self._chain(method))
+    def _owner(self, dataset: str, method: str, what: Callable[[WarmupSettings], dict[str, Any]]) -> str:
+        wanted = what(self.method(dataset, method).warm).items()
+        links = ((link, what(self.method(dataset, link).warm)) for link in self._chain(method))
         return next(link for link, found in links if all(found.get(name) == value for name, value in wanted))
 
-    def family(self, name: str) -> str:
-        """How a method is trained on every dataset: `from-scratch`, or `from-warmup`."""
+    def family(self, name: str) -> Family:
+        """What a method is trained from, on every dataset."""
         return METHODS[self._chain(name)[0]].family
 
     def _chain(self, name: str) -> list[str]:
@@ -221,10 +255,10 @@ class ResolvedMethod:
     settings: MethodSettings
 
     @property
-    def aim(self) -> AIMSettings:
-        """AIM's settings; any other method's are a UserError."""
-        if not isinstance(self.settings, AIMSettings):
-            raise UserError(f"{self.name} has no warm-up and no prototypes: it is trained from scratch")
+    def warm(self) -> WarmupSettings:
+        """The settings of a method that starts from a warm-up; any other method's are a UserError."""
+        if not isinstance(self.settings, WarmupSettings):
+            raise UserError(f"{self.name} has no warm-up and no prototypes")
         return self.settings
 
 

@@ -24,6 +24,11 @@ class Settings(BaseModel):
         except ValidationError as error:
             raise UserError(describe(cls, error, where, value)) from None
 
+    @classmethod
+    def complete(cls) -> bool:
+        """Whether every field has a default."""
+        return not any(field.is_required() for field in cls.model_fields.values())
+
     def slice(self) -> dict[str, Any]:
         """Plain JSON-able dict of all values, defaults included."""
         return self.model_dump(mode="json")

@@ -1,6 +1,9 @@
 """What every method is set by; each adds its own in its folder in `methods`."""
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from pydantic import Field
 
 from equimodal.settings.base import Settings
 
@@ -17,3 +20,24 @@ class MethodSettings(Settings):
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     preset: str | None = None
+
+    def refusal(self, name: str, dataset: str, modalities: Sequence[str], task: str) -> str | None:
+        """Why the method `name` cannot work with a dataset, in one line; None if it can."""
+        if task not in self.tasks:
+            known = " and ".join(self.tasks)
+            return f"method '{name}' is for {known}; datasets.{dataset}.task is {task}: leave the method out there"
+        if len(modalities) < self.least_modalities:
+            has = ", ".join(modalities)
+            return f"method '{name}' balances modalities and needs two or more; {dataset} has: {has}"
+        return None
+
+
+class WarmupSettings(MethodSettings):
+    """Of methods that start from a shared joint warm-up."""
+
+    start_epoch: int = Field(5, ge=0, description="E: epochs of joint training before the method begins")
+
+    @property
+    def fit(self) -> dict[str, Any]:
+        """What the fit on the warm-up is set by: variants that agree on it share one."""
+        return {"start_epoch": self.start_epoch}

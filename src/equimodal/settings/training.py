@@ -147,6 +147,12 @@ class StudySettings(Settings):
     datasets: list[str] = Field(min_length=1)
     from_scratch: list[str] = Field(alias="from-scratch")
     from_warmup: list[str] = Field(alias="from-warmup")
+    from_unimodal: list[str] = Field(
+        [], alias="from-unimodal", description="methods that start from trained models of one modality each"
+    )
+    unimodal: list[str] = Field(
+        [], description="single-modality methods that those start from (they stand in from-scratch, too)"
+    )
     warmups: list[str] = Field(
         [], description="methods whose warm-up is trained (others of the same start epoch share it)"
     )
@@ -155,9 +161,14 @@ class StudySettings(Settings):
     )
     seeds: list[Seed] = Field(min_length=1)
 
+    @property
+    def methods(self) -> list[str]:
+        """Of every family."""
+        return [*self.from_scratch, *self.from_warmup, *self.from_unimodal]
+
     @model_validator(mode="after")
     def _no_repeats(self) -> Self:
-        for name in ("datasets", "from_scratch", "from_warmup", "seeds"):
+        for name in ("datasets", "from_scratch", "from_warmup", "from_unimodal", "unimodal", "seeds"):
             values = getattr(self, name)
             if len(set(values)) != len(values):
                 raise ValueError(f"study.{name.replace('_', '-')} names something twice")

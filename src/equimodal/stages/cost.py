@@ -9,25 +9,21 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from itertools import cycle, islice
 from pathlib import Path
 
 import torch
 
 from equimodal.engines.layout import cost_path
 from equimodal.evaluation.memory import LiveTensors
-from equimodal.methods.base import Batch
 from equimodal.params import Params
 from equimodal.report.cost_file import Cost, Machine, Memory, Time, Weights
-from equimodal.stages.evaluate import fresh_method
 from equimodal.stages.setup import Setup
+from equimodal.stages.steps import Steps
 from equimodal.store import digest, write_json
-from equimodal.training.loop import Loop
 
 SEED = 0
 ROUNDS = (3, 15)  # at least and at most
 BUDGET = 8.0  # seconds after which no further round begins
-BATCHES = 4  # different ones, taken in turns
 
 
 def run(params: Params, dataset: str, method: str) -> None:
@@ -56,42 +52,6 @@ def run(params: Params, dataset: str, method: str) -> None:
         weights=Weights(model=own.model_weights, beside=own.beside_weights, joint=other.model_weights),
     )
     write_json(cost_path(dataset, method), cost.model_dump(mode="json"))
-
-
-class Steps:
-    """Training steps of one method, one call each."""
-
-    def __init__(self, setup: Setup) -> None:
-        params = setup.params
-        self.device = setup.data.device
-        self.method = fresh_method(setup)
-        label = f"cost of {setup.dataset} {setup.resolved.name}"
-        # The folder is for checkpoints, which only `Loop.run` writes.
-        self.loop = Loop(
-            self.method,
-            setup.data,
-            params.training_of(setup.dataset),
-            params.runtime,
-            setup.seed,
-            Path(".checkpoints"),
-            "",
-            label,
-        )
-        self.cycle = self.method.cycle()
-        self.batches: list[Batch] = list(islice(self.loop.batches(0), BATCHES))
-        self._next = cycle(self.batches)
-        self.method.train()
-        self.method.begin_epoch(0, self.loop)
-        exported = {id(parameter) for parameter in self.method.model.parameters()}
-        self.model_weights = sum(p.numel() for p in self.method.model.parameters() if p.requires_grad)
-        self.beside_weights = sum(
-            p.numel() for p in self.method.parameters() if p.requires_grad and id(p) not in exported
-        )
-
-    def run(self, count: int) -> None:
-        """Take `count` steps."""
-        for batch in islice(self._next, count):
-            self.method.training_step(batch, self.loop)
 
 
 def timed(own: Steps, joint: Steps) -> Time:

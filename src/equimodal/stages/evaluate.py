@@ -11,15 +11,14 @@ from equimodal.evaluation import operations
 from equimodal.evaluation.depth import imbalance, unimodal_gap
 from equimodal.evaluation.observe import ClassStatistics, Decisions, Features, TrueClassProbability, observe
 from equimodal.evaluation.probe import fit_linear_probe, fit_probe
-from equimodal.methods.base import Method, Task
 from equimodal.metrics.classification import accuracy, confusion, macro_f1, recall
 from equimodal.metrics.regression import errors
 from equimodal.models.framework import MultimodalModel
-from equimodal.models.padded import blank
 from equimodal.objectives import Objective, Regression
 from equimodal.params import Params
 from equimodal.report.rules import RULES
 from equimodal.stages.setup import Setup
+from equimodal.stages.steps import Steps
 from equimodal.store import canonical_json, read_json, read_tensors, write_json
 
 
@@ -175,27 +174,10 @@ def share(predicted: Tensor, labels: Tensor, objective: Objective) -> float:
 def flops(setup: Setup, model: MultimodalModel) -> dict[str, float]:
     """Operations a sample: inference, joint training (forward and backward), and the method's own training step."""
     shapes, device = setup.data.shapes, setup.data.device
+    steps = Steps(setup)
+    counted, samples = operations.flops_of(lambda: steps.run(steps.cycle))
     return {
         "inference": operations.inference_flops(model, shapes, device),
         "training_joint": operations.plain_training_flops(model, shapes, setup.data.objective, device),
-        "training": operations.method_training_flops(
-            fresh_method(setup), shapes, setup.params.training_of(setup.dataset), device
-        ),
+        "training": counted / samples,
     }
-
-
-def fresh_method(setup: Setup) -> Method:
-    """The method around an untrained model, without a pass over the data for the class means: values do not change what
-    a step costs.
-    """
-    training = setup.params.training_of(setup.dataset)
-    objective = setup.data.objective
-    means = {name: blank(objective.classes, shape, setup.data.device) for name, shape in setup.data.shapes.items()}
-    task = Task(
-        objective,
-        training.epochs,
-        setup.data.steps(training.batch_size),
-        setup.seed,
-        means if setup.kind.needs_class_means else None,
-    )
-    return setup.kind(setup.model(), setup.resolved.settings, task).to(setup.data.device)

@@ -12,7 +12,7 @@ from equimodal.store import atomic, read_json
 
 def run(params: Params, dataset: str, method: str) -> None:
     """Write {curves,imbalance,confusion} for every method, {scores,alpha,prototypes} too for those that start from a
-    warm-up.
+    warm-up and measure depths.
 
     The same inputs give the same bytes. The figures then join the result's run in MLflow.
     """
@@ -24,7 +24,7 @@ def run(params: Params, dataset: str, method: str) -> None:
             "imbalance": imbalance.draw(result),
             "confusion": confusion.draw(result),
         }
-        if params.family(method) == "from-warmup":
+        if params.family(method) == "from-warmup" and curves.depths():
             owner = params.fit_of(dataset, method)
             logs = [read_json(fit_path(dataset, owner, seed).with_suffix(".json"))["log"] for seed in result.seeds]
             drawn |= {

@@ -14,7 +14,7 @@ FOLDER = Path("results/tables")
 
 def run(params: Params, dataset: str) -> None:
     """Read the result of every method of the study; write the two pages."""
-    methods = [*params.study.from_scratch, *params.study.from_warmup]
+    methods = params.study.methods
     results = [Result.read(result_path(dataset, method)) for method in methods]
     lines = caption(results)
     tables = [

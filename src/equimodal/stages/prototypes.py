@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from equimodal.engines.layout import fit_path, warmup_path
 from equimodal.errors import UserError
-from equimodal.methods.aim.method import AIMMethod
 from equimodal.methods.base import Batch
 from equimodal.params import Params
 from equimodal.stages.setup import Setup
@@ -17,7 +16,6 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
     setup = Setup.open(params, dataset, method, seed)
     start = warmup_path(dataset, params.warmup_of(dataset, method), seed)
     trained = setup.method()
-    assert isinstance(trained, AIMMethod)
     tensors, _ = read_tensors(start)
     trained.model.load_state_dict(
         {

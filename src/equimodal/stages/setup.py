@@ -27,12 +27,14 @@ class Setup:
     dataset: str
     resolved: ResolvedMethod
     seed: int
-    kind: type[Method]
+    kind: type[Method[Any]]
     data: DataModule
     pretrained: Pretrained | None = None
 
     @classmethod
-    def open(cls, params: Params, dataset: str, method: str, seed: int, kind: type[Method] | None = None) -> "Setup":
+    def open(
+        cls, params: Params, dataset: str, method: str, seed: int, kind: type[Method[Any]] | None = None
+    ) -> "Setup":
         """Load the data that the method's modalities need. `kind` is another class than the method's own (a warm-up
         trains jointly).
         """
@@ -63,7 +65,7 @@ class Setup:
         adapted = self.kind.adapt(fresh, self.resolved.settings, structure or {})
         return adapted.to(self.data.device)
 
-    def method(self) -> Method:
+    def method(self) -> Method[Any]:
         """The method around a fresh model."""
         training = self.params.training_of(self.dataset)
         means = self.data.class_means() if self.kind.needs_class_means else None
@@ -75,9 +77,9 @@ class Setup:
         declarations.settings).
         """
         if stage == "warmup":
-            settings = {"start_epoch": self.resolved.aim.start_epoch}
+            settings = {"start_epoch": self.resolved.warm.start_epoch}
         else:
-            settings = self.resolved.aim.fit if stage == "prototypes" else self.resolved.settings.slice()
+            settings = self.resolved.warm.fit if stage == "prototypes" else self.resolved.settings.slice()
         runtime = self.params.runtime.slice()
         model = self.params.model_slice(self.dataset)
         if self.pretrained is not None:

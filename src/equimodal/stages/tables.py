@@ -35,11 +35,7 @@ def run(params: Params, table: str | None = None, files: list[Path] | None = Non
 
 def study(params: Params, with_costs: bool) -> Collection:
     """Every result of the study; a missing one is a UserError that says how to build it."""
-    pairs = [
-        (dataset, method)
-        for dataset in params.study.datasets
-        for method in [*params.study.from_scratch, *params.study.from_warmup]
-    ]
+    pairs = [(dataset, method) for dataset in params.study.datasets for method in params.study.methods]
     return Collection.of(
         (Result.read(result_path(*pair)) for pair in pairs),
         (Cost.read(cost_path(*pair)) for pair in pairs) if with_costs else (),

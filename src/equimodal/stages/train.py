@@ -1,9 +1,11 @@
-"""Stage train: one (dataset, method, seed), from scratch or from the shared warm-up and prototypes."""
+"""Stage train: one (dataset, method, seed), from scratch, from the shared warm-up and its fit, or from unimodal
+models.
+"""
 
 import shutil
 from pathlib import Path
 
-from equimodal.engines.layout import fit_path, model_folder, warmup_path
+from equimodal.engines.layout import fit_path, model_folder, unimodal_path, warmup_path
 from equimodal.params import Params
 from equimodal.stages.running import Run, write_curves
 from equimodal.stages.setup import Setup
@@ -15,13 +17,17 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
     epoch ended.
     """
     setup = Setup.open(params, dataset, method, seed)
-    inputs = start_files(params, dataset, method, seed) if setup.resolved.entry.family == "from-warmup" else []
+    family = setup.resolved.entry.family
+    inputs = start_files(params, dataset, method, seed)
     with Run(setup, "train", setup.key("train", inputs)) as run:
         trained = setup.method()
-        if inputs:
-            trained.load_fit(read_tensors(inputs[1])[0])  # type: ignore[operator]
+        if family == "from-warmup":
+            trained.load_fit(read_tensors(inputs[1])[0])
+        elif family == "from-unimodal":
+            modalities = params.unimodal_of(dataset)
+            trained.load_unimodal({name: read_tensors(path)[0] for name, path in zip(modalities, inputs, strict=True)})
         loop = run.loop(trained)
-        if not loop.resume() and inputs:
+        if not loop.resume() and family == "from-warmup":
             loop.start_from(inputs[0])
         run.train(loop)
         folder = model_folder(dataset, method, seed)
@@ -36,8 +42,15 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
 
 
 def start_files(params: Params, dataset: str, method: str, seed: int) -> list[Path]:
-    """The warm-up's state and the fitted prototypes that a from-warmup method begins with."""
-    return [
-        warmup_path(dataset, params.warmup_of(dataset, method), seed),
-        fit_path(dataset, params.fit_of(dataset, method), seed),
-    ]
+    """What a method begins with, beside the data: the warm-up's state and the fit on it, or the models of one modality
+    each in the order of the dataset's modalities; nothing from scratch.
+    """
+    family = params.family(method)
+    if family == "from-warmup":
+        return [
+            warmup_path(dataset, params.warmup_of(dataset, method), seed),
+            fit_path(dataset, params.fit_of(dataset, method), seed),
+        ]
+    if family == "from-unimodal":
+        return [unimodal_path(dataset, name, seed) for name in params.unimodal_of(dataset).values()]
+    return []

@@ -18,5 +18,5 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
     with Run(setup, "warmup", setup.key("warmup")) as run:
         loop = run.loop(setup.method())
         loop.resume()
-        run.train(loop, until=setup.resolved.aim.start_epoch)
+        run.train(loop, until=setup.resolved.warm.start_epoch)
         run.finish(loop, lambda: loop.save(warmup_path(dataset, method, seed), key=run.key, run=run.meta))

@@ -1,5 +1,6 @@
 """Training arrays kept at hand: on the device when they fit, else behind a memory map; the same bytes either way."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from equimodal.store import open_array
 from equimodal.training.means import ClassMeans
 from equimodal.training.transforms import InputTransform
 
-Split = Literal["train", "val", "test"]
+Split = Literal["train", "held-out", "val", "test"]
 SHARE_OF_FREE_MEMORY = 0.5  # the rest is for activations and other processes
 
 
@@ -89,6 +90,31 @@ class DataModule:
     def split_labels(self, split: Split) -> Tensor:
         """Labels of a split in its order [n]."""
         return self.labels[self._members[split]]
+
+    def hold_out(self, share: float, draw: torch.Generator) -> "DataModule":
+        """The same data with a share of each class's training samples (grid value's, of a regression) moved to split
+        "held-out": at least one sample of a class that has two or more, all but one at most.
+
+        Args:
+            share: of the training split, in (0, 1).
+            draw: CPU generator of the choice.
+
+        Raises:
+            UserError: no class has two training samples.
+        """
+        train = self._members["train"]
+        classes = self.objective.class_ids(self.labels[train])
+        held = torch.zeros(len(train), dtype=torch.bool)
+        for number in range(self.objective.classes):
+            own = (classes == number).nonzero().flatten()
+            if len(own) > 1:
+                count = min(max(1, round(share * len(own))), len(own) - 1)
+                held[own[torch.randperm(len(own), generator=draw)[:count]]] = True
+        if not bool(held.any()):
+            raise UserError("no class has two training samples: nothing can be held out of training")
+        other = copy.copy(self)
+        other._members = {**self._members, "train": train[~held], "held-out": train[held]}
+        return other
 
     def evaluation_batches(self, split: Split, size: int) -> Iterator[tuple[dict[str, Input], Tensor]]:
         """(inputs, labels) in order, evaluation transforms, no randomness."""

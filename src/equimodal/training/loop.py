@@ -1,10 +1,12 @@
-"""The one training loop. Methods change what happens in it through the hooks of methods/base.py, never the loop
-itself.
+"""The one training loop. Methods change what happens in it through the hooks of methods/base.py, never the loop itself;
+what they may ask of it is `Trainer` there.
 """
 
+import copy
 import math
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from equimodal.errors import UserError
-from equimodal.methods.base import Batch, Method
+from equimodal.methods.base import Batch, Method, Part, SplitFeatures
+from equimodal.models.framework import MultimodalModel
 from equimodal.settings.training import RuntimeSettings, TrainingSettings
 from equimodal.store import finite_or_none, read_tensors, write_tensors
 from equimodal.training import state
@@ -49,7 +52,7 @@ class Loop:
 
     def __init__(
         self,
-        method: Method,
+        method: Method[Any],
         data: DataModule,
         training: TrainingSettings,
         runtime: RuntimeSettings,
@@ -71,18 +74,31 @@ class Loop:
         self.progress = Progress()
         self.fabric = launch(runtime)
         self.device: torch.device = self.fabric.device
-        self.method = method.to(self.device)
         self.precision = self.fabric.strategy.precision
-        if data.steps(training.batch_size) < self.fabric.world_size:
+        self.stream: tuple[str, ...] = ()
+        self._check_batches()
+        self._take(method)
+
+    def _check_batches(self) -> None:
+        size, samples = self.training.batch_size, self.data.count("train")
+        if self.data.steps(size) < self.processes:
             raise UserError(
-                f"{label}: {data.count('train')} training samples give {data.steps(training.batch_size)}"
-                f" batches of {training.batch_size} for"
-                f" {self.fabric.world_size} processes: lower training.batch_size or runtime.devices"
+                f"{self.label}: {samples} training samples give {self.data.steps(size)} batches of {size} for"
+                f" {self.processes} processes: lower training.batch_size or runtime.devices"
             )
-        self.plain_optimizer = build_optimizer(method.main_parameters(), training.optimizer)
+
+    def _take(self, method: Method[Any]) -> None:
+        """Make `method` the one that is trained, with an optimizer of its own."""
+        self.method = method.to(self.device)
+        self.plain_optimizer = build_optimizer(method.main_parameters(), self.training.optimizer)
         self._at_setup = len(self.plain_optimizer.param_groups[0]["params"])
         self.module, self.optimizer = self.fabric.setup(self.method, self.plain_optimizer, move_to_device=False)
         method.prepare(self)
+
+    @property
+    def processes(self) -> int:
+        """Of this training."""
+        return int(self.fabric.world_size)
 
     def start_from(self, path: Path) -> None:
         """Continue a joint warm-up: its weights, optimizer state, epoch and curves. Selection starts after it."""
@@ -118,38 +134,71 @@ class Loop:
                 {"epoch": epoch, "metrics": {name: finite_or_none(value) for name, value in metrics.items()}}
             )
             self._select(epoch, metrics)
+            if self.progress.epoch < self.training.epochs:
+                self.method.after_evaluation(epoch, metrics, self)
             self.save(self.folder / "state.safetensors")
             if self.on_epoch is not None and self.fabric.is_global_zero:
                 self.on_epoch(epoch, metrics)
         return self.progress
 
-    def optimize(self, loss: Tensor) -> None:
-        """Backward pass, the method's edits of the gradients, clipping of the main parameters' norm, the optimizer's
-        step.
+    def optimize(self, loss: Tensor, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """Backward pass, the method's edits of the gradients, clipping of the stepped parameters' norm, the step of the
+        main optimizer or of the one given.
         """
+        own = self.plain_optimizer if optimizer is None else optimizer
         self.fabric.backward(loss)
         self._average_late()
-        self.precision.unscale_gradients(
-            self.plain_optimizer
-        )  # 16-mixed: methods see true gradients; otherwise nothing happens
+        self.precision.unscale_gradients(own)  # 16-mixed: methods see true gradients; otherwise nothing happens
         self.method.after_backward(self)
         if self.training.clip_norm is not None:
             nn.utils.clip_grad_norm_(
-                [p for group in self.plain_optimizer.param_groups for p in group["params"]], self.training.clip_norm
+                [p for group in own.param_groups for p in group["params"]], self.training.clip_norm
             )
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        if optimizer is None:
+            self.optimizer.step()
+        else:
+            self.precision.optimizer_step(own)
+        own.zero_grad(set_to_none=True)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The run's precision."""
+        return self.fabric.autocast()
+
+    def total(self, value: Tensor) -> Tensor:
+        """Sum over the processes; the value itself when there is one."""
+        return self.fabric.all_reduce(value, reduce_op="sum") if self.processes > 1 else value  # type: ignore[return-value]
+
+    def features(self, split: Part, model: MultimodalModel | None = None) -> SplitFeatures:
+        """See `Trainer`; on the run's device."""
+        found = predict(model or self.method.model, self.data, split, self.training.eval_batch_size)
+        features, readouts = (
+            {name: value.to(self.device) for name, value in part.items()} for part in (found.features, found.readouts)
+        )
+        return SplitFeatures(features, readouts, found.logits.to(self.device), found.labels.to(self.device))
+
+    def hold_out(self, share: float) -> None:
+        """See `Trainer`."""
+        self.data = self.data.hold_out(share, generator(self.seed, "hold-out"))
+        self._check_batches()
+
+    def rehearse(self, method: Method[Any], epochs: int, name: str) -> None:
+        """See `Trainer`."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            other = copy.copy(self)
+            other.stream = (*self.stream, name)
+            other._take(method)
+            for epoch in range(epochs):
+                other._train(epoch, rate_at=self.progress.epoch)
 
     def batches(self, epoch: int) -> Any:
         """The training batches of an epoch, the same for every method with this seed."""
-        shuffle = generator(self.seed, "order", epoch)
-        draw = generator(self.seed, "augment", epoch, self.fabric.global_rank, device=self.device)
+        shuffle = generator(self.seed, *self.stream, "order", epoch)
+        draw = generator(self.seed, *self.stream, "augment", epoch, self.fabric.global_rank, device=self.device)
         size = self.training.batch_size
-        world = self.fabric.world_size
-        shared = (
-            self.data.steps(size) // world * world
-        )  # every process takes as many batches, or they would wait for each other
-        share = slice(self.fabric.global_rank, shared, world)
+        # Every process takes as many batches, or they would wait for each other.
+        shared = self.data.steps(size) // self.processes * self.processes
+        share = slice(self.fabric.global_rank, shared, self.processes)
         for inputs, labels in self.data.training_batches(size, shuffle, draw, self.training.augment, share):
             yield Batch(inputs, labels)
 
@@ -167,9 +216,11 @@ class Loop:
             }
             state.save(path, self.method, self.plain_optimizer, meta)
 
-    def _train(self, epoch: int) -> dict[str, float]:
-        torch.manual_seed(derive(self.seed, "epoch", epoch))
-        rate = self.training.optimizer.lr * rate_factor(epoch, self.training.epochs, self.training.schedule)
+    def _train(self, epoch: int, rate_at: int | None = None) -> dict[str, float]:
+        """One epoch; its learning rate is that of epoch `rate_at`, by default its own."""
+        torch.manual_seed(derive(self.seed, *self.stream, "epoch", epoch))
+        now = epoch if rate_at is None else rate_at
+        rate = self.training.optimizer.lr * rate_factor(now, self.training.epochs, self.training.schedule)
         for group in self.plain_optimizer.param_groups:
             group["lr"] = rate
         self.method.train()
@@ -188,7 +239,7 @@ class Loop:
                 counts[name] = counts.get(name, 0) + 1
         logs = self._means(totals, counts)
         self._check_finite("training", logs["train/loss"], epoch)
-        total, count = self._sum(torch.stack([tally, torch.full_like(tally, seen)])).tolist()
+        total, count = self.total(torch.stack([tally, torch.full_like(tally, seen)])).tolist()
         logs[f"train/{objective.measure}"] = total / count
         logs["train/lr"] = rate
         logs |= self.method.end_epoch(epoch, self)
@@ -201,25 +252,21 @@ class Loop:
         """
         names = sorted(totals)
         values = torch.stack([totals[name].double() for name in names])
-        sums = self._sum(torch.stack([values, torch.tensor([counts[name] for name in names]).to(values)]))
+        sums = self.total(torch.stack([values, torch.tensor([counts[name] for name in names]).to(values)]))
         return {name: total / count for name, total, count in zip(names, *sums.tolist(), strict=True)}
-
-    def _sum(self, value: Tensor) -> Tensor:
-        """Sum over the processes; the value itself when there is one."""
-        return self.fabric.all_reduce(value, reduce_op="sum") if self.fabric.world_size > 1 else value  # type: ignore[return-value]
 
     def _average_late(self) -> None:
         """Average over the processes the gradients of parameters that were added after DDP was set up, of which it
         knows nothing.
         """
-        if self.fabric.world_size > 1:
+        if self.processes > 1:
             for parameter in self.plain_optimizer.param_groups[0]["params"][self._at_setup :]:
                 if parameter.grad is not None:
                     parameter.grad = self.fabric.all_reduce(parameter.grad, reduce_op="mean")
 
     def _share_buffers(self) -> None:
         """Give every process the first one's batch statistics: all then evaluate the model that is exported."""
-        if self.fabric.world_size > 1:
+        if self.processes > 1:
             first = self.fabric.broadcast([buffer.cpu() for buffer in self.method.buffers()])
             for buffer, value in zip(self.method.buffers(), first, strict=True):
                 buffer.copy_(value)

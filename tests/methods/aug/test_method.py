@@ -15,8 +15,8 @@ import tiny_dataset
 from equimodal.engines.layout import model_folder
 from equimodal.errors import UserError
 from equimodal.methods.aug import method as aug
-from equimodal.methods.aug.method import AUG, BoostedHeads, assigned, boosting_loss
-from equimodal.methods.aug.settings import AUGSettings
+from equimodal.methods.settings.method import AUG, BoostedHeads, assigned, boosting_loss
+from equimodal.methods.settings.settings import AUGSettings
 from equimodal.methods.base import Batch, Step
 from equimodal.params import parse_params
 from equimodal.stages import evaluate, train
@@ -25,7 +25,7 @@ from equimodal.store import read_json, read_tensors
 from equimodal.training.loop import Loop
 from equimodal.training.measure import predict
 
-LOOP: Any = SimpleNamespace(device="cpu", fabric=SimpleNamespace(world_size=1))
+TRAINER: Any = SimpleNamespace(device="cpu", processes=1, total=lambda value: value)
 EVERY = {"interval": 1, "tau": 0.0}  # a classifier after each epoch but the last
 
 
@@ -38,7 +38,7 @@ def made(third: bool | tuple[str, ...] = False, kind: type[AUG] | None = None, *
     inputs, labels = next(setup.data.evaluation_batches("train", 16))
     method = setup.method()
     assert isinstance(method, AUG)
-    method.begin_epoch(0, LOOP)
+    method.begin_epoch(0, TRAINER)
     return method, Batch(inputs, labels)
 
 
@@ -333,12 +333,12 @@ def test_a_new_classifier_draws_from_its_own_generator(tiny: Path) -> None:
     method, _ = made()
     method._waiting = ["visual"]
     state = torch.get_rng_state()
-    method.begin_epoch(1, LOOP)
+    method.begin_epoch(1, TRAINER)
     assert torch.equal(torch.get_rng_state(), state)
     again, _ = made()
     again._waiting = ["visual"]
     torch.rand(5)
-    again.begin_epoch(1, LOOP)
+    again.begin_epoch(1, TRAINER)
     first, second = (method.model.fusion.state_dict(), again.model.fusion.state_dict())
     assert (
         all(torch.equal(first[name], second[name]) for name in first)
@@ -358,19 +358,19 @@ def test_the_export_carries_the_classifiers_and_evaluation_reads_it(tiny: Path) 
     model.load_state_dict(tensors)
     assert isinstance(model.fusion, BoostedHeads)
     found = predict(model, setup.data, "test", 32)
-    torch.testing.assert_close(found.fused, sum(found.unimodal.values()) / 2)
+    torch.testing.assert_close(found.logits, sum(found.readouts.values()) / 2)
     evaluate.run(own, "tiny", "aug", 0)
     measured = read_json(model_folder("tiny", "aug", 0) / "evaluation.json")
     assert measured["selection"]["last"]["test"]["accuracy"] == pytest.approx(
-        float((found.fused.argmax(1) == found.labels).double().mean())
+        float((found.logits.argmax(1) == found.labels).double().mean())
     )
     assert set(measured["selection"]["last"]["test"]["modalities"]) == {"split", "zero-feature"}
 
 
 def test_the_released_preset_and_what_it_refuses(tiny: Path) -> None:
     method, batch = made(preset="released")
-    assert method.aug.added == "frozen_random" and method.heads.merge == {"audio": 0.4, "visual": 0.6}
-    assert method.end_epoch(0, LOOP) if method(batch) else False
+    assert method.settings.added == "frozen_random" and method.heads.merge == {"audio": 0.4, "visual": 0.6}
+    assert method.end_epoch(0, TRAINER) if method(batch) else False
     tiny_dataset.write(tiny, third=True)
     with pytest.raises(UserError, match=r"aug: merge has 2 weights for 3 modalities"):
         made(third=True, preset="released")

@@ -23,7 +23,7 @@ from equimodal.stages.setup import Setup
 from equimodal.store import read_json
 from equimodal.training.loop import Loop
 
-LOOP: Any = SimpleNamespace(device="cpu", fabric=SimpleNamespace(world_size=1))
+TRAINER: Any = SimpleNamespace(device="cpu", processes=1, total=lambda value: value)
 WHOLE = {"window": [0.0, 1.0]}
 
 
@@ -50,10 +50,10 @@ def made(
 def gradients(method: OGM, batch: Batch, epoch: int = 0) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """(gradients of plain cross entropy, those after the method's edit) by parameter name."""
     method.train()
-    method.begin_epoch(epoch, LOOP)
+    method.begin_epoch(epoch, TRAINER)
     method(batch).loss.backward()
     before = {name: p.grad.clone() for name, p in method.model.named_parameters() if p.grad is not None}
-    method.after_backward(LOOP)
+    method.after_backward(TRAINER)
     return before, {name: p.grad.clone() for name, p in method.model.named_parameters() if p.grad is not None}
 
 
@@ -126,7 +126,7 @@ def test_a_step_scales_kernels_of_the_leading_encoder_alone(tiny: Path, fusion: 
         torch.testing.assert_close(after[name], gradient * factor, rtol=1e-4, atol=0)
         assert factor != 1.0 or torch.equal(after[name], gradient)
     assert kernels > 5
-    assert method.end_epoch(0, LOOP) == pytest.approx({f"{name}/k": value for name, value in k.items()}, rel=1e-4)
+    assert method.end_epoch(0, TRAINER) == pytest.approx({f"{name}/k": value for name, value in k.items()}, rel=1e-4)
 
 
 @pytest.mark.parametrize("variant", ["paper", "released"])
@@ -135,7 +135,7 @@ def test_noise_has_no_mean_and_the_width_of_the_unscaled_gradient(tiny: Path, va
     state = torch.get_rng_state()
     before, after = gradients(method, batch)
     assert torch.equal(torch.get_rng_state(), state), "noise takes nothing from the global generator"
-    k = {name.removesuffix("/k"): value for name, value in method.end_epoch(0, LOOP).items()}
+    k = {name.removesuffix("/k"): value for name, value in method.end_epoch(0, TRAINER).items()}
     draws, noisy = [], 0
     for name, gradient in before.items():
         noise = after[name] - gradient
@@ -175,7 +175,7 @@ def test_the_window_counts_shares_of_the_run(tiny: Path) -> None:
     method, batch = made(window=[0.5, 1.0])
     before, after = gradients(method, batch, epoch=0)
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert method.end_epoch(0, LOOP) == {"audio/k": 1.0, "visual/k": 1.0}
+    assert method.end_epoch(0, TRAINER) == {"audio/k": 1.0, "visual/k": 1.0}
     with pytest.raises(UserError, match=r"window \(0.5, 0.2\) must be two shares of the run"):
         params(window=[0.5, 0.2])
 
@@ -264,7 +264,7 @@ def test_noise_is_of_the_seed_and_the_epoch(tiny: Path) -> None:
     method, _ = made("ogm-ge")
     drawn = []
     for epoch in (0, 1, 0):
-        method.begin_epoch(epoch, LOOP)
+        method.begin_epoch(epoch, TRAINER)
         gradient = torch.ones(1000)
         gradient[:500] = -1
         method._modulate(gradient, torch.tensor(1.0))

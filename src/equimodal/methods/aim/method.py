@@ -4,7 +4,7 @@ sections 2 to 6).
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,19 +13,15 @@ from equimodal.methods.aim.modulation import Logs
 from equimodal.methods.aim.modulator import Modulator
 from equimodal.methods.aim.settings import AIMSettings
 from equimodal.methods.aim.stepping import Stepper
-from equimodal.methods.base import Batch, Method, Step, Task
+from equimodal.methods.base import Batch, Method, Step, Task, Trainer
 from equimodal.models.framework import MultimodalModel
-from equimodal.settings.method import MethodSettings
-
-if TYPE_CHECKING:
-    from equimodal.training.loop import Loop
 
 log = logging.getLogger(__name__)
 
 SATURATED = 0.95
 
 
-class AIMMethod(Method):
+class AIMMethod(Method[AIMSettings]):
     """L = CE + lambda L_mod + Eq. 5 on the joint warm-up of `start_epoch` epochs; inference is the plain framework.
 
     The stages around it: `fit` on the frozen warm-up gives `fit_state`, which training takes by `load_fit`. Settings
@@ -35,10 +31,8 @@ class AIMMethod(Method):
     paper = "arXiv 2508.19769"
     needs_class_means = True
 
-    def __init__(self, model: MultimodalModel, settings: MethodSettings, task: Task) -> None:
+    def __init__(self, model: MultimodalModel, settings: AIMSettings, task: Task) -> None:
         super().__init__(model, settings, task)
-        assert isinstance(settings, AIMSettings)
-        self.aim = settings
         self.modulator = Modulator(model, settings, task.objective, task.class_means, task.seed)
         self.stepper = Stepper(self.modulator, task.class_means)
         self._fitted: dict[str, Tensor] = {}
@@ -72,9 +66,9 @@ class AIMMethod(Method):
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return self.stepper.optimizers
 
-    def begin_epoch(self, epoch: int, loop: "Loop") -> None:
+    def begin_epoch(self, epoch: int, trainer: Trainer) -> None:
         self._sums, self._counted = {}, 0
-        classes, batch = self.task.classes, loop.training.batch_size
+        classes, batch = self.task.classes, trainer.training.batch_size
         if self.stepper.count == 0 and self.modulator.rides and classes > batch:
             log.warning(
                 "aim: %d prototypes ride with each batch of %d: a step costs %.1f times joint's",
@@ -85,15 +79,15 @@ class AIMMethod(Method):
 
     def forward(self, batch: Batch) -> Step:
         terms = self.stepper.terms(batch.inputs, batch.labels)
-        losses = [self.task.objective.loss(terms.logits, batch.labels)] if self.aim.task_loss else []
+        losses = [self.task.objective.loss(terms.logits, batch.labels)] if self.settings.task_loss else []
         if terms.loss is not None:
             losses.append(terms.loss)
         return Step(losses[0] if len(losses) == 1 else losses[0] + losses[1], terms.logits, terms.logs)
 
-    def training_step(self, batch: Batch, loop: "Loop") -> Step:
-        step: Step = loop.module(batch)
-        loop.optimize(step.loss)
-        with loop.fabric.autocast():
+    def training_step(self, batch: Batch, trainer: Trainer) -> Step:
+        step: Step = trainer.module(batch)
+        trainer.optimize(step.loss)
+        with trainer.autocast():
             logs = step.logs | self.stepper.step()
         self._account(logs)
         return Step(step.loss, step.logits, logs)
@@ -104,7 +98,7 @@ class AIMMethod(Method):
             if name.endswith(("/s", "/s_aux", "/saturated_low", "/saturated_high")):
                 self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
 
-    def end_epoch(self, epoch: int, loop: "Loop") -> dict[str, float]:
+    def end_epoch(self, epoch: int, trainer: Trainer) -> dict[str, float]:
         for warning in self.warnings():
             log.warning("aim, epoch %d: %s", epoch, warning)
         return self.stepper.end_epoch()
@@ -126,7 +120,7 @@ class AIMMethod(Method):
         return found
 
     def cycle(self) -> int:
-        return self.aim.pdm.every if self.modulator.pdm is not None and self.aim.lambda_mod > 0 else 1
+        return self.settings.pdm.every if self.modulator.pdm is not None and self.settings.lambda_mod > 0 else 1
 
     def extra(self) -> dict[str, Any]:
         return {"steps": self.stepper.count}

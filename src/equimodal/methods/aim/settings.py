@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from equimodal.settings.base import Settings
-from equimodal.settings.method import BOTH_TASKS, MethodSettings
+from equimodal.settings.method import BOTH_TASKS, WarmupSettings
 
 
 class DAPSettings(Settings):
@@ -53,7 +53,7 @@ class PDMSettings(Settings):
     detach: bool = Field(True, description="theta and I_d are constants in Eq. 8")
 
 
-class AIMSettings(MethodSettings):
+class AIMSettings(WarmupSettings):
     """Adaptive intra-network modulation (arXiv 2508.19769; aim.md). Defaults are the shipped choices; `literal` is the
     paper to the letter.
     """
@@ -67,7 +67,6 @@ class AIMSettings(MethodSettings):
         },
     }  # fmt: skip
 
-    start_epoch: int = Field(5, ge=0, description="E: epochs of joint training before modulation")
     lambda_mod: float = Field(6.0, ge=0, description="weight of L_mod beside the task loss")
     task_loss: bool = Field(
         True, description="keep the cross entropy during modulation; false is Algorithm 1 to the letter"

@@ -1,7 +1,7 @@
 """AUG, sustained boosting: Jiang, Huang, Yang, "Rethinking Multimodal Learning from the Perspective of Mitigating
 Classification Ability Disproportion", NeurIPS 2025, arXiv 2502.20120 (methods.md section 14)."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -9,14 +9,10 @@ from torch.nn import functional
 
 from equimodal.errors import UserError
 from equimodal.methods.aug.settings import AUGSettings
-from equimodal.methods.base import Batch, Method, Step, Task
+from equimodal.methods.base import Batch, Method, Step, Task, Trainer
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.fusion import Fusion
-from equimodal.settings.method import MethodSettings
 from equimodal.training.seeding import generator
-
-if TYPE_CHECKING:
-    from equimodal.training.loop import Loop
 
 
 class BoostedHeads(Fusion):
@@ -83,17 +79,16 @@ class BoostedHeads(Fusion):
         return torch.stack([self.merge[name] * logits for name, logits in self.readout(features).items()]).sum(0)
 
 
-class AUG(Method):
+class AUG(Method[AUGSettings]):
     """Each modality's boosting loss; every t_N epochs the weakest modality gets one more classifier. Predictions are
     the merged heads'.
     """
 
     paper = "arXiv 2502.20120"
 
-    def __init__(self, model: MultimodalModel, settings: MethodSettings, task: Task) -> None:
+    def __init__(self, model: MultimodalModel, settings: AUGSettings, task: Task) -> None:
         super().__init__(model, settings, task)
-        assert isinstance(settings, AUGSettings) and isinstance(model.fusion, BoostedHeads)
-        self.aug = settings
+        assert isinstance(model.fusion, BoostedHeads)
         self.interval = settings.interval or max(1, round(task.epochs / 10))
         self._waiting: list[str] = []
         self._scores = torch.zeros(len(model.modalities) + 1, dtype=torch.float64)
@@ -104,8 +99,7 @@ class AUG(Method):
         return cast(BoostedHeads, self.model.fusion)
 
     @classmethod
-    def adapt(cls, model: MultimodalModel, settings: MethodSettings, structure: dict[str, Any]) -> MultimodalModel:
-        assert isinstance(settings, AUGSettings)
+    def adapt(cls, model: MultimodalModel, settings: AUGSettings, structure: dict[str, Any]) -> MultimodalModel:
         dims, classes = model.fusion.dims, model.fusion.classes
         model.fusion = BoostedHeads(dims, classes, settings, structure.get("classifiers", list(dims)))
         return model
@@ -118,17 +112,19 @@ class AUG(Method):
 
     def load_extra(self, state: dict[str, Any]) -> None:
         for owner in state["classifiers"][len(self.heads.owners) :]:
-            self.heads.add(owner, trained=self.aug.added == "trained")
+            self.heads.add(owner, trained=self.settings.added == "trained")
         self._waiting = state["waiting"]
 
-    def begin_epoch(self, epoch: int, loop: "Loop") -> None:
+    def begin_epoch(self, epoch: int, trainer: Trainer) -> None:
         # Not at the end of the last one: what is measured and exported there has no classifier that was never trained.
         for owner in self._waiting:
             self.heads.add(
-                owner, generator(self.task.seed, "aug", len(self.heads.owners)), trained=self.aug.added == "trained"
+                owner,
+                generator(self.task.seed, "aug", len(self.heads.owners)),
+                trained=self.settings.added == "trained",
             )
         self._waiting = []
-        self._scores = torch.zeros_like(self._scores, device=loop.device)
+        self._scores = torch.zeros_like(self._scores, device=trainer.device)
 
     def forward(self, batch: Batch, modality: str | None = None) -> Step:
         """The sum of the modalities' losses, or one modality's; logits are their part of the merged ones."""
@@ -137,7 +133,7 @@ class AUG(Method):
             if modality in (None, name):
                 each = self.heads.each(name, self.model.encoders[name](batch.inputs[name]))
                 losses.append(
-                    boosting_loss(each, batch.labels, self.aug.lambda_residual, self.aug.residual == "merged")
+                    boosting_loss(each, batch.labels, self.settings.lambda_residual, self.settings.residual == "merged")
                 )
                 total = torch.stack(each).sum(0).detach()
                 merged.append(self.heads.merge[name] * total)
@@ -145,25 +141,24 @@ class AUG(Method):
         self._scores[-1] += len(batch.labels) * len(losses) / len(self.model.modalities)
         return Step(torch.stack(losses).sum(), torch.stack(merged).sum(0), {})
 
-    def training_step(self, batch: Batch, loop: "Loop") -> Step:
-        if self.aug.step == "together":
-            return super().training_step(batch, loop)
+    def training_step(self, batch: Batch, trainer: Trainer) -> Step:
+        if self.settings.step == "together":
+            return super().training_step(batch, trainer)
         steps: list[Step] = []
         for name in self.model.modalities:  # each with its own pass, so that DDP sees one backward pass a forward pass
-            steps.append(loop.module(batch, name))
-            loop.optimize(steps[-1].loss)
+            steps.append(trainer.module(batch, name))
+            trainer.optimize(steps[-1].loss)
         return Step(
             torch.stack([step.loss.detach() for step in steps]).sum(),
             torch.stack([step.logits for step in steps]).sum(0),
             {},
         )
 
-    def end_epoch(self, epoch: int, loop: "Loop") -> dict[str, float]:
-        sums = loop.fabric.all_reduce(self._scores, reduce_op="sum") if loop.fabric.world_size > 1 else self._scores
-        *scores, seen = cast(Tensor, sums).tolist()
+    def end_epoch(self, epoch: int, trainer: Trainer) -> dict[str, float]:
+        *scores, seen = trainer.total(self._scores).tolist()
         means = {name: score / seen for name, score in zip(self.model.modalities, scores, strict=True)}
-        if (epoch + 1) % self.interval == 0 or (epoch == 0 and self.aug.check_first):
-            self._waiting = assigned(means, self.aug)
+        if (epoch + 1) % self.interval == 0 or (epoch == 0 and self.settings.check_first):
+            self._waiting = assigned(means, self.settings)
         counts = {f"{name}/classifiers": float(self.heads.owners.count(name)) for name in means}
         return {f"{name}/score": score for name, score in means.items()} | counts
 

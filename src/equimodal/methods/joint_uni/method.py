@@ -3,10 +3,11 @@
 from torch import Tensor
 
 from equimodal.methods.base import Batch, Method
+from equimodal.methods.joint_uni.settings import JointUniSettings
 from equimodal.models.framework import Outputs
 
 
-class JointUni(Method):
+class JointUni(Method[JointUniSettings]):
     """L = CE(f, y) + weight * sum_m CE(u^m, y), u^m each modality's readout from the fusion head (gradient flows into
     the head too).
     """
@@ -15,9 +16,8 @@ class JointUni(Method):
 
     def loss(self, batch: Batch, outputs: Outputs) -> Tensor:
         loss = super().loss(batch, outputs)
-        weight: float = self.settings.weight  # type: ignore[attr-defined]
-        if weight == 0:
+        if self.settings.weight == 0:
             return loss  # bit for bit joint training
         for logits in self.model.readout(outputs.features).values():
-            loss = loss + weight * self.task.objective.loss(logits, batch.labels)
+            loss = loss + self.settings.weight * self.task.objective.loss(logits, batch.labels)
         return loss

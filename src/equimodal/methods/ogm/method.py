@@ -2,26 +2,21 @@
 
 import logging
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from equimodal.methods.base import Batch, Method, Step, Task
+from equimodal.methods.base import Batch, Method, Step, Task, Trainer
 from equimodal.methods.ogm.settings import OGMSettings
 from equimodal.models.framework import MultimodalModel
-from equimodal.settings.method import MethodSettings
 from equimodal.training.seeding import generator
-
-if TYPE_CHECKING:
-    from equimodal.training.loop import Loop
 
 log = logging.getLogger(__name__)
 
 RELEASED_EPSILON = 1e-8  # the released code adds it to the noise's standard deviation
 
 
-class OGM(Method):
+class OGM(Method[OGMSettings]):
     """Cross entropy on the fused logits; after the backward pass the gradients of the encoders that lead are made
     smaller.
 
@@ -31,10 +26,8 @@ class OGM(Method):
 
     paper = "CVPR 2022"
 
-    def __init__(self, model: MultimodalModel, settings: MethodSettings, task: Task) -> None:
+    def __init__(self, model: MultimodalModel, settings: OGMSettings, task: Task) -> None:
         super().__init__(model, settings, task)
-        assert isinstance(settings, OGMSettings)
-        self.ogm = settings
         first, last = (round(share * task.epochs, 6) for share in settings.window)
         # The released code compares with both ends: 0 to 50 are 51 epochs.
         self._window = range(math.floor(first), math.ceil(last) + (settings.variant == "released"))
@@ -46,11 +39,11 @@ class OGM(Method):
         self._sum, self._steps = torch.zeros(len(model.modalities)), 0
         self._noise = torch.Generator()
 
-    def prepare(self, loop: "Loop") -> None:
-        if loop.training.optimizer.name != "sgd":
+    def prepare(self, trainer: Trainer) -> None:
+        if trainer.training.optimizer.name != "sgd":
             log.warning(
                 "ogm: %s divides a constant factor of the gradient away, so that only the noise of ge is left: use sgd",
-                loop.training.optimizer.name,
+                trainer.training.optimizer.name,
             )
         for name, encoder in self.model.encoders.items():
             if not modulated(encoder, self._filter):
@@ -60,11 +53,11 @@ class OGM(Method):
                     self._filter,
                 )
 
-    def begin_epoch(self, epoch: int, loop: "Loop") -> None:
+    def begin_epoch(self, epoch: int, trainer: Trainer) -> None:
         self._active = epoch in self._window
-        self._sum, self._steps = torch.zeros(len(self.model.modalities), dtype=torch.float64, device=loop.device), 0
+        self._sum, self._steps = torch.zeros(len(self.model.modalities), dtype=torch.float64, device=trainer.device), 0
         # Its own generator, by epoch: no other draw moves, and a resumed run draws the same.
-        self._noise = generator(self.task.seed, "ogm", epoch, device=loop.device)
+        self._noise = generator(self.task.seed, "ogm", epoch, device=trainer.device)
 
     def forward(self, batch: Batch) -> Step:
         outputs = self.model(batch.inputs)
@@ -76,13 +69,12 @@ class OGM(Method):
         }
         return Step(self.loss(batch, outputs), outputs.logits, logs)
 
-    def after_backward(self, loop: "Loop") -> None:
+    def after_backward(self, trainer: Trainer) -> None:
         k = torch.ones_like(self._sum)
         if self._active:
-            scores = self._scores
-            if loop.fabric.world_size > 1:  # the gradients are those of all processes: so must the coefficients be
-                scores = loop.fabric.all_reduce(scores, reduce_op="sum")  # type: ignore[assignment]
-            k = coefficients(scores, self.ogm.alpha, self.ogm.variant == "released")
+            # The gradients are those of all processes: so must the coefficients be.
+            scores = trainer.total(self._scores)
+            k = coefficients(scores, self.settings.alpha, self.settings.variant == "released")
             for encoder, factor in zip(self.model.encoders.values(), k, strict=True):
                 for parameter in modulated(encoder, self._filter):
                     if parameter.grad is not None:
@@ -94,16 +86,16 @@ class OGM(Method):
         """g <- k g, or with ge g <- k g + N(0, std(g)^2), the deviation over the elements of the gradient before it is
         scaled.
         """
-        if not self.ogm.ge:
+        if not self.settings.ge:
             gradient.mul_(factor)
             return
         deviation = gradient.std(correction=min(1, gradient.numel() - 1))
-        if self.ogm.variant == "released":
+        if self.settings.variant == "released":
             deviation = deviation + RELEASED_EPSILON
         noise = torch.randn(gradient.shape, generator=self._noise, device=gradient.device, dtype=gradient.dtype)
         gradient.mul_(factor).add_(noise * deviation)
 
-    def end_epoch(self, epoch: int, loop: "Loop") -> dict[str, float]:
+    def end_epoch(self, epoch: int, trainer: Trainer) -> dict[str, float]:
         means = (self._sum / max(1, self._steps)).tolist()
         return {f"{name}/k": value for name, value in zip(self.model.modalities, means, strict=True)}
 

@@ -4,18 +4,17 @@ from collections.abc import Iterable
 
 from equimodal.errors import UserError
 from equimodal.methods.base import Method
-from equimodal.settings.method import MethodSettings
+from equimodal.methods.unimodal.settings import UnimodalSettings
 
 
-class Unimodal(Method):
+class Unimodal(Method[UnimodalSettings]):
     """L = CE(Linear(z^m), y)."""
 
     paper = "baseline"
 
     @classmethod
-    def modalities(cls, settings: MethodSettings, available: Iterable[str]) -> list[str]:
-        wanted: str = settings.modality  # type: ignore[attr-defined]
+    def modalities(cls, settings: UnimodalSettings, available: Iterable[str]) -> list[str]:
         names = list(available)
-        if wanted not in names:
-            raise UserError(f"this dataset has no modality '{wanted}'; it has: {', '.join(names)}")
-        return [wanted]
+        if settings.modality not in names:
+            raise UserError(f"this dataset has no modality '{settings.modality}'; it has: {', '.join(names)}")
+        return [settings.modality]

@@ -1,0 +1,1 @@
+"""Joint training from trained encoders."""

@@ -1,0 +1,54 @@
+"""Training steps of a method outside a run, to count or to time: the real loop, optimizer and batches, and no
+checkpoint.
+"""
+
+from itertools import cycle, islice
+from pathlib import Path
+
+from equimodal.methods.base import Batch, Task
+from equimodal.models.padded import blank
+from equimodal.stages.setup import Setup
+from equimodal.training.loop import Loop
+
+BATCHES = 4  # different ones, taken in turns
+
+
+class Steps:
+    """Steps of a freshly initialised method in one process, whatever `runtime.devices` says, on batches of the training
+    split as augmented in the first epoch. What a method fits before training is not fitted, and class means are blank:
+    values do not change what a step costs.
+
+    Attributes:
+        cycle: steps after which the method's work repeats.
+        model_weights, beside_weights: trained weights of the model as exported, and of what is trained beside it.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        runtime = setup.params.runtime.model_copy(update={"devices": 1})
+        training = setup.params.training_of(setup.dataset)
+        objective, data = setup.data.objective, setup.data
+        means = {name: blank(objective.classes, shape, data.device) for name, shape in data.shapes.items()}
+        needed = means if setup.kind.needs_class_means else None
+        task = Task(objective, training.epochs, data.steps(training.batch_size), setup.seed, needed)
+        self.device = data.device
+        self.method = setup.kind(setup.model(), setup.resolved.settings, task).to(data.device)
+        label = f"steps of {setup.dataset} {setup.resolved.name}"
+        # The folder is for checkpoints, which only `Loop.run` writes.
+        self.loop = Loop(self.method, data, training, runtime, setup.seed, Path(".checkpoints"), "", label)
+        self.cycle = self.method.cycle()
+        self.batches: list[Batch] = list(islice(self.loop.batches(0), BATCHES))
+        self._next = cycle(self.batches)
+        self.method.train()
+        self.method.begin_epoch(0, self.loop)
+        exported = {id(parameter) for parameter in self.method.model.parameters()}
+        trained = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
+        self.model_weights = sum(p.numel() for p in trained if id(p) in exported)
+        self.beside_weights = sum(p.numel() for p in trained if id(p) not in exported)
+
+    def run(self, count: int) -> int:
+        """Take `count` steps; returns the samples in their batches."""
+        samples = 0
+        for batch in islice(self._next, count):
+            self.method.training_step(batch, self.loop)
+            samples += len(batch.labels)
+        return samples
