@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 CORES ?= 4
 
-.PHONY: help install demo test test-slow lint bench
+.PHONY: help install demo test test-slow lint generated bench
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -39,6 +39,11 @@ lint: install ## style, types, the workflow's own checks
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+
+generated: install ## what is made from the code: schemas, README's list of methods
+	$(BIN)/equimodal schema
+	$(BIN)/python -m equimodal.report.schema
+	$(BIN)/python -m equimodal.params.generated
 
 bench: install ## timed comparisons; prints ratios
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -2,6 +2,7 @@
 a line here.
 """
 
+import copy
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,11 @@ import torch
 import yaml
 
 import tiny_dataset
-from equimodal.engines.layout import fit_path, model_folder, warmup_path
+from equimodal.engines.layout import fit_path, model_folder, unimodal_path, warmup_path
 from equimodal.methods.registry import METHODS
 from equimodal.params import Params, parse_params
 from equimodal.settings.base import deep_merge
-from equimodal.stages import prototypes, train, warmup
+from equimodal.stages import prototypes, train, unimodal, warmup
 from equimodal.stages.setup import Setup
 from equimodal.store import read_json, read_tensors
 from equimodal.training.measure import measures, predict
@@ -28,11 +29,13 @@ FILES = ("val.safetensors", "last.safetensors", "test.safetensors", "curves.json
 def params(third: bool | tuple[str, ...] = False) -> Params:
     """The tiny dataset with the methods of params.yaml, AIM's stages cut short as tiny_dataset does."""
     raw = tiny_dataset.raw_params(third)
-    raw["methods"] = deep_merge(RAW, raw["methods"])
+    raw["methods"] = deep_merge(copy.deepcopy(RAW), raw["methods"])
     here = raw["datasets"]["tiny"]["modalities"]
     for own in raw["methods"].values():
         if own.get("modality", "visual") not in here and "visual" in here:
             own["modality"] = "visual"  # a single modality of another dataset: its contract is the same
+    for modality in here:  # what methods of family from-unimodal start from
+        raw["methods"].setdefault(modality, {"base": "unimodal", "modality": modality})
     return parse_params(raw)
 
 
@@ -53,13 +56,18 @@ def trained(params: Params, name: str) -> Path:
             warmup.run(params, "tiny", start, 0)
         if not fit_path("tiny", fit, 0).is_file():
             prototypes.run(params, "tiny", fit, 0)
+    if params.family(name) == "from-unimodal":
+        for alone in params.unimodal_of("tiny").values():
+            if not unimodal_path("tiny", alone, 0).is_file():
+                train.run(params, "tiny", alone, 0)
+                unimodal.run(params, "tiny", alone, 0)
     train.run(params, "tiny", name, 0)
     return model_folder("tiny", name, 0)
 
 
 def test_every_registered_method_is_reachable() -> None:
     checked = params()
-    assert {checked.method("tiny", name).kind for name in RAW} == set(METHODS)
+    assert {checked.method("tiny", name).kind for name in checked.method_names} == set(METHODS)
 
 
 SEQUENCES = ("text", "face", "facts")  # two transformers and an MLP

@@ -46,6 +46,8 @@ def explain(params: Params, key: str) -> str:
 
 def _below(params: Params, here: Any, path: list[str]) -> dict[str, tuple[FieldInfo | None, Any]]:
     """The keys under a place in params.yaml: name -> (field, value)."""
+    if path == ["methods"]:
+        return {name: (None, params.methods.get(name, {})) for name in params.method_names}
     if (
         path[:1] == ["methods"] and len(path) == 2
     ):  # as the first dataset of the study sees the method, overrides included
