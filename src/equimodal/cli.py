@@ -1,4 +1,4 @@
-"""The command line: one subcommand a stage, and a few for people. Thin, and quick to start: torch and MLflow are
+"""The command line: one subcommand per stage, and a few for people. Thin, and quick to start: torch and MLflow are
 imported by stages.
 """
 

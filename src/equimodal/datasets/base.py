@@ -58,7 +58,7 @@ class Listing:
 
 
 class DatasetKind(ABC):
-    """One kind of dataset. A new one is a subclass in a file of its own, its settings model, and a line in `registry`.
+    """One kind of dataset. A new one is a folder with its settings and a subclass of this, and a line in `registry`.
 
     Paths are relative to the current directory, which is the project's root.
     """

@@ -1,4 +1,4 @@
-"""The kinds of datasets: kind -> where its code and its settings are. One line a kind; nothing here imports a media
+"""The kinds of datasets: kind -> where its code and its settings are. One line per kind; nothing here imports a media
 library.
 """
 

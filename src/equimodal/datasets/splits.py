@@ -40,8 +40,8 @@ def counts(
 
     Args:
         classes: names in label order.
-        labels: a label a sample.
-        splits: a split a sample.
+        labels: one label per sample.
+        splits: one split per sample.
         dataset: name, for messages.
         given_validation: the validation part is the data's own (a split column), not carved by us. A class absent from
             it is then only

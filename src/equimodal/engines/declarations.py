@@ -178,7 +178,7 @@ def families(params: Params) -> dict[str, list[str]]:
 
 
 def study_methods(params: Params, stage: str = "summary") -> list[str | None]:
-    """Methods for which plain `snakemake` and `dvc repro` run a stage; [None] for a stage that runs once a dataset."""
+    """Methods for which plain `snakemake` and `dvc repro` run a stage; [None] for a stage that runs once per dataset."""
     if stage in ("raw", "index", "features", "manifest", "weights", "overview", "tables"):
         return [None]
     owners = {"warmup": params.study.warmups, "prototypes": params.study.fits}

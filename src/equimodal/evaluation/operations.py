@@ -1,4 +1,4 @@
-"""What a model costs: parameters, and floating-point operations a sample (convolutions and matrix products, two a
+"""What a model costs: parameters, and floating-point operations per sample (convolutions and matrix products, two per
 multiply-add).
 """
 
@@ -40,7 +40,7 @@ def inference_flops(model: MultimodalModel, shapes: dict[str, tuple[int, ...]], 
 def plain_training_flops(
     model: MultimodalModel, shapes: dict[str, tuple[int, ...]], objective: Objective, device: torch.device
 ) -> float:
-    """Forward and backward of joint training, a sample."""
+    """Forward and backward of joint training, per sample."""
     model.train()
     inputs, labels = _inputs(shapes, PLAIN_BATCH, device), _labels(PLAIN_BATCH, objective, device)
     with FlopCounterMode(display=False) as counter:
@@ -52,7 +52,7 @@ def plain_training_flops(
 def method_training_flops(
     method: Method, shapes: dict[str, tuple[int, ...]], training: TrainingSettings, device: torch.device
 ) -> float:
-    """The method's own steps at the run's batch size, a sample, averaged over one `cycle` of them; work between epochs
+    """The method's own steps at the run's batch size, per sample, averaged over one `cycle` of them; work between epochs
     is left out.
 
     The method is used up: its own optimizers step.

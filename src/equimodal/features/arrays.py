@@ -92,8 +92,8 @@ def open_arrays(path: Path, key: str | None) -> ArrayFile:
     return _guarded(lambda: opener(path, key))
 
 
-# A worker gets a file's rows in several jobs, in their order: it stays open. Two, so that nothing grows with one file a
-# sample.
+# A worker gets a file's rows in several jobs, in their order: it stays open. Two, so that nothing grows with one file
+# per sample.
 opened = lru_cache(maxsize=2)(open_arrays)
 
 

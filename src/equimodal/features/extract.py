@@ -30,7 +30,7 @@ KINDS: dict[str, Kind] = {
 # goes.
 ROWS, BYTES = 64, 32 << 20
 
-# Seconds a sample, by the clock, after which a clip is given up: thousands of times what any decoder needs, some forty
+# Seconds per sample, by the clock, after which a clip is given up: thousands of times what any decoder needs, some forty
 # times what TV-L1 flow does.
 PATIENCE = 120.0
 
@@ -155,7 +155,7 @@ def _given_up(job: Job) -> Done:
     return (
         job,
         [
-            Failure(segment.row, segment.id, f"stuck: not decoded after {PATIENCE:.0f} s a sample", False)
+            Failure(segment.row, segment.id, f"stuck: not decoded after {PATIENCE:.0f} s per sample", False)
             for segment in job.segments
         ],
         [],

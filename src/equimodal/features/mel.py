@@ -42,7 +42,7 @@ def _hz_to_htk(hz: np.ndarray | float) -> np.ndarray:
     return 1127.0 * np.log1p(np.asarray(hz, dtype=np.float64) / 700.0)
 
 
-# Slaney's scale (Auditory Toolbox, 1998): linear up to 1 kHz, 15 mel there, then 27 steps an octave-like factor of 6.4.
+# Slaney's scale (Auditory Toolbox, 1998): linear up to 1 kHz, 15 mel there, then 27 steps per octave-like factor of 6.4.
 _KNEE_HZ, _KNEE_MEL, _STEP = 1000.0, 15.0, np.log(6.4) / 27.0
 
 

@@ -37,7 +37,7 @@ HOLE = 0.1
 class Sound:
     """Where the sound of a clip begins and ends, in seconds from the clip's beginning.
 
-    `soundfile` reads what it can (0.3 ms a clip of 3 s against 2 ms or more by PyAV); PyAV reads the rest.
+    `soundfile` reads what it can (0.3 ms per clip of 3 s against 2 ms or more by PyAV); PyAV reads the rest.
     """
 
     path: Path

@@ -78,7 +78,7 @@ def _merged(parts: Iterator[tuple[int, np.ndarray, np.ndarray]]) -> tuple[list[f
 
 
 def _moments(piece: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-    """Values a channel, their mean and their sum of squares about it, of [N, C, n]."""
+    """Number of values per channel, their mean and their sum of squares about it, of [N, C, n]."""
     size = piece.shape[0] * piece.shape[2]
     if (
         piece.dtype == np.uint8

@@ -175,7 +175,7 @@ class _Converter:
     """Frames to arrays, turned upright as the clip's metadata asks (phones film sideways).
 
     One reformatter for all frames, and one thread: by default each frame sets up its colour conversion anew and starts
-    a thread a core for it, which takes four times as long.
+    one thread per core for it, which takes four times as long.
     """
 
     def __init__(self, pixels: PixelFormat) -> None:

@@ -29,7 +29,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """What a method may know before training: the objective, epochs, steps an epoch, the run's seed, and the mean
+    """What a method may know before training: the objective, epochs, steps per epoch, the run's seed, and the mean
     evaluation input of every class.
 
     `class_means` is {m: [K, ...]}, or None for methods that do not ask for it (`needs_class_means`).

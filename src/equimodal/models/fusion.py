@@ -72,7 +72,7 @@ class Concat(Fusion):
 
 
 class Sum(Fusion):
-    """Sum of one Linear a modality, which is also its readout."""
+    """Sum of one Linear per modality, which is also its readout."""
 
     readout_name = "split"
 

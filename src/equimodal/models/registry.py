@@ -1,4 +1,4 @@
-"""The encoders: name -> where it is, the kinds of features it reads, its keys of `model`. One line an encoder; nothing
+"""The encoders: name -> where it is, the kinds of features it reads, its keys of `model`. One line per encoder; nothing
 here imports torch.
 """
 

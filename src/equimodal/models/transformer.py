@@ -1,4 +1,4 @@
-"""Transformer encoder for sequences (Vaswani et al., 2017): one layer a block, padding masks respected everywhere."""
+"""Transformer encoder for sequences (Vaswani et al., 2017): one layer per block, padding masks respected everywhere."""
 
 import math
 from typing import Self
@@ -75,7 +75,7 @@ class Layer(nn.Module):
 
 
 class Transformer(Encoder):
-    """D layers from scratch, one a block; the input projection and sinusoidal positions belong to the first block
+    """D layers from scratch, one per block; the input projection and sinusoidal positions belong to the first block
     (aim.md section 1).
 
     Post-norm, as published: every block's output has one scale, so that distances to prototypes are alike at all depths

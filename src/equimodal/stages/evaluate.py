@@ -98,7 +98,7 @@ def by_split(setup: Setup, model: MultimodalModel) -> dict[str, Any]:
 
 
 def with_training_split(setup: Setup, model: MultimodalModel) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(the same, {"probe", "s", "alpha", "gap"} on the test split, and "probe_errors" of a regression); one pass a
+    """(the same, {"probe", "s", "alpha", "gap"} on the test split, and "probe_errors" of a regression); one pass per
     split.
 
     s is measured against class means of the training split at every depth, whatever the method, in units of the spread
@@ -173,7 +173,7 @@ def share(predicted: Tensor, labels: Tensor, objective: Objective) -> float:
 
 
 def flops(setup: Setup, model: MultimodalModel) -> dict[str, float]:
-    """Operations a sample: inference, joint training (forward and backward), and the method's own training step."""
+    """Operations per sample: inference, joint training (forward and backward), and the method's own training step."""
     shapes, device = setup.data.shapes, setup.data.device
     return {
         "inference": operations.inference_flops(model, shapes, device),

@@ -19,7 +19,7 @@ from equimodal.store import digest, file_sha256, read_json, write_json
 
 
 def run(params: Params, dataset: str, modality: str) -> None:
-    """Write data/D/features/m.npy (one row an index sample, in index order; zeros where rejected) and m.json.
+    """Write data/D/features/m.npy (one row per index sample, in index order; zeros where rejected) and m.json.
 
     Raises:
         UserError: an unknown modality, an index that is missing, no readable training sample, a full disk, a worker

@@ -129,7 +129,7 @@ def _look(job: tuple[str, tuple[str, ...]]) -> tuple[tuple[str, ...], Tracks]:
 def unusable(
     sample: Sample, tracks: Mapping[tuple[str, ...], Tracks], settings: DatasetSettings
 ) -> list[dict[str, Any]]:
-    """Why a sample cannot be used, one entry a reason; empty if it can.
+    """Why a sample cannot be used, one entry per reason; empty if it can.
 
     With `missing: zero` a sample without sound or without picture is kept as long as another modality is there.
     """

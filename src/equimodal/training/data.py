@@ -74,7 +74,7 @@ class DataModule:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of one model input a modality."""
+        """Shape of one model input per modality."""
         return {name: transform.shape for name, transform in self.transforms.items()}
 
     @property
@@ -124,8 +124,8 @@ class DataModule:
         for chunk in order.split(batch_size)[: self.steps(batch_size)][share]:
             flips = (
                 torch.rand(len(chunk), generator=draw, device=draw.device) < 0.5
-            )  # one draw a sample for all pictures and flow
-            # One draw a sample for frames and flow, which stay together; none where all frames are taken.
+            )  # one draw per sample for all pictures and flow
+            # One draw per sample for frames and flow, which stay together; none where all frames are taken.
             picks = torch.rand(len(chunk), most, generator=draw, device=draw.device) if most else None
             inputs = {}
             for name in self.modalities:

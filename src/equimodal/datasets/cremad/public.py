@@ -166,7 +166,7 @@ def ogm_lists(folder: str | None, key: str) -> dict[str, frozenset[str]]:
     """The OGM-GE split: "train" (6,698) and "test" (744) -> clip names.
 
     Args:
-        folder: where train.csv and test.csv are ("stem,LABEL" a line, with or without byte-order mark); None downloads
+        folder: where train.csv and test.csv are ("stem,LABEL" per line, with or without byte-order mark); None downloads
             them once.
         key: the setting's name, for messages.
 

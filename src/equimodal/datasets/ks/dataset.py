@@ -124,7 +124,7 @@ class KineticsSounds(DatasetKind):
         )
 
     def listing(self, files: Mapping[str, FileFact]) -> Listing:
-        """One sample a listed clip that is there; classes are those of the lists, in alphabetical order."""
+        """One sample per listed clip that is there; classes are those of the lists, in alphabetical order."""
         wanted = self._wanted()
         matching = match(wanted, files)
         samples = [

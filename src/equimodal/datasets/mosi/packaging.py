@@ -124,9 +124,9 @@ def _read_split(fields: Any, where: str, split: str) -> Packaging:
 
 
 def _labels(labels: np.ndarray, ids: Sequence[str], where: str) -> list[float]:
-    """One number a sample, in range."""
+    """One number per sample, in range."""
     if labels.size != len(ids) or labels.dtype.kind not in "fiu":
-        raise UserError(f"{where} is {labels.dtype} {list(labels.shape)}: one number a sample is needed")
+        raise UserError(f"{where} is {labels.dtype} {list(labels.shape)}: one number per sample is needed")
     for name, value in zip(ids, labels.reshape(-1).tolist(), strict=True):
         if not (math.isfinite(value) and LOW <= value <= HIGH):
             raise UserError(

@@ -14,10 +14,10 @@ def _sequence(length: int, width: int, standardize: bool = True) -> dict[str, An
 
 
 class MosiSample(Settings):
-    """The generated stand-in: three sequences a segment, text telling most."""
+    """The generated stand-in: three sequences per segment, text telling most."""
 
-    videos: int = Field(60, ge=4, description="videos, of a speaker each; 58 % train, 11 % validate, the rest test")
-    segments: int = Field(16, ge=2, description="segments a video")
+    videos: int = Field(60, ge=4, description="videos, each of one speaker; 58 % train, 11 % validate, the rest test")
+    segments: int = Field(16, ge=2, description="segments per video")
     lengths: dict[Literal["text", "audio", "vision"], int] = Field(
         {"text": 16, "audio": 32, "vision": 24}, description="steps of the longest sequences"
     )

@@ -18,7 +18,7 @@ class Kind:
     register: float  # Hz of the lowest tone
     rate: float  # strokes a second
     decay: float  # seconds until a stroke has faded to 1/e
-    tilt: float  # dB an octave of the tone's spectrum
+    tilt: float  # dB per octave of the tone's spectrum
     noise: float  # share of noise in a stroke's sound, in [0, 1]
     band: float  # Hz, middle of that noise
 

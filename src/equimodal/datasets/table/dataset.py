@@ -1,4 +1,4 @@
-"""Your own data: a CSV with one row a sample; any container that FFmpeg reads."""
+"""Your own data: a CSV with one row per sample; any container that FFmpeg reads."""
 
 import csv
 import os
@@ -45,7 +45,7 @@ class Row:
 
 
 class Table(DatasetKind):
-    """Media modalities are read from one file a row, or from the row's part of it; arrays from files of their own."""
+    """Media modalities are read from one file per row, or from the row's part of it; arrays from files of their own."""
 
     settings: TableSettings
     optional: ClassVar[tuple[str, ...]] = ("id", "split", "group", "start", "end")
@@ -76,7 +76,7 @@ class Table(DatasetKind):
         return facts
 
     def listing(self, files: Mapping[str, FileFact]) -> Listing:
-        """One sample a row; class names in alphabetical order, or by value where all are whole numbers."""
+        """One sample per row; class names in alphabetical order, or by value where all are whole numbers."""
         rows = self.rows()
         for row in rows:
             for path in (row.path, *row.arrays.values()):
@@ -139,7 +139,7 @@ class Table(DatasetKind):
                 f"{self.table} is not a UTF-8 CSV file ({error}): save it as CSV, UTF-8, comma-separated"
             ) from None
         if not rows:
-            raise UserError(f"{self.table} has no rows below its header: one row a sample is needed")
+            raise UserError(f"{self.table} has no rows below its header: one row per sample is needed")
         seen: dict[tuple[str | float | None, ...], Row] = {}
         for row in rows:
             other = row if row.path is None else seen.setdefault((row.path, row.start, row.end), row)

@@ -95,7 +95,7 @@ class Ucf101(DatasetKind):
         return facts
 
     def listing(self, files: Mapping[str, FileFact]) -> Listing:
-        """One sample a clip; with rule `lists` also the listed clips that are absent, which the index then rejects with
+        """One sample per clip; with rule `lists` also the listed clips that are absent, which the index then rejects with
         the reason.
         """
         split = self.settings.split

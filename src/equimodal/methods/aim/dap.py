@@ -18,7 +18,7 @@ from equimodal.objectives import Objective
 
 
 class Prototypes(nn.Module):
-    """P~_0: K input-shaped prototypes a modality, and the decoders Psi_dap that keep them near the data.
+    """P~_0: K input-shaped prototypes per modality, and the decoders Psi_dap that keep them near the data.
 
     Prototypes of sequences have the class means' masks, for good: only real positions are learned, decoded and
     compared.
@@ -77,7 +77,7 @@ class Prototypes(nn.Module):
                     prototype.masked_fill_(~self.get_buffer(f"mask_{name}")[..., None], 0)
 
     def decode(self, name: str) -> Tensor:
-        """Psi_dap of a modality's prototypes: a gain and a shift a channel, from the identity. [K, ...]"""
+        """Psi_dap of a modality's prototypes: one gain and one shift per channel, from the identity. [K, ...]"""
         prototype = self.inputs[name]
         if name not in self.gain:
             return prototype

@@ -59,7 +59,7 @@ class Decoupler(nn.Module):
         around 0 on these rows [r, n].
         """
         latent, n = self.encode.shape
-        # One orthonormal set a size of the smaller side: QR of a tall matrix.
+        # One orthonormal set per size of the smaller side: QR of a tall matrix.
         basis, _ = torch.linalg.qr(
             torch.randn(max(latent, n), min(latent, n), generator=generator, dtype=torch.float64)
         )

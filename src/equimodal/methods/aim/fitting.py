@@ -29,7 +29,7 @@ def make_optimizers(modulator: Modulator) -> Optimizers:
         "classifiers": (modulator.classifiers, settings.dap.lr),
         "pdm": (modulator.pdm, settings.pdm.lr),
     }
-    # Fused: the row-wise PDM of a ResNet18 has 37 M weights a modality; a loop over its tensors costs as much as a
+    # Fused: the row-wise PDM of a ResNet18 has 37 M weights per modality; a loop over its tensors costs as much as a
     # block.
     return {
         name: torch.optim.Adam(part.parameters(), lr=lr, fused=True)

@@ -149,7 +149,7 @@ class AUG(Method):
         if self.aug.step == "together":
             return super().training_step(batch, loop)
         steps: list[Step] = []
-        for name in self.model.modalities:  # each with its own pass, so that DDP sees one backward pass a forward pass
+        for name in self.model.modalities:  # each with its own pass, so that DDP sees one backward pass per forward pass
             steps.append(loop.module(batch, name))
             loop.optimize(steps[-1].loss)
         return Step(

@@ -30,7 +30,7 @@ class AUGSettings(MethodSettings):
         None, ge=1, description="outputs of Layer1; null: half of the widest feature, as the paper's 256 of 512"
     )
     shared_head: Literal["all", "modality", "none"] = Field(
-        "all", description="Layer2: one for all classifiers of all modalities, one a modality, or one a classifier"
+        "all", description="Layer2: one for all classifiers of all modalities, one per modality, or one per classifier"
     )
     interval: int | None = Field(
         None,
@@ -54,7 +54,7 @@ class AUGSettings(MethodSettings):
         "each", description="what earlier classifiers know: sum of their softmaxes, or softmax of their sum (released)"
     )
     step: Literal["together", "alternate"] = Field(
-        "together", description="one step on the sum of the modalities' losses, or one a modality (released)"
+        "together", description="one step on the sum of the modalities' losses, or one per modality (released)"
     )
     added: Literal["trained", "frozen_random"] = Field(
         "trained", description="frozen_random: the released code's added layers, which no optimizer knows"

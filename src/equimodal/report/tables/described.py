@@ -9,7 +9,7 @@ from equimodal.report.tables.collection import Collection
 
 
 def dataset_lines(collection: Collection) -> list[str]:
-    """A line a dataset: source, protocol, split, samples, selection rule, seeds; and one for each result that differs
+    """One line per dataset: source, protocol, split, samples, selection rule, seeds; and one for each result that differs
     from the rest.
     """
     lines = []

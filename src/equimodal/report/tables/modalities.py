@@ -129,7 +129,7 @@ def _records(collection: Collection) -> list[dict[str, Any]]:
 
 
 def _of_result(collection: Collection, result: Result) -> list[dict[str, Any]]:
-    """A row a modality."""
+    """One row per modality."""
     records = []
     by_readout = result.selection.val.modalities
     for name in sorted({name for values in by_readout.values() for name in values}):
