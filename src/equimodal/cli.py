@@ -206,8 +206,8 @@ def _call(stage: str, **axes: Any) -> None:
         params.check_pair(axes["dataset"], axes["method"])
     if axes.get("seeds", ...) is None:
         axes["seeds"] = list(params.study.seeds)
-    # Both must be set before torch is imported: threads that wait busily slow down whatever else runs by a factor of
-    # 20.
+    # Both must be set before torch is imported: threads that wait busily slow down whatever else runs
+    # by a factor of 20.
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ["OMP_NUM_THREADS"] = str(params.runtime.threads)
     import_module(f"equimodal.stages.{stage}").run(params, **axes)

@@ -77,8 +77,8 @@ class DatasetKind(ABC):
 
     @property
     def root(self) -> str:
-        """Folder that the paths of files are relative to, as written in params.yaml: what was generated, else the
-        setting `raw`.
+        """Folder that the paths of files are relative to, as written in params.yaml:
+        what was generated, else the setting `raw`.
         """
         return self.produced.as_posix() if self.settings.source == "sample" else self.settings.raw
 
@@ -109,9 +109,7 @@ class DatasetKind(ABC):
             )
 
     def expected(self, files: Mapping[str, FileFact]) -> Mapping[str, FileFact]:
-        """What `equimodal verify` compares the files with; the raw manifest itself where nothing better is
-        published.
-        """
+        """What `equimodal verify` compares the files with; the raw manifest where nothing better is published."""
         return files
 
     def key(self, setting: str) -> str:

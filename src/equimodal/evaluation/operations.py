@@ -1,5 +1,5 @@
-"""What a model costs: parameters, and floating-point operations per sample (convolutions and matrix products, two per
-multiply-add).
+"""What a model costs: parameters, and floating-point operations per sample (convolutions and matrix products,
+two per multiply-add).
 """
 
 from contextlib import nullcontext
@@ -52,8 +52,8 @@ def plain_training_flops(
 def method_training_flops(
     method: Method, shapes: dict[str, tuple[int, ...]], training: TrainingSettings, device: torch.device
 ) -> float:
-    """The method's own steps at the run's batch size, per sample, averaged over one `cycle` of them; work between epochs
-    is left out.
+    """The method's own steps at the run's batch size, per sample, averaged over one `cycle` of them; work between
+    epochs is left out.
 
     The method is used up: its own optimizers step.
     """
@@ -97,8 +97,8 @@ def _count(module: nn.Module) -> int:
 
 
 def _inputs(shapes: dict[str, tuple[int, ...]], batch: int, device: torch.device) -> dict[str, Input]:
-    # Values do not change the count; ones that differ keep distances and deviations away from zero. Sequences count at
-    # full length.
+    # Values do not change the count; ones that differ keep distances and deviations away from zero.
+    # Sequences count at full length.
     inputs = {name: blank(batch, shape, device) for name, shape in shapes.items()}
     for x in inputs.values():
         values = x.values if isinstance(x, Padded) else x

@@ -26,12 +26,12 @@ KINDS: dict[str, Kind] = {
     "vector": vector,
 }
 
-# At most so many rows, and bytes of rows, are in a worker's memory at once; a clip with more samples is read in several
-# goes.
+# At most so many rows, and bytes of rows, are in a worker's memory at once;
+# a clip with more samples is read in several goes.
 ROWS, BYTES = 64, 32 << 20
 
-# Seconds per sample, by the clock, after which a clip is given up: thousands of times what any decoder needs, some forty
-# times what TV-L1 flow does.
+# Seconds per sample, by the clock, after which a clip is given up: thousands of times what any decoder needs, some
+# forty times what TV-L1 flow does.
 PATIENCE = 120.0
 
 
@@ -80,8 +80,9 @@ class Extraction:
 def plan(
     samples: Sequence[dict[str, Any]], modality: str, root: Path, row_bytes: int, arrays: bool = False
 ) -> tuple[list[Job], list[Failure]]:
-    """Group an index's samples by clip, so that each is decoded once. A sample without a path for this modality is a
-    failure.
+    """Group an index's samples by clip, so that each is decoded once.
+
+    A sample without a path for this modality is a failure.
 
     Args:
         arrays: paths name places in files of arrays (`features.arrays`), not clips.

@@ -18,8 +18,8 @@ LIBRARIES = ("av", "cv2")
 # Bytes of grey pictures that are held at once.
 HELD = 32 << 20
 
-# No motion is a byte of its own and the scale is symmetric, so that a mirrored picture's u is exactly 256 - byte. 0 is
-# never written.
+# No motion is a byte of its own and the scale is symmetric, so that a mirrored picture's u is exactly 256 - byte.
+# 0 is never written.
 ZERO, LEVELS = 128, 127
 
 

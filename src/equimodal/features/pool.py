@@ -1,5 +1,5 @@
-"""Jobs over worker processes: bounded memory, and no orphan, hang or traceback when a worker, the parent or the user
-ends it.
+"""Jobs over worker processes: bounded memory,
+and no orphan, hang or traceback when a worker, the parent or the user ends it.
 """
 
 import multiprocessing

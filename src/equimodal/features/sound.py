@@ -77,11 +77,11 @@ class Sound:
         """Mono float32 waveforms at `rate` Hz of windows (start, end in s), each cut to where the clip has sound.
 
         Windows are read at the track's own rate with some room on both sides, mixed down by the mean of the channels,
-        then resampled by soxr: the same as `librosa.load`, and a window does not depend on which others are read with
-        it.
+        then resampled by soxr: the same as `librosa.load`,
+        and a window does not depend on which others are read with it.
 
-        A window without sound, or with damaged sound, gives the MediaError instead of raising it: the others are still
-        good.
+        A window without sound, or with damaged sound, gives the MediaError instead of raising it:
+        the others are still good.
         """
         inside = [(max(start, self.start), min(end, self.end)) for start, end in windows]
         good = [index for index, (start, end) in enumerate(inside) if end > start]

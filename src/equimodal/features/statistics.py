@@ -1,5 +1,5 @@
-"""Mean and standard deviation per channel, or per number of a step, over chosen rows of an array on disk, read in
-pieces.
+"""Mean and standard deviation per channel, or per number of a step, over chosen rows of an array on disk,
+read in pieces.
 """
 
 from collections.abc import Iterator

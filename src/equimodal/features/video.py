@@ -26,8 +26,8 @@ PixelFormat = Literal["rgb24", "gray"]
 
 # Time stamps are rounded by their container (FLV and WebM: to 1 ms): a moment this close before a frame belongs to it.
 ROUNDING = 1.5e-3
-# In place of a frame that does not decode, the one before it is shown, as a player does; but not for longer than this
-# (s).
+# In place of a frame that does not decode, the one before it is shown, as a player does;
+# but not for longer than this (s).
 STAND_IN = 0.25
 
 
@@ -70,16 +70,17 @@ class Video:
         return cls(path, times, float(times[-1]) + lasting, track)
 
     def at(self, moments: np.ndarray) -> np.ndarray:
-        """Index of the frame shown at each moment (s from the clip's beginning); the first or last one outside. Shape
-        as `moments`.
+        """Index of the frame shown at each moment (s from the clip's beginning); the first or last one outside.
+
+        Shape as `moments`.
         """
         return np.clip(np.searchsorted(self.times, moments + ROUNDING, side="right") - 1, 0, len(self.times) - 1)
 
     def read(
         self, wanted: Collection[int], pixels: PixelFormat, keep: Callable[[np.ndarray], np.ndarray]
     ) -> dict[int, np.ndarray]:
-        """Decode the wanted frames; `keep` crops and shrinks each picture ([H, W, 3] or [H, W], uint8, upright) as it
-        comes.
+        """Decode the wanted frames; `keep` crops and shrinks each picture ([H, W, 3] or [H, W], uint8, upright)
+        as it comes.
 
         A damaged frame is replaced by the one before it (`STAND_IN`), or else left out of the result.
 

@@ -105,8 +105,8 @@ class Method(nn.Module):
         return list(self.model.parameters())
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Further optimizers of the method's own parameters, by name: saved and resumed with the run, stepped by the
-        method.
+        """Further optimizers of the method's own parameters, by name:
+        saved and resumed with the run, stepped by the method.
         """
         return {}
 
@@ -123,8 +123,8 @@ class Method(nn.Module):
         return self.task.objective.loss(outputs.logits, batch.labels)
 
     def training_step(self, batch: Batch, loop: "Loop") -> Step:
-        """One batch. Override to take several backward passes or optimizer steps; call the module through
-        `loop.module`.
+        """One batch. Override to take several backward passes or optimizer steps;
+        call the module through `loop.module`.
         """
         step: Step = loop.module(batch)
         loop.optimize(step.loss)

@@ -26,8 +26,8 @@ def sinusoids(length: int, width: int, like: Tensor) -> Tensor:
 class Attention(nn.Module):
     """Multi-head self-attention over the real steps of each sample.
 
-    In plain matrix products: the fused kernels are not deterministic on every device, and no operation counter sees all
-    of them.
+    In plain matrix products: the fused kernels are not deterministic on every device,
+    and no operation counter sees all of them.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:

@@ -13,8 +13,8 @@ MERGE = "tag:yaml.org,2002:merge"
 
 
 def read_yaml(text: str, where: str) -> Any:
-    """The values of a YAML text; `<<` takes over the keys of an anchored section, below those that the section has
-    itself.
+    """The values of a YAML text; `<<` takes over the keys of an anchored section,
+    below those that the section has itself.
 
     Raises:
         UserError: not valid YAML, or a key that one section gives twice (with both lines): YAML would drop the first

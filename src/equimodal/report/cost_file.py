@@ -60,8 +60,9 @@ class Weights(Part):
 
 
 class Cost(Part):
-    """What a training step of one method costs beside joint training's, measured on one machine; docs/results.md
-    explains it.
+    """What a training step of one method costs beside joint training's, measured on one machine.
+
+    docs/results.md explains it.
     """
 
     dataset: str

@@ -1,5 +1,6 @@
-"""What every dataset is set by, whatever its layout: split, modalities, protocol. Each kind adds its own in its file in
-`datasets`.
+"""What every dataset is set by, whatever its layout: split, modalities, protocol.
+
+Each kind adds its own in its file in `datasets`.
 """
 
 from typing import Annotated, Any, ClassVar, Literal, Self

@@ -106,7 +106,9 @@ class SpectrogramSettings(Preset):
 class PictureSettings(Settings):
     """What frames and flow share: which moments, which part of the picture, at what size."""
 
-    n: int | None = Field(3, ge=1, description="frames (flow: pairs) per sample, evenly spaced; null when `fps` is given")
+    n: int | None = Field(
+        3, ge=1, description="frames (flow: pairs) per sample, evenly spaced; null when `fps` is given"
+    )
     fps: float | None = Field(None, gt=0, description="instead of n: frames a second; `n_max` bounds them")
     pick: int | None = Field(
         None,
@@ -206,9 +208,7 @@ class ArraySettings(Settings):
 
 
 class SequenceSettings(ArraySettings):
-    """Sequences [steps, width]: longer ones are cut, shorter ones padded with zeros, and the model is told their
-    lengths.
-    """
+    """Sequences [steps, width]: longer ones are cut, shorter ones padded; the model is told their lengths."""
 
     kind: Literal["sequence"]
     length: int = Field(ge=1, description="steps stored per sample; the start of a longer sequence is kept (counted)")

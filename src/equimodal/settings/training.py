@@ -34,8 +34,9 @@ class MLPSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """The multimodal framework: one encoder per modality and a fusion head. What a dataset's encoders do not use is no
-    part of its results.
+    """The multimodal framework: one encoder per modality and a fusion head.
+
+    What a dataset's encoders do not use is no part of its results.
     """
 
     width: int = Field(64, ge=4, description="resnet: channels of the first stage; 64 is ResNet18's")
@@ -117,8 +118,9 @@ class TrainingSettings(Settings):
 
 
 class RuntimeSettings(Settings):
-    """The machine. Threads, precision and memory format change float results bit for bit, so they are fixed here, never
-    by an engine.
+    """The machine, and what of it changes results.
+
+    Threads, precision and memory format change float results bit for bit, so they are fixed here, never by an engine.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -1,5 +1,6 @@
-"""Stage features: the media (or arrays) of one modality to one array, with what was rejected and why. A killed run is
-continued.
+"""Stage features: the media (or arrays) of one modality to one array, with what was rejected and why.
+
+A killed run is continued.
 """
 
 from pathlib import Path
@@ -22,8 +23,8 @@ def run(params: Params, dataset: str, modality: str) -> None:
     """Write data/D/features/m.npy (one row per index sample, in index order; zeros where rejected) and m.json.
 
     Raises:
-        UserError: an unknown modality, an index that is missing, no readable training sample, a full disk, a worker
-            that died.
+        UserError: an unknown modality, an index that is missing, no readable training sample, a full disk,
+            a worker that died.
     """
     settings = params.dataset(dataset).modalities.get(modality)
     if settings is None:

@@ -11,8 +11,8 @@ from equimodal.store import atomic, read_json
 
 
 def run(params: Params, dataset: str, method: str) -> None:
-    """Write {curves,imbalance,confusion} for every method, {scores,alpha,prototypes} too for those that start from a
-    warm-up.
+    """Write {curves,imbalance,confusion} for every method,
+    {scores,alpha,prototypes} too for those that start from a warm-up.
 
     The same inputs give the same bytes. The figures then join the result's run in MLflow.
     """

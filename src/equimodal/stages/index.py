@@ -29,8 +29,8 @@ def run(params: Params, dataset: str) -> None:
     """Write data/D/index.json from data/D/raw/manifest.json and a look into each container.
 
     Raises:
-        UserError: a list that cannot be made, too many rejected, a class absent from a split, a regression's label out
-            of range.
+        UserError: a list that cannot be made, too many rejected, a class absent from a split,
+            a regression's label out of range.
     """
     kind = dataset_kind(dataset, params.dataset(dataset), params.runtime.workers)
     files = read_files(dataset)

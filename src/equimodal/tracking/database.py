@@ -80,8 +80,8 @@ def _create(path: Path) -> None:
 
 
 def _write_ahead(path: Path) -> None:
-    """Write-ahead logging (the file remembers it): readers, like `mlflow ui`, and writers no longer wait for each
-    other.
+    """Write-ahead logging (the file remembers it):
+    readers, like `mlflow ui`, and writers no longer wait for each other.
     """
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
     try:

@@ -125,8 +125,8 @@ def _epochs(rows: list[dict[str, Any]]) -> list[tuple[int, dict[str, float], int
 
 
 def _columns(value: Mapping[str, Any], prefix: str = "") -> dict[int, dict[str, float]]:
-    """Tables of columns, one of them `step`, anywhere in nested mappings: step -> {name: number}; other numbers are at
-    step 0.
+    """Tables of columns, one of them `step`, anywhere in nested mappings: step -> {name: number};
+    other numbers are at step 0.
     """
     found: dict[int, dict[str, float]] = {}
     steps = value.get("step")

@@ -109,8 +109,9 @@ class DataModule:
         augment: AugmentSettings,
         share: slice = slice(None),
     ) -> Iterator[tuple[dict[str, Input], Tensor]]:
-        """(inputs, labels) in random order, augmented. A last batch of a single sample is left out: batch statistics
-        need two.
+        """(inputs, labels) in random order, augmented.
+
+        A last batch of a single sample is left out: batch statistics need two.
 
         Args:
             shuffle: CPU generator of the order.

@@ -1,6 +1,4 @@
-"""The one training loop. Methods change what happens in it through the hooks of methods/base.py, never the loop
-itself.
-"""
+"""The one training loop. Methods change what happens in it by the hooks of methods/base.py, never the loop itself."""
 
 import math
 import shutil
@@ -124,8 +122,8 @@ class Loop:
         return self.progress
 
     def optimize(self, loss: Tensor) -> None:
-        """Backward pass, the method's edits of the gradients, clipping of the main parameters' norm, the optimizer's
-        step.
+        """Backward pass, the method's edits of the gradients, clipping of the main parameters' norm,
+        the optimizer's step.
         """
         self.fabric.backward(loss)
         self._average_late()
@@ -196,8 +194,9 @@ class Loop:
         return logs
 
     def _means(self, totals: dict[str, Tensor], counts: dict[str, int]) -> dict[str, float]:
-        """Means of the logged scalars over an epoch's batches, of all processes. The epoch's one synchronisation with
-        the device.
+        """Means of the logged scalars over an epoch's batches, of all processes.
+
+        The epoch's one synchronisation with the device.
         """
         names = sorted(totals)
         values = torch.stack([totals[name].double() for name in names])
@@ -209,8 +208,8 @@ class Loop:
         return self.fabric.all_reduce(value, reduce_op="sum") if self.fabric.world_size > 1 else value  # type: ignore[return-value]
 
     def _average_late(self) -> None:
-        """Average over the processes the gradients of parameters that were added after DDP was set up, of which it
-        knows nothing.
+        """Average over the processes the gradients of parameters that were added after DDP was set up,
+        of which it knows nothing.
         """
         if self.fabric.world_size > 1:
             for parameter in self.plain_optimizer.param_groups[0]["params"][self._at_setup :]:

@@ -12,8 +12,8 @@ from equimodal.training.data import DataModule, Split
 
 @dataclass(frozen=True)
 class Predictions:
-    """Logits [n, outputs] of a split, fused and by modality (the fusion head's readout), and its labels [n]; all on the
-    CPU.
+    """Logits [n, outputs] of a split, fused and by modality (the fusion head's readout), and its labels [n];
+    all on the CPU.
     """
 
     fused: Tensor

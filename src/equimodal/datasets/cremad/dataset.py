@@ -16,8 +16,8 @@ from equimodal.store import file_sha256
 if TYPE_CHECKING:
     from equimodal.datasets.cremad.sample import Clip
 
-# Label order of the OGM-GE lists (methods.md 23.1), kept for every split rule so that confusion matrices can be laid
-# side by side.
+# Label order of the OGM-GE lists (methods.md 23.1),
+# kept for every split rule so that confusion matrices can be laid side by side.
 CLASSES = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
 FOLDERS = {"AudioWAV": ".wav", "VideoFlash": ".flv"}
 _STEM = re.compile(r"(\d{4})_([A-Z]{3})_(NEU|HAP|SAD|FEA|DIS|ANG)_(XX|LO|MD|HI|X)")

@@ -82,8 +82,8 @@ def _check(part: Path, fact: FileFact | None, begun: int) -> None:
         wrong = "" if found == fact.sha256 else f"sha256 {found[:12]}..., not {fact.sha256[:12]}..."
     if wrong:
         part.unlink()
-        # What was resumed may have been spoilt before: one clean try is worth it. A whole file that is wrong stays
-        # wrong.
+        # What was resumed may have been spoilt before: one clean try is worth it.
+        # A whole file that is wrong stays wrong.
         raise WebError(
             f"{part.name.removesuffix('.part')} is not the file of the manifest: {wrong}", None if begun else 422
         )

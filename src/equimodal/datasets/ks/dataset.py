@@ -28,8 +28,8 @@ class KineticsSounds(DatasetKind):
     settings: KineticsSoundsSettings
 
     def acquire(self, scratch: Path) -> dict[str, FileFact]:
-        """See the base; writes availability.json beside the raw manifest: which listed clips are there, and which are
-        not.
+        """See the base; writes availability.json beside the raw manifest:
+        which listed clips are there, and which are not.
         """
         if self.settings.source == "sample":
             facts = self._generate(scratch)

@@ -1,5 +1,5 @@
-"""CMU-MOSI: 2,199 opinions of 89 speakers in 93 videos, from -3 to 3, as features of text, audio and vision (Zadeh et
-al. 2016).
+"""CMU-MOSI: 2,199 opinions of 89 speakers in 93 videos, from -3 to 3,
+as features of text, audio and vision (Zadeh et al. 2016).
 """
 
 import json

@@ -34,8 +34,8 @@ def load_plain(path: Path, advice: str) -> Any:
         advice: end of the message if it cannot be read.
 
     Raises:
-        UserError: no such file, no pickle, damaged, or one that holds anything else (what it is); nothing of it has
-            been executed.
+        UserError: no such file, no pickle, damaged, or one that holds anything else (what it is);
+            nothing of it has been executed.
     """
     try:
         with open(path, "rb") as file:

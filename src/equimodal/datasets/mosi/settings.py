@@ -41,8 +41,8 @@ class MosiSettings(DatasetSettings):
         # mosi_raw.pkl, MultiBench: GloVe 300, COVAREP 74, FACET 35
         "raw": {"labels": "positive", "split": {"rule": "column"}, "modalities": {
             "text": _sequence(50, 300, False), "audio": _sequence(50, 74), "visual": _sequence(50, 35)}},
-        # unaligned_50.pkl, MMSA, ReconBoost, BalanceBenchmark: BERT 768, COVAREP 5, FACET 20; negative against
-        # non-negative
+        # unaligned_50.pkl, MMSA, ReconBoost, BalanceBenchmark: BERT 768, COVAREP 5, FACET 20;
+        # negative against non-negative
         "unaligned": {"labels": "nonneg", "split": {"rule": "column"}, "modalities": {
             "text": _sequence(50, 768, False), "audio": _sequence(375, 5), "visual": _sequence(500, 20)}},
     }  # fmt: skip

@@ -24,9 +24,7 @@ class Kind:
 
 
 def kind(number: int) -> Kind:
-    """The kind of this number (0, 1, ...). All that tells it lies below 4 kHz, so that a track of 8 kHz still has
-    it.
-    """
+    """The kind of this number (0, 1, ...). All that tells it lies below 4 kHz: a track of 8 kHz still has it."""
     place = (0.5 + (number + 1) * _STEPS) % 1.0
     return Kind(
         register=float(110.0 * 6.0 ** place[0]),
@@ -75,8 +73,8 @@ def play(sounding: Kind, seconds: float, snr_db: float, generator: np.random.Gen
 
 
 def _strokes(time: np.ndarray, rate: float, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Strength of the stroke that sounds at each moment, and the seconds since it began; strokes come a little
-    unevenly.
+    """Strength of the stroke that sounds at each moment, and the seconds since it began;
+    strokes come a little unevenly.
     """
     count = int(time[-1] * rate * 1.5) + 4
     begins = (

@@ -53,8 +53,8 @@ def draw_voice(generator: np.random.Generator) -> Voice:
     return Voice(pitch, formants, generator.standard_normal(9))
 
 
-# How far actors (first) and single clips (second) stray from a manner's numbers: the nuisance that a model has to see
-# through.
+# How far actors (first) and single clips (second) stray from a manner's numbers:
+# the nuisance that a model has to see through.
 _STRAY = np.array([0.07, 0.06, 0.05, 0.004, 0.25, 0.04, 0.5, 0.02, 0.02])
 
 

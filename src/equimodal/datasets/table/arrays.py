@@ -1,5 +1,5 @@
-"""The modalities of a table that are arrays computed elsewhere: a column with one path per row, or one file for all
-rows.
+"""The modalities of a table that are arrays computed elsewhere:
+a column with one path per row, or one file for all rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -93,7 +93,9 @@ def _check_shape(feature: ArraySettings, file: ArrayFile, key: str) -> None:
     needed = "sequence" if len(file.shape) == 3 else "vector"
     if len(file.shape) > 3 or feature.kind != needed:
         what = f"set kind: {needed}" if len(file.shape) <= 3 else "at most three axes are read"
-        raise UserError(f"{key}: {feature.file} has shape {list(file.shape)}, which is not one {feature.kind} per row: {what}")
+        raise UserError(
+            f"{key}: {feature.file} has shape {list(file.shape)}, which is not one {feature.kind} per row: {what}"
+        )
     if file.shape[-1] != feature.width:
         raise UserError(
             f"{key}: {feature.file} has shape {list(file.shape)}, but width is {feature.width}: set width:"

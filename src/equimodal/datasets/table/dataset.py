@@ -29,8 +29,9 @@ SPLIT_WORDS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table; `line` is its line in the file, for messages. `arrays`: modality -> path, of those that
-    have a column.
+    """One row of the table; `line` is its line in the file, for messages.
+
+    `arrays`: modality -> path, of those that have a column.
     """
 
     line: int

@@ -95,8 +95,8 @@ class Ucf101(DatasetKind):
         return facts
 
     def listing(self, files: Mapping[str, FileFact]) -> Listing:
-        """One sample per clip; with rule `lists` also the listed clips that are absent, which the index then rejects with
-        the reason.
+        """One sample per clip; with rule `lists` also the listed clips that are absent, which the index then rejects
+        with the reason.
         """
         split = self.settings.split
         if split.rule in ("column", "ogm"):
@@ -120,8 +120,8 @@ class Ucf101(DatasetKind):
         return Listing(lists.classes, samples, parts)
 
     def _report(self, found: Mapping[str, str], listed: Mapping[str, str]) -> None:
-        """Say where list and folder disagree: unlisted clips stop, absent ones are counted against max_rejected by the
-        index.
+        """Say where list and folder disagree: unlisted clips stop,
+        absent ones are counted against max_rejected by the index.
         """
         unlisted, absent = sorted(found.keys() - listed.keys()) if listed else [], sorted(listed.keys() - found.keys())
         if unlisted:

@@ -1,5 +1,5 @@
-"""AIM-label: one linear classifier per block, on pooled outputs, gives the distribution of Eq. 9 and 10 in place of prototypes (aim.md
-section 6).
+"""AIM-label: one linear classifier per block, on pooled outputs, gives the distribution of Eq. 9 and 10 in place of
+prototypes (aim.md section 6).
 """
 
 import torch

@@ -1,5 +1,5 @@
-"""PDM: splits a block's weights into a weak part theta_b and a good part theta_g by a mask in a latent space (aim.md
-section 4).
+"""PDM: splits a block's weights into a weak part theta_b and a good part theta_g by a mask
+in a latent space (aim.md section 4).
 """
 
 from collections.abc import Iterator
@@ -113,8 +113,8 @@ class BlockDecoupling(nn.Module):
             part.reset(self.rows(weight.detach()), mask_std, generator)
 
     def weak(self, block: nn.Module) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """theta_b {name: weight's shape} with gradient to theta only (Eq. 13), and mean and std of w over the block,
-        detached.
+        """theta_b {name: weight's shape} with gradient to theta only (Eq. 13),
+        and mean and std of w over the block, detached.
         """
         theta, masks = {}, []
         with _full_precision(block):

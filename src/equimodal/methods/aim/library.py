@@ -111,8 +111,7 @@ class AIM(nn.Module):
 
         Returns:
             `loss`: lambda L_mod + Eq. 5, to add to your own; `logits` [B, K] and `features` {m: [B, C]} of the samples,
-                from the same
-            pass (your loss needs no second one); `logs`: scalars, detached.
+            from the same pass (your loss needs no second one); `logs`: scalars, detached.
         """
         terms = self._ready().terms(inputs, labels)
         return (
@@ -180,8 +179,9 @@ class AIM(nn.Module):
 
 
 def read_settings(values: dict[str, Any]) -> AIMSettings:
-    """AIM's settings from keywords; `preset` gives the values that the others override. A UserError names the first
-    wrong one.
+    """AIM's settings from keywords; `preset` gives the values that the others override.
+
+    A UserError names the first wrong one.
     """
     preset = values.get("preset")
     if preset is not None and preset not in AIMSettings.presets:

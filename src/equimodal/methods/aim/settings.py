@@ -54,8 +54,9 @@ class PDMSettings(Settings):
 
 
 class AIMSettings(MethodSettings):
-    """Adaptive intra-network modulation (arXiv 2508.19769; aim.md). Defaults are the shipped choices; `literal` is the
-    paper to the letter.
+    """Adaptive intra-network modulation (arXiv 2508.19769; aim.md).
+
+    Defaults are the shipped choices; `literal` is the paper to the letter.
     """
 
     least_modalities: ClassVar[int] = 2

@@ -1,5 +1,6 @@
 """AUG, sustained boosting: Jiang, Huang, Yang, "Rethinking Multimodal Learning from the Perspective of Mitigating
-Classification Ability Disproportion", NeurIPS 2025, arXiv 2502.20120 (methods.md section 14)."""
+Classification Ability Disproportion", NeurIPS 2025, arXiv 2502.20120 (methods.md section 14).
+"""
 
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 
 class BoostedHeads(Fusion):
-    """Every modality's own growing sum of classifiers Layer2(ReLU(Layer1_t(z^m))), merged by fixed weights; there is no
-    fused head.
+    """Every modality's own growing sum of classifiers Layer2(ReLU(Layer1_t(z^m))), merged by fixed weights;
+    there is no fused head.
 
     Args:
         dims, classes: as every fusion head's.
@@ -57,8 +58,8 @@ class BoostedHeads(Fusion):
         return cast(nn.Linear, layer)
 
     def add(self, owner: str, draw: torch.Generator | None = None, trained: bool = True) -> None:
-        """One more classifier for a modality. `trained: false` leaves it at its random start for good, as the released
-        code does.
+        """One more classifier for a modality. `trained: false` leaves it at its random start for good,
+        as the released code does.
         """
         classifier = nn.ModuleList([self._linear(self.dims[owner], self.width, draw)])
         if self.settings.shared_head == "none":
@@ -149,7 +150,7 @@ class AUG(Method):
         if self.aug.step == "together":
             return super().training_step(batch, loop)
         steps: list[Step] = []
-        for name in self.model.modalities:  # each with its own pass, so that DDP sees one backward pass per forward pass
+        for name in self.model.modalities:  # each with its own pass: DDP wants one backward pass per forward pass
             steps.append(loop.module(batch, name))
             loop.optimize(steps[-1].loss)
         return Step(
@@ -169,11 +170,11 @@ class AUG(Method):
 
 
 def boosting_loss(each: list[Tensor], labels: Tensor, weight: float, merged: bool = False) -> Tensor:
-    """L^m of a modality's classifiers: newest on its residual label, all together, all but the newest; one classifier:
-    cross entropy.
+    """L^m of a modality's classifiers: newest on its residual label, all together, all but the newest;
+    one classifier: cross entropy.
 
-    The residual label is y - weight * sum_{j<t} y p_j, of which only the true class's entry differs from y; p_j is a
-    constant.
+    The residual label is y - weight * sum_{j<t} y p_j, of which only the true class's entry differs from y;
+    p_j is a constant.
 
     Args:
         each: logits [B, K] of classifiers 1 to t.

@@ -8,8 +8,9 @@ from equimodal.settings.method import MethodSettings
 
 
 class AUGSettings(MethodSettings):
-    """Sustained boosting (arXiv 2502.20120; methods.md section 14): the weakest modality gets further classifiers while
-    training goes on.
+    """Sustained boosting (arXiv 2502.20120): the weakest modality gets further classifiers while training goes on.
+
+    methods.md section 14.
     """
 
     least_modalities: ClassVar[int] = 2

@@ -7,8 +7,8 @@ from equimodal.models.framework import Outputs
 
 
 class JointUni(Method):
-    """L = CE(f, y) + weight * sum_m CE(u^m, y), u^m each modality's readout from the fusion head (gradient flows into
-    the head too).
+    """L = CE(f, y) + weight * sum_m CE(u^m, y), u^m each modality's readout from the fusion head
+    (gradient flows into the head too).
     """
 
     paper = "baseline"

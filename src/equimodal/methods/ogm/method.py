@@ -22,8 +22,8 @@ RELEASED_EPSILON = 1e-8  # the released code adds it to the noise's standard dev
 
 
 class OGM(Method):
-    """Cross entropy on the fused logits; after the backward pass the gradients of the encoders that lead are made
-    smaller.
+    """Cross entropy on the fused logits;
+    after the backward pass the gradients of the encoders that lead are made smaller.
 
     With `ge`, Gaussian noise as wide as each gradient is added to the encoders' gradients, the one of the lagging
     modality included.
@@ -91,8 +91,8 @@ class OGM(Method):
         self._steps += 1
 
     def _modulate(self, gradient: Tensor, factor: Tensor) -> None:
-        """g <- k g, or with ge g <- k g + N(0, std(g)^2), the deviation over the elements of the gradient before it is
-        scaled.
+        """g <- k g, or with ge g <- k g + N(0, std(g)^2),
+        the deviation over the elements of the gradient before it is scaled.
         """
         if not self.ogm.ge:
             gradient.mul_(factor)
@@ -109,8 +109,8 @@ class OGM(Method):
 
 
 def true_class_scores(logits: dict[str, Tensor], labels: Tensor) -> Tensor:
-    """s^m [M]: sum over the batch of the probability that each modality's logits [B, K] give the true class (labels
-    [B]).
+    """s^m [M]: sum over the batch of the probability
+    that each modality's logits [B, K] give the true class (labels [B]).
     """
     return torch.stack([u.float().softmax(1).gather(1, labels[:, None]).sum() for u in logits.values()])
 
@@ -132,8 +132,8 @@ def coefficients(scores: Tensor, alpha: float, released: bool = False) -> Tensor
 
 
 def modulated(encoder: nn.Module, param_filter: str) -> list[nn.Parameter]:
-    """The parameters of an encoder whose gradients are modulated; `auto`: kernels where there are convolutions, else
-    all matrices.
+    """The parameters of an encoder whose gradients are modulated;
+    `auto`: kernels where there are convolutions, else all matrices.
     """
     parameters = list(encoder.parameters())
     if param_filter == "auto":

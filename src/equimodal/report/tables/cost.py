@@ -26,8 +26,8 @@ class Row:
 
     @property
     def flops_ratio(self) -> float | None:
-        """Operations per sample over joint training's: that of the dataset's joint model, or of the same model when there
-        is no result of it.
+        """Operations per sample over joint training's: that of the dataset's joint model, or of the same model when
+        there is no result of it.
         """
         if self.result is None:
             return None

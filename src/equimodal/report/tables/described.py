@@ -9,8 +9,8 @@ from equimodal.report.tables.collection import Collection
 
 
 def dataset_lines(collection: Collection) -> list[str]:
-    """One line per dataset: source, protocol, split, samples, selection rule, seeds; and one for each result that differs
-    from the rest.
+    """One line per dataset: source, protocol, split, samples, selection rule, seeds; and one for each result that
+    differs from the rest.
     """
     lines = []
     for dataset in collection.datasets:

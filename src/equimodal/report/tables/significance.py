@@ -37,8 +37,8 @@ Tests = dict[tuple[str, str], Test]  # by (method, baseline)
 
 
 def tests(results: dict[str, Result]) -> Tests:
-    """(method, baseline) -> test, of one dataset's results by method; pairs without a common seed or with other data
-    are left out.
+    """(method, baseline) -> test, of one dataset's results by method;
+    pairs without a common seed or with other data are left out.
     """
     found: Tests = {}
     for baseline in BASELINES:
