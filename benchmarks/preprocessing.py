@@ -183,7 +183,7 @@ def stage(
     index.parent.mkdir(parents=True, exist_ok=True)
     index.write_text(json.dumps({"root": "/", "samples": samples, "rejected": []}))
     code = (
-        "import sys; from equimodal import settings; from equimodal.stages import features;"
+        "import sys; from equimodal.params import load_params; from equimodal.stages import features;"
         " features.run(load_params(), 'bench', sys.argv[1])"
     )
     peak, cpu = 0.0, 0.0

@@ -116,7 +116,7 @@ def _training_rows(samples: list[dict[str, Any]], failures: list[Failure], datas
         reason = f": {failures[0].id}: {failures[0].reason}" if failures else ""
         raise UserError(
             f"{dataset}: {modality} of no training sample could be read ({len(failures)} of {len(samples)}"
-            f" samples failed{reason}); "
-            f"check the files and datasets.{dataset}.modalities.{modality}"
+            f" samples failed{reason});"
+            f" check the files and datasets.{dataset}.modalities.{modality}"
         )
     return np.array(rows)

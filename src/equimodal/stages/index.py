@@ -167,10 +167,9 @@ def check_rejected(rejected: list[dict[str, Any]], total: int, limit: float, dat
     if len(ids) > limit * total:
         first = rejected[0]
         raise UserError(
-            f"{dataset}: {len(ids)} of {total} samples are rejected, more than"
-            f" datasets.{dataset}.max_rejected = {limit:g}"
-            f" (first: {first['id']}: {first['reason']}): mend the files, raise max_rejected, or set missing:"
-            " zero for absent tracks"
+            f"{dataset}: {len(ids)} of {total} samples are rejected, more than datasets.{dataset}.max_rejected ="
+            f" {limit:g} (first: {first['id']}: {first['reason']}): mend the files, raise max_rejected,"
+            " or set missing: zero for absent tracks"
         )
 
 

@@ -118,9 +118,8 @@ class KineticsSounds(DatasetKind):
         )
         raise UserError(
             f"{self.root}: only {len(matching.found)} of {len(wanted):,} listed clips are found ({there};"
-            f" looked for {wanted[0].id} and others;"
-            f" understood are {LAYOUTS}): set {self.key('raw')} to the clips, or {self.key('lists')} to the"
-            " lists that belong to them"
+            f" looked for {wanted[0].id} and others; understood are {LAYOUTS}): set {self.key('raw')} to the clips,"
+            f" or {self.key('lists')} to the lists that belong to them"
         )
 
     def listing(self, files: Mapping[str, FileFact]) -> Listing:

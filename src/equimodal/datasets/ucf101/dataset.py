@@ -71,8 +71,7 @@ class Ucf101(DatasetKind):
         """What is in the user's folder: {UCF-101/}{Class/}v_*.avi."""
         advice = (
             f"get UCF101.rar ({ARCHIVE_BYTES / 1e9:.1f} GB) from {ARCHIVE} and unpack it there, or set"
-            f" {self.key('raw')} or"
-            f" {self.key('source')}: download | sample"
+            f" {self.key('raw')} or {self.key('source')}: download | sample"
         )
         base = raw / "UCF-101" if (raw / "UCF-101").is_dir() else raw
         if not base.is_dir():
@@ -128,8 +127,8 @@ class Ucf101(DatasetKind):
             others = f", and {len(absent)} listed clips are not in the folder ({some_of(absent)})" if absent else ""
             raise UserError(
                 f"list and folder disagree: {len(unlisted)} clips in {self.root} are on neither list"
-                f" ({some_of(unlisted)}){others}:"
-                f" take them out, or set {self.key('split.lists')} to lists that name them"
+                f" ({some_of(unlisted)}){others}: take them out,"
+                f" or set {self.key('split.lists')} to lists that name them"
             )
         if absent:
             print(

@@ -176,8 +176,7 @@ def require_accuracy(log: dict[str, Any], settings: DAPSettings, epoch: int) -> 
         )
         raise UserError(
             f"aim: after {log['step'][-1]} steps the fused head gives {100 * reached:.0f} % of the prototypes"
-            f" {what} ({by_modality}),"
-            f" dap.required_accuracy asks for {100 * settings.required_accuracy:.0f} %, on the warm-up of"
-            f" start_epoch {epoch}:"
+            f" {what} ({by_modality}), dap.required_accuracy asks for {100 * settings.required_accuracy:.0f} %,"
+            f" on the warm-up of start_epoch {epoch}:"
             " raise dap.steps or dap.cls_weight, lower dap.recon_weight, or start later (start_epoch)"
         )

@@ -181,6 +181,5 @@ def _check_budget(blocks: dict[str, list[nn.Module]], settings: PDMSettings) -> 
     if needed > settings.max_weights:
         raise UserError(
             f"aim: pdm.reading = exact needs {needed:,} PDM weights here, pdm.max_weights allows"
-            f" {settings.max_weights:,}:"
-            " use pdm.reading: rows, a smaller pdm.latent, or raise pdm.max_weights"
+            f" {settings.max_weights:,}: use pdm.reading: rows, a smaller pdm.latent, or raise pdm.max_weights"
         )
