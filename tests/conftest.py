@@ -33,8 +33,8 @@ def shared() -> Path:
 
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the tiny dataset and its params.yaml (tests/tiny_dataset.py), which is the current one during the
-    test.
+    """A folder with the tiny dataset and its params.yaml (tests/tiny_dataset.py),
+    which is the current one during the test.
     """
     import tiny_dataset
 

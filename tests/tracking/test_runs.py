@@ -1,5 +1,5 @@
-"""MLflow for real: one database, made by three processes at once, then killed into, rebuilt, deleted and rebuilt
-again.
+"""MLflow for real: one database, made by three processes at once, then killed into, rebuilt,
+deleted and rebuilt again.
 """
 
 import os

@@ -98,8 +98,8 @@ def test_same_outputs(snakemake: tuple[Graph, Graph], dvc: tuple[Graph, Graph]) 
 
 
 def test_same_dependencies(snakemake: tuple[Graph, Graph], dvc: tuple[Graph, Graph]) -> None:
-    # Compared as what must come before what: DVC names folders (models/cremad/aim) where Snakemake names the files it
-    # reads.
+    # Compared as what must come before what: DVC names folders (models/cremad/aim)
+    # where Snakemake names the files it reads.
     left, right = before(*snakemake), before(*dvc)
     for command in left:
         assert left[command] == right[command], command

@@ -1,5 +1,5 @@
-"""The generated stand-in for Kinetics-Sounds: its lists, names and codecs, the same bytes each time, odd tracks among
-them.
+"""The generated stand-in for Kinetics-Sounds:
+its lists, names and codecs, the same bytes each time, odd tracks among them.
 """
 
 from pathlib import Path
