@@ -6,9 +6,8 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-if (
-    signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-):  # inherited from `... &` in a script: the commands under test would never hear Ctrl-C
+# inherited from `... &` in a script: the commands under test would never hear Ctrl-C
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest

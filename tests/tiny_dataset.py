@@ -50,6 +50,7 @@ SHAPES = {
     "face": (12, 4),
     "facts": (7,),
 }
+# of the class signal, beside noise of deviation 1: audio is learned first
 STRENGTH = {
     "audio": 1.0,
     "visual": 0.35,
@@ -57,7 +58,7 @@ STRENGTH = {
     "text": 1.0,
     "face": 0.5,
     "facts": 0.7,
-}  # of the class signal, beside noise of deviation 1: audio is learned first
+}
 
 PARAMS: dict[str, Any] = {
     "study": {

@@ -70,8 +70,9 @@ def weights(dataset: DatasetOption) -> None:
 
 @app.command()
 def warmup(dataset: DatasetOption, method: MethodOption, seed: SeedOption) -> None:
-    """Train jointly up to the epoch where modulation starts; variants share it. Writes
-    models/D/warmup/S/M.safetensors.
+    """Train jointly up to the epoch where modulation starts; variants share it.
+
+    Writes models/D/warmup/S/M.safetensors.
     """
     _stage("warmup", dataset=dataset, method=method, seed=seed)
 
@@ -187,9 +188,8 @@ def explain(key: Annotated[str, typer.Argument(help="such as training.optimizer.
 
 def _stage(stage: str, **axes: Any) -> None:
     """Run one stage: one run of it at a time, one engine at a time."""
-    if (
-        os.environ.get("LOCAL_RANK", "0") != "0"
-    ):  # a further process of a DDP training, whose first process holds the locks
+    # A further process of a DDP training, whose first process holds the locks
+    if os.environ.get("LOCAL_RANK", "0") != "0":
         _call(stage, **axes)
         return
     key = "-".join([stage, *(str(value) for name, value in axes.items() if name != "seeds")])

@@ -77,9 +77,8 @@ def test_a_stage_may_end_before_its_child_has_read_anything(tmp_path: Path) -> N
     tracker.end()
     tracker.close(0.5)
     deadline = time.monotonic() + 20
-    while (
-        not copy.exists() and time.monotonic() < deadline
-    ):  # the child goes on alone: there is nothing to wait for but its file
+    # the child goes on alone: there is nothing to wait for but its file
+    while not copy.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(0.2)
     lines = copy.read_text().splitlines()

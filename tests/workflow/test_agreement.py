@@ -29,9 +29,8 @@ def snakemake(whole: Project) -> tuple[Graph, Graph]:
     inputs: Graph = {}
     for block in re.split(r"^(?:local)?rule ", listing, flags=re.MULTILINE)[1:]:
         found = re.search(r"^Shell command: (equimodal .*)$", block, re.MULTILINE)
-        if found is None or found[1].startswith(
-            "equimodal overview "
-        ):  # the report's table: DVC has `dvc metrics show`
+        # the report's table: DVC has `dvc metrics show`
+        if found is None or found[1].startswith("equimodal overview "):
             continue
         command = command_of(found[1])
         for kind, graph in (("output", outputs), ("input", inputs)):

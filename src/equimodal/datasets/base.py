@@ -47,9 +47,8 @@ class Listing:
 
     classes: tuple[str, ...]
     samples: list[Sample]
-    lists: Mapping[str, frozenset[str]] | None = field(
-        default=None
-    )  # rules ogm and lists: "train", "test", and "val" if published -> ids
+    # Rules ogm and lists: "train", "test", and "val" if published -> ids
+    lists: Mapping[str, frozenset[str]] | None = field(default=None)
     rejected: Mapping[str, str] = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] | None = (

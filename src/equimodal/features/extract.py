@@ -193,9 +193,8 @@ class Work:
                 if isinstance(row, Row):
                     facts.append(Fact(segment.row, len(row.values), row.cut, row.nonfinite))
                     row = row.values
-                whole = row.shape == self.shape or (
-                    row.shape[1:] == self.shape[1:] and len(row) < self.shape[0]
-                )  # a shorter one: zeros follow
+                # A shorter one: zeros follow
+                whole = row.shape == self.shape or (row.shape[1:] == self.shape[1:] and len(row) < self.shape[0])
                 assert whole, f"{job.path}: row of shape {row.shape}, promised {self.shape}"
                 os.pwrite(handle, np.ascontiguousarray(row).data, self.offset + segment.row * self.row_bytes)
         finally:

@@ -122,9 +122,8 @@ class Sound:
                 frames: list[AudioFrame] = []
                 while packet is not None and begins[ordinal] <= high:
                     if ends[ordinal] >= low:
-                        with contextlib.suppress(
-                            av.FFmpegError
-                        ):  # one damaged packet: a hole, filled with silence below
+                        # One damaged packet: a hole, filled with silence below
+                        with contextlib.suppress(av.FFmpegError):
                             frames += context.decode(packet)
                     ordinal, packet = ordinal + 1, next(packets, None)
                 with contextlib.suppress(av.FFmpegError):

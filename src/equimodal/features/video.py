@@ -146,9 +146,8 @@ class Video:
         left = int(feed.sum())
         needed = set(stamps)
         with self._track.decoding(self.path, video_track) as (context, packets):
-            sparing = (
-                sparing and context.name == "h264"
-            )  # whose frames say of themselves whether another refers to them
+            # Frames of h264 say of themselves whether another refers to them.
+            sparing = sparing and context.name == "h264"
             for ordinal, packet in enumerate(packets):
                 if not feed[ordinal]:
                     continue
@@ -156,9 +155,8 @@ class Video:
                 context.skip_frame = (
                     "NONREF" if sparing and int(self._track.stamps[ordinal]) not in needed else "DEFAULT"
                 )
-                for piece in (
-                    (packet,) if feed[ordinal + 1] else (packet, None)
-                ):  # None: hand out what the decoder holds back
+                # None: hand out what the decoder holds back
+                for piece in (packet,) if feed[ordinal + 1] else (packet, None):
                     try:
                         decoded = context.decode(piece)
                     except av.FFmpegError:

@@ -46,9 +46,8 @@ def explain(params: Params, key: str) -> str:
 
 def _below(params: Params, here: Any, path: list[str]) -> dict[str, tuple[FieldInfo | None, Any]]:
     """The keys under a place in params.yaml: name -> (field, value)."""
-    if (
-        path[:1] == ["methods"] and len(path) == 2
-    ):  # as the first dataset of the study sees the method, overrides included
+    # As the first dataset of the study sees the method, overrides included
+    if path[:1] == ["methods"] and len(path) == 2:
         here = params.method(params.study.datasets[0], path[1]).settings
     if path[:1] == ["datasets"] and len(path) == 3 and path[2] in ("model", "training"):
         here = params.model_of(path[1]) if path[2] == "model" else params.training_of(path[1])

@@ -6,9 +6,8 @@ import yaml
 
 from equimodal.errors import UserError
 
-LOADER = getattr(
-    yaml, "CSafeLoader", yaml.SafeLoader
-)  # libyaml where PyYAML has it: 4 ms instead of 21 at the start of every job
+# libyaml where PyYAML has it: 4 ms instead of 21 at the start of every job
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MERGE = "tag:yaml.org,2002:merge"
 
 

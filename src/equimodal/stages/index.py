@@ -40,9 +40,8 @@ def run(params: Params, dataset: str) -> None:
     if numbers is not None:
         values = targets.values_of(listing, numbers, dataset)
         listing = targets.as_classes(listing, values, numbers)
-    split = assign(
-        listing, kind.settings.split, dataset
-    )  # before anything is rejected: one broken clip must not move the others
+    # Before anything is rejected: one broken clip must not move the others
+    split = assign(listing, kind.settings.split, dataset)
     tracks = look(kind.root, listing.samples, kind.settings, params.runtime.workers, dataset)
     samples: list[dict[str, Any]] = []
     rejected = [

@@ -43,9 +43,8 @@ class Tracker:
 
     def __init__(self, uri: str, child: "subprocess.Popen[bytes] | None") -> None:
         self._uri = without_password(uri)
-        self._remote = not uri.startswith(
-            "sqlite:"
-        )  # a local file is slow only while mlflow is imported, which is no reason to worry
+        # A local file is slow only while mlflow is imported, which is no reason to worry
+        self._remote = not uri.startswith("sqlite:")
         self._child = child
         if child is not None and child.stdin is not None:
             _widen(child.stdin.fileno())

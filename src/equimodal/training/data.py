@@ -123,9 +123,8 @@ class DataModule:
         order = members[torch.randperm(len(members), generator=shuffle)]
         most = max((transform.pick or 0 for transform in self.transforms.values()), default=0)
         for chunk in order.split(batch_size)[: self.steps(batch_size)][share]:
-            flips = (
-                torch.rand(len(chunk), generator=draw, device=draw.device) < 0.5
-            )  # one draw per sample for all pictures and flow
+            # One draw per sample for all pictures and flow
+            flips = torch.rand(len(chunk), generator=draw, device=draw.device) < 0.5
             # One draw per sample for frames and flow, which stay together; none where all frames are taken.
             picks = torch.rand(len(chunk), most, generator=draw, device=draw.device) if most else None
             inputs = {}

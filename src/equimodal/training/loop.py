@@ -127,9 +127,8 @@ class Loop:
         """
         self.fabric.backward(loss)
         self._average_late()
-        self.precision.unscale_gradients(
-            self.plain_optimizer
-        )  # 16-mixed: methods see true gradients; otherwise nothing happens
+        # 16-mixed: methods see true gradients; otherwise nothing happens
+        self.precision.unscale_gradients(self.plain_optimizer)
         self.method.after_backward(self)
         if self.training.clip_norm is not None:
             nn.utils.clip_grad_norm_(
@@ -144,9 +143,8 @@ class Loop:
         draw = generator(self.seed, "augment", epoch, self.fabric.global_rank, device=self.device)
         size = self.training.batch_size
         world = self.fabric.world_size
-        shared = (
-            self.data.steps(size) // world * world
-        )  # every process takes as many batches, or they would wait for each other
+        # Every process takes as many batches, or they would wait for each other
+        shared = self.data.steps(size) // world * world
         share = slice(self.fabric.global_rank, shared, world)
         for inputs, labels in self.data.training_batches(size, shuffle, draw, self.training.augment, share):
             yield Batch(inputs, labels)

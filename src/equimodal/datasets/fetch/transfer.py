@@ -40,9 +40,8 @@ def _append(url: str, part: Path, begun: int, fact: FileFact | None) -> None:
     try:
         answer = open_url(url, {"Range": f"bytes={begun}-"} if begun else None)
     except WebError as error:
-        if (
-            error.status == 416
-        ):  # nothing lies beyond what is here: a leftover of another file, or complete; once more from the start tells
+        # Nothing lies beyond what is here: a leftover of another file, or complete; once more from the start tells
+        if error.status == 416:
             part.unlink(missing_ok=True)
             raise WebError(str(error)) from None
         raise

@@ -39,9 +39,8 @@ def load_plain(path: Path, advice: str) -> Any:
     """
     try:
         with open(path, "rb") as file:
-            return _Finished().of(
-                _PlainUnpickler(file, encoding="latin1").load()
-            )  # latin1: Python 2's text, and its arrays' bytes
+            # latin1: Python 2's text, and its arrays' bytes
+            return _Finished().of(_PlainUnpickler(file, encoding="latin1").load())
     except NotPlainError as error:
         raise UserError(f"{path} holds more than plain arrays and was not loaded: {error}; {advice}") from None
     except OSError as error:

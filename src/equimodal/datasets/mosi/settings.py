@@ -36,16 +36,25 @@ class MosiSettings(DatasetSettings):
     # methods.md 23.4. The three sources differ in features and in what a label of 0 is.
     protocols: ClassVar[dict[str, dict[str, Any]]] = {
         # mosi_data.pkl, MultiBench and MulT: GloVe 300, COVAREP 5, FACET 20, aligned to words; 0 counts as negative
-        "aligned": {"labels": "positive", "split": {"rule": "column"}, "modalities": {
-            "text": _sequence(50, 300, False), "audio": _sequence(50, 5), "visual": _sequence(50, 20)}},
+        "aligned": {
+            "labels": "positive",
+            "split": {"rule": "column"},
+            "modalities": {"text": _sequence(50, 300, False), "audio": _sequence(50, 5), "visual": _sequence(50, 20)},
+        },
         # mosi_raw.pkl, MultiBench: GloVe 300, COVAREP 74, FACET 35
-        "raw": {"labels": "positive", "split": {"rule": "column"}, "modalities": {
-            "text": _sequence(50, 300, False), "audio": _sequence(50, 74), "visual": _sequence(50, 35)}},
+        "raw": {
+            "labels": "positive",
+            "split": {"rule": "column"},
+            "modalities": {"text": _sequence(50, 300, False), "audio": _sequence(50, 74), "visual": _sequence(50, 35)},
+        },
         # unaligned_50.pkl, MMSA, ReconBoost, BalanceBenchmark: BERT 768, COVAREP 5, FACET 20;
         # negative against non-negative
-        "unaligned": {"labels": "nonneg", "split": {"rule": "column"}, "modalities": {
-            "text": _sequence(50, 768, False), "audio": _sequence(375, 5), "visual": _sequence(500, 20)}},
-    }  # fmt: skip
+        "unaligned": {
+            "labels": "nonneg",
+            "split": {"rule": "column"},
+            "modalities": {"text": _sequence(50, 768, False), "audio": _sequence(375, 5), "visual": _sequence(500, 20)},
+        },
+    }
     takes_arrays: ClassVar[bool] = True
 
     kind: Literal["mosi"]

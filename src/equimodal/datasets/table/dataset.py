@@ -228,9 +228,8 @@ class Table(DatasetKind):
         """A path relative to root, normalised; absolute ones are the user's own choice and stay."""
         if "\0" in written:
             raise UserError(f"{where}: the path holds a NUL character")
-        path = Path(
-            os.path.normpath(written)
-        )  # not resolve(): links inside root may lead elsewhere, that is the user's own arrangement
+        # Not resolve(): links inside root may lead elsewhere, that is the user's own arrangement
+        path = Path(os.path.normpath(written))
         if not path.is_absolute() and path.parts[:1] == ("..",):
             raise UserError(
                 f"{where}: '{written}' leaves the folder {self.root}: write an absolute path, or set"

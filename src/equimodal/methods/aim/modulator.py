@@ -205,9 +205,8 @@ class Modulator(nn.Module):
             losses.append(self.settings.lambda_mod * modulated)
             if self.classifiers is not None:
                 losses.append(self.classifier_loss(outputs, targets))
-        if (
-            due and not self.settings.pdm.detach
-        ):  # Eq. 8 to the letter: it moves theta too, so it belongs to the step's own loss
+        # Eq. 8 to the letter: it moves theta too, so it belongs to the step's own loss
+        if due and not self.settings.pdm.detach:
             for loss, _, more in self.decoupling_losses():
                 losses.append(loss)
                 logs |= more

@@ -63,10 +63,15 @@ class AIMSettings(MethodSettings):
     tasks: ClassVar[tuple[str, ...]] = BOTH_TASKS
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "literal": {
-            "lambda_mod": 1.0, "tau": 1.0, "normalize": False, "pool": "mean", "update": "joint", "aux_fraction": 1.0,
+            "lambda_mod": 1.0,
+            "tau": 1.0,
+            "normalize": False,
+            "pool": "mean",
+            "update": "joint",
+            "aux_fraction": 1.0,
             "dap": {"cls": "fused", "cls_weight": 1.0, "recon_weight": 1.0},
         },
-    }  # fmt: skip
+    }
 
     start_epoch: int = Field(5, ge=0, description="E: epochs of joint training before modulation")
     lambda_mod: float = Field(6.0, ge=0, description="weight of L_mod beside the task loss")

@@ -50,9 +50,8 @@ class BoostedHeads(Fusion):
             self.add(owner)
 
     def _linear(self, inputs: int, outputs: int, draw: torch.Generator | None) -> nn.Linear:
-        layer = nn.utils.skip_init(
-            nn.Linear, inputs, outputs
-        )  # its own initialisation would draw from the global generator
+        # Its own initialisation would draw from the global generator
+        layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
         nn.init.xavier_normal_(layer.weight, generator=draw)
         nn.init.zeros_(layer.bias)
         return cast(nn.Linear, layer)

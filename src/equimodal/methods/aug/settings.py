@@ -17,10 +17,15 @@ class AUGSettings(MethodSettings):
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "released": {
-            "lambda_residual": 0.5, "residual": "merged", "step": "alternate", "score": "ratio", "check_first": True,
-            "added": "frozen_random", "merge": [0.4, 0.6],
+            "lambda_residual": 0.5,
+            "residual": "merged",
+            "step": "alternate",
+            "score": "ratio",
+            "check_first": True,
+            "added": "frozen_random",
+            "merge": [0.4, 0.6],
         },
-    }  # fmt: skip
+    }
 
     lambda_residual: float = Field(
         0.5,
