@@ -1,10 +1,10 @@
-"""What AIM costs beside joint training: time a step and peak memory, same model, same batch, same run.
+"""What AIM costs beside joint training: time per step and peak memory, same model, same batch, same run.
 
     python benchmarks/aim_cost.py                       # ResNet18 at full width, batch 16, CPU
     python benchmarks/aim_cost.py --batch 64 --device cuda
     python benchmarks/aim_cost.py --width 8 --layers 1 1 1 1 --audio 1 40 51 --visual 1 5 32 40 --classes 51 --batch 64
 
-Prints, for joint training and AIM's variants, the median seconds a step, the operations a step and the peak memory,
+Prints, for joint training and AIM's variants, the median seconds per step, the operations per step and the peak memory,
 each with its ratio to joint; then where AIM's time goes.
 On the CPU seconds are processor seconds, which a machine's other work hardly touches (use --threads 1 on a busy one);
 on a GPU they are wall time.
@@ -107,7 +107,7 @@ def now(args: argparse.Namespace) -> float:
 
 
 def cycle_seconds(step, args: argparse.Namespace) -> float:
-    """Mean seconds a step over one cycle of the PDM's pace."""
+    """Mean seconds per step over one cycle of the PDM's pace."""
     start = now(args)
     for _ in range(CYCLE):
         step()
@@ -115,8 +115,8 @@ def cycle_seconds(step, args: argparse.Namespace) -> float:
 
 
 def operations(step) -> float:
-    """Floating-point operations a step of convolutions and matrix products, mean over one cycle: what a machine's state
-    cannot change.
+    """Floating-point operations per step of convolutions and matrix products, mean over one cycle: what a machine's
+    state cannot change.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -139,8 +139,8 @@ def peak(name: str, args: argparse.Namespace) -> float:
 
 
 def profile(args: argparse.Namespace) -> dict[str, float]:
-    """Seconds a step that AIM spends in its own parts, forward passes only for auxiliaries, and whole for the PDM's own
-    training.
+    """Seconds per step that AIM spends in its own parts, forward passes only for auxiliaries,
+    and whole for the PDM's own training.
     """
     from equimodal.methods.aim import stepping
     from equimodal.methods.aim.decoupling import BlockDecoupling

@@ -3,8 +3,8 @@ per-item loader.
 
 The per-item loader does what the OGM-GE code's Dataset does: for every sample read its sound, compute the spectrogram,
 decode its jpg frames, crop and resize them. Model, loop and sizes are those of GRID in params.yaml (width 8, five
-frames of 32x40, 40 mel bins, batch 64, one thread). CPU seconds are compared, which other work on the machine changes
-little.
+frames of 32x40, 40 mel bins, batch 64, one thread).
+CPU seconds are compared, which other work on the machine changes little.
 
     python benchmarks/epoch.py [samples]
 """
@@ -118,7 +118,7 @@ class PerItem(DataModule):
             )
 
     def _augmented(self, i: int, draw: torch.Generator) -> Tensor:
-        """One box and one flip a sample, as the stored arrays get."""
+        """One box and one flip per sample, as the stored arrays get."""
         frames = read_frames(self.folder, i, (36, 44))[0]
         scale, down, right, flip = torch.rand(4, generator=draw).tolist()
         side = (0.5 + 0.5 * scale) ** 0.5
@@ -165,7 +165,7 @@ def main(count: int) -> None:
         }
         found = {source: seconds(data, folder) for source, data in sources.items()}
         feeding = {source: feeding_seconds(data) for source, data in sources.items()}
-    print(f"{count} samples an epoch, joint training, one thread: CPU seconds")
+    print(f"{count} samples per epoch, joint training, one thread: CPU seconds")
     for source in sources:
         epoch, alone = found[source], feeding[source]
         against = (

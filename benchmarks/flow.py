@@ -3,7 +3,7 @@
     python benchmarks/flow.py [--pairs 60] [--folder ../shared/data/grid/clips]
 
 Speed: one process with 1 and 2 OpenCV threads, then 1 and 2 processes of one thread each, which is how the features
-stage works. CPU ms a pair is the number to trust on a shared machine; ratios are against dis-medium with one thread.
+stage works. CPU ms per pair is the number to trust on a shared machine; ratios are against dis-medium with one thread.
 Accuracy: real frames moved by a known, smooth displacement (a shift, a zoom and a turn of up to `SHIFT` px), so that
 the true flow is known; endpoint error is the distance in px to it, mean and median away from the edges. Agreement: mean
 distance between an algorithm's flow and dis-medium's on neighbouring frames as they are. TV-L1 is measured where the
@@ -87,7 +87,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 def real_pairs(folder: Path, count: int) -> list[Pair]:
-    """Neighbouring grey frames, three pairs a clip."""
+    """Neighbouring grey frames, three pairs per clip."""
     import cv2
 
     found: list[Pair] = []
@@ -118,8 +118,8 @@ def made_pairs(count: int) -> list[Pair]:
 
 
 def warped(picture: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(before, after, true flow [H, W, 2]): `after` is the picture itself, `before` it looked up where each point goes
-    to.
+    """(before, after, true flow [H, W, 2]): `after` is the picture itself,
+    `before` it looked up where each point goes to.
     """
     import cv2
 
@@ -140,7 +140,7 @@ def distances(one: np.ndarray, two: np.ndarray) -> np.ndarray:
 
 
 def timed(name: str, pairs: list[Pair], threads: int) -> tuple[float, float]:
-    """CPU ms a pair, and pairs a second by the clock."""
+    """CPU ms per pair, and pairs a second by the clock."""
     import cv2
 
     estimate = estimator(name)

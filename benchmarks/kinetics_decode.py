@@ -1,5 +1,5 @@
-"""Clips per second of 10 s h264 clips: decoding only towards the needed frames against other ways to get the same
-frames.
+"""Clips per second of 10 s h264 clips: decoding only towards the needed frames against other ways
+to get the same frames.
 
     python benchmarks/kinetics_decode.py [--clips 6] [--repeats 3]
 
@@ -10,9 +10,9 @@ process, one thread, processor time; ratios to decoding all are the number to tr
 decode all, convert all   what a loop over OpenCV's read() does
 decode all                convert only the needed frames
 container seek            FFmpeg's seek to the key frame before each needed frame, then decoding up to it
-features                  equimodal.features.video: packets are read first, only those from a key frame up to a needed
-frame are decoded, and of
-                          those no frame that neither is needed nor helps to decode another
+features                  equimodal.features.video: packets are read first, only those from a key frame up to a
+                          needed frame are decoded, and of those no frame that is neither needed itself nor
+                          needed to decode another
 """
 
 import argparse
@@ -48,7 +48,7 @@ def main() -> None:
             clips = [generated(Path(folder) / f"{gap}-{number}.mp4", number, gap) for number in range(options.clips)]
             for count in (3, 10):
                 print(f"a key frame every {gap} frames, {count} of {SECONDS * RATE} frames needed")
-                print(f"  {'':26s}{'clips/s':>10s}{'ms a clip':>12s}{'ratio':>8s}")
+                print(f"  {'':26s}{'clips/s':>10s}{'ms/clip':>12s}{'ratio':>8s}")
                 costs = timed(ways, clips, count, options.repeats)
                 for name, cost in costs.items():
                     print(
@@ -59,8 +59,8 @@ def main() -> None:
 
 
 def timed(ways: dict[str, Read], clips: list[Path], count: int, repeats: int) -> dict[str, float]:
-    """Processor seconds of each way over all clips, the best of the rounds; the ways take turns, and give the same
-    frames.
+    """Processor seconds of each way over all clips, the best of the rounds;
+    the ways take turns, and give the same frames.
     """
     expected = [all_decoded(clip, count) for clip in clips]
     best = dict.fromkeys(ways, float("inf"))

@@ -57,7 +57,7 @@ def main() -> None:
             )
             steady = whole - start
             print(f"{name}: {len(clips)} clips, both modalities")
-            print(f"  {'':28s}{'clips/s':>10s}{'ratio':>8s}{'CPU ms a clip':>16s}{'ratio':>8s}")
+            print(f"  {'':28s}{'clips/s':>10s}{'ratio':>8s}{'CPU ms/clip':>16s}{'ratio':>8s}")
             for title, cost in (("per-clip loop", loop), ("features stage", steady), ("  with its start-up", whole)):
                 rate, cpu = len(clips) / cost.wall, 1e3 * cost.cpu / len(clips)
                 print(f"  {title:28s}{rate:10.1f}{loop.wall / cost.wall:8.1f}{cpu:16.1f}{loop.cpu / cost.cpu:8.1f}")
@@ -67,7 +67,7 @@ def main() -> None:
             )
             print(
                 f"  flow, start-up included: {len(clips) / flow.wall:.1f} clips/s,"
-                f" {1e3 * flow.cpu / len(clips):.0f} CPU ms a clip, {flow_memory:.0f} MiB",
+                f" {1e3 * flow.cpu / len(clips):.0f} CPU ms per clip, {flow_memory:.0f} MiB",
                 flush=True,
             )
 
@@ -183,7 +183,7 @@ def stage(
     index.parent.mkdir(parents=True, exist_ok=True)
     index.write_text(json.dumps({"root": "/", "samples": samples, "rejected": []}))
     code = (
-        "import sys; from equimodal import settings; from equimodal.stages import features;"
+        "import sys; from equimodal.params import load_params; from equimodal.stages import features;"
         " features.run(load_params(), 'bench', sys.argv[1])"
     )
     peak, cpu = 0.0, 0.0

@@ -84,7 +84,7 @@ def build(modalities: tuple[str, ...] = ("audio", "visual"), classes: int = CLAS
 def data(
     modalities: tuple[str, ...], rows: int, seed: int = 0, classes: int = CLASSES
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Rows of separable toy data: a pattern a class and modality, and noise."""
+    """Rows of separable toy data: one pattern per class and modality, and noise."""
     pattern = torch.Generator().manual_seed(99)
     means = {
         name: torch.randn((classes, *shape), generator=pattern) for name, shape in shapes(list(modalities)).items()

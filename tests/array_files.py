@@ -15,7 +15,7 @@ def write_parquet(path: Path, columns: dict[str, list[Any]], group: int = 1000) 
 
 
 def ragged(lengths: list[int], width: int, seed: int = 0) -> list[np.ndarray]:
-    """Random sequences [n, width] float32, one a length."""
+    """Random sequences [n, width] float32, one per length."""
     random = np.random.default_rng(seed)
     return [random.normal(size=(length, width)).astype(np.float32) for length in lengths]
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-if (
-    signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-):  # inherited from `... &` in a script: the commands under test would never hear Ctrl-C
+# inherited from `... &` in a script: the commands under test would never hear Ctrl-C
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
@@ -33,8 +32,8 @@ def shared() -> Path:
 
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the tiny dataset and its params.yaml (tests/tiny_dataset.py), which is the current one during the
-    test.
+    """A folder with the tiny dataset and its params.yaml (tests/tiny_dataset.py),
+    which is the current one during the test.
     """
     import tiny_dataset
 

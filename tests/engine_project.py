@@ -77,8 +77,8 @@ class Project:
     environment: dict[str, str] = field(default_factory=dict)
 
     def run(self, *words: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        """Run a command of the environment's bin folder in the copy; `check` fails the test with its output when it
-        fails.
+        """Run a command of the environment's bin folder in the copy;
+        `check` fails the test with its output when it fails.
         """
         command = [str(Path(sys.executable).parent / words[0]), *words[1:]]
         done = subprocess.run(
@@ -123,8 +123,8 @@ class Project:
 
 
 def copy_project(source: Path, target: Path, study: str | None = SMALL_STUDY, stubs: bool = True) -> Project:
-    """The project's workflow and code with stub stages (or its own), as a git repository; `study` replaces that of
-    params.yaml.
+    """The project's workflow and code with stub stages (or its own), as a git repository;
+    `study` replaces that of params.yaml.
     """
     from equimodal.engines.declarations import STAGES
 

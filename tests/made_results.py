@@ -1,5 +1,5 @@
-"""Evaluations, curves and logs as the stages write them, made up without training: what tests of results and figures
-start from.
+"""Evaluations, curves and logs as the stages write them, made up without training:
+what tests of results and figures start from.
 """
 
 import random
@@ -17,7 +17,7 @@ EPOCHS, START, DEPTHS, DIGEST = 12, 3, 4, "d" * 64
 def manifest(
     classes: int = 3, source: str = "sample", modalities: tuple[str, ...] = ("audio", "visual")
 ) -> dict[str, Any]:
-    """What summaries read of data/D/manifest.json; splits of 4, 1 and 2 samples a class."""
+    """What summaries read of data/D/manifest.json; splits of 4, 1 and 2 samples per class."""
     splits = ["train"] * 4 * classes + ["val"] * classes + ["test"] * 2 * classes
     return {
         "dataset": "made",
@@ -211,8 +211,8 @@ def cost(
 
 
 def regression(method: str, maes: list[float], dataset: str = "made", **options: Any) -> Result:
-    """The same as a regression with the given errors; correlation and binary accuracy follow from them, ties are
-    undefined.
+    """The same as a regression with the given errors;
+    correlation and binary accuracy follow from them, ties are undefined.
     """
     found = of(method, [0.5] * len(maes), dataset, **options)
     errors = Errors(

@@ -101,12 +101,13 @@ def test_members_and_means():
     counts = made.counts(labels)
     assert counts.tolist() == [1.5, 0.5, 0, 1]
     found = made.means(totals, counts)
+    # value 2 is reached by none: between its neighbours
     expected = [
         [(2 + 2) / 1.5, (1 + 2.5) / 1.5],
         [4, 5],
         [(4 + 7) / 2, 2.5],
         [7, 0],
-    ]  # value 2 is reached by none: between its neighbours
+    ]
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
 
 

@@ -1,8 +1,8 @@
 """A tiny deterministic dataset in the form that training reads, and a params.yaml to match: what tests of training, AIM
 and stages start from.
 
-`write(root)` makes data/tiny/ and params.yaml below `root`; run tests in that folder (fixture `tiny` of conftest.py
-does both).
+`write(root)` makes data/tiny/ and params.yaml below `root`;
+run tests in that folder (fixture `tiny` of conftest.py does both).
 """
 
 import copy
@@ -50,6 +50,7 @@ SHAPES = {
     "face": (12, 4),
     "facts": (7,),
 }
+# of the class signal, beside noise of deviation 1: audio is learned first
 STRENGTH = {
     "audio": 1.0,
     "visual": 0.35,
@@ -57,7 +58,7 @@ STRENGTH = {
     "text": 1.0,
     "face": 0.5,
     "facts": 0.7,
-}  # of the class signal, beside noise of deviation 1: audio is learned first
+}
 
 PARAMS: dict[str, Any] = {
     "study": {
@@ -106,8 +107,8 @@ PARAMS: dict[str, Any] = {
 
 
 def raw_params(third: bool | Sequence[str] = False, **overrides: Any) -> dict[str, Any]:
-    """Content of params.yaml. Overrides are nested: raw_params(training={"epochs": 5}, methods={"aim": {"tau":
-    2.0}}).
+    """Content of params.yaml. Overrides are nested:
+    raw_params(training={"epochs": 5}, methods={"aim": {"tau": 2.0}}).
     """
     raw = copy.deepcopy(PARAMS)
     raw["datasets"]["tiny"]["modalities"] = {name: MODALITIES[name] for name in names(third)}
@@ -142,7 +143,7 @@ def write(
     Args:
         third: add the modality `motion` (optical flow), or the names of the modalities.
         seed: of noise and class patterns.
-        counts: samples a split; classes take turns.
+        counts: samples per split; classes take turns.
     """
     counts = counts or COUNTS
     write_params(root, third)
@@ -242,8 +243,8 @@ def _features(
     splits: list[str],
     n_rows: int,
 ) -> dict[str, Any]:
-    """The manifest's entry of a modality of vectors or of sequences of any length, the empty one among them, and its
-    array.
+    """The manifest's entry of a modality of vectors or of sequences of any length, the empty one among them,
+    and its array.
     """
     shape = SHAPES[name]
     pattern = random.normal(size=(len(CLASSES), shape[-1]))

@@ -1,4 +1,4 @@
-"""The command line: one subcommand a stage, and a few for people. Thin, and quick to start: torch and MLflow are
+"""The command line: one subcommand per stage, and a few for people. Thin, and quick to start: torch and MLflow are
 imported by stages.
 """
 
@@ -78,8 +78,9 @@ def unimodal(dataset: DatasetOption, method: MethodOption, seed: SeedOption) -> 
 
 @app.command()
 def warmup(dataset: DatasetOption, method: MethodOption, seed: SeedOption) -> None:
-    """Train jointly up to the epoch where modulation starts; variants share it. Writes
-    models/D/warmup/S/M.safetensors.
+    """Train jointly up to the epoch where modulation starts; variants share it.
+
+    Writes models/D/warmup/S/M.safetensors.
     """
     _stage("warmup", dataset=dataset, method=method, seed=seed)
 
@@ -195,9 +196,8 @@ def explain(key: Annotated[str, typer.Argument(help="such as training.optimizer.
 
 def _stage(stage: str, **axes: Any) -> None:
     """Run one stage: one run of it at a time, one engine at a time."""
-    if (
-        os.environ.get("LOCAL_RANK", "0") != "0"
-    ):  # a further process of a DDP training, whose first process holds the locks
+    # A further process of a DDP training, whose first process holds the locks
+    if os.environ.get("LOCAL_RANK", "0") != "0":
         _call(stage, **axes)
         return
     key = "-".join([stage, *(str(value) for name, value in axes.items() if name != "seeds")])
@@ -214,8 +214,8 @@ def _call(stage: str, **axes: Any) -> None:
         params.check_pair(axes["dataset"], axes["method"])
     if axes.get("seeds", ...) is None:
         axes["seeds"] = list(params.study.seeds)
-    # Both must be set before torch is imported: threads that wait busily slow down whatever else runs by a factor of
-    # 20.
+    # Both must be set before torch is imported: threads that wait busily slow down whatever else runs
+    # by a factor of 20.
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ["OMP_NUM_THREADS"] = str(params.runtime.threads)
     import_module(f"equimodal.stages.{stage}").run(params, **axes)

@@ -1,5 +1,5 @@
-"""What depends on the task: outputs and loss, what a prototype stands for, what is measured, and which of two epochs is
-better.
+"""What depends on the task: outputs and loss, what a prototype stands for, what is measured,
+and which of two epochs is better.
 
 Everything else (loop, methods, stages) asks an objective, so that classes and numbers are trained by the same code.
 Derivation of the regression side: docs/regression.md.
@@ -71,8 +71,8 @@ class Objective(ABC):
 
     @abstractmethod
     def measures(self, fused: Tensor, unimodal: dict[str, Tensor], labels: Tensor, prefix: str) -> dict[str, float]:
-        """Measures of a split from its logits [n, outputs], fused and by modality, for the curves; names begin with
-        `{prefix}/`.
+        """Measures of a split from its logits [n, outputs], fused and by modality, for the curves;
+        names begin with `{prefix}/`.
         """
 
     @abstractmethod
@@ -178,8 +178,8 @@ class Regression(Objective):
     def memberships(self, labels: Tensor) -> Tensor:
         """a_ip: the hat kernel max(0, 1 - |y_i - t_p| / h), h = bandwidth x step, divided by its sum over p.
 
-        With h = one step it is linear interpolation: sum_p a_ip t_p = y_i, and a label on the grid belongs to its own
-        value alone.
+        With h = one step it is linear interpolation:
+        sum_p a_ip t_p = y_i, and a label on the grid belongs to its own value alone.
         """
         apart = (labels.double()[:, None] - self._grid.to(labels.device)).abs() / (
             self.settings.bandwidth * self.settings.step
@@ -204,8 +204,9 @@ class Regression(Objective):
         return means
 
     def told_apart(self, logits: Tensor) -> dict[str, Tensor]:
-        """`accuracy`: predictions nearest to their own grid value. `order`: neighbours on the grid whose predictions
-        rise with it.
+        """`accuracy`: predictions nearest to their own grid value.
+
+        `order`: neighbours on the grid whose predictions rise with it.
 
         A fit has to reach the order. Its own value may be out of a prototype's reach: a regression shrinks towards the
         mean, and a head on normalised features is bounded, so that the ends of the range may lie beyond anything it can

@@ -42,8 +42,8 @@ def file_sha256(path: Path) -> str:
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a path to write to (file or directory, same name); it replaces `path` only if the block succeeds.
 
-    The temporary path has the same final name, because some writers put the name into the bytes.
-    A full disk becomes a UserError; whatever stood at `path` before is left as it was.
+    The temporary path has the same final name, because some writers put the name into the bytes. A full disk
+    becomes a UserError; whatever stood at `path` before is left as it was.
     """
     path = Path(path)
     scratch: Path | None = None
@@ -117,8 +117,8 @@ def array_writer(path: Path, shape: tuple[int, ...], dtype: str) -> Iterator[np.
 
 
 def reserve(path: Path) -> None:
-    """Take the disk space of a sparse file now: a memory map on a full disk kills the process (SIGBUS), but this raises
-    OSError.
+    """Take the disk space of a sparse file now: a memory map on a full disk kills the process (SIGBUS),
+    but this raises OSError.
     """
     with open(path, "r+b") as file:
         os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
@@ -139,8 +139,8 @@ def write_tensors(path: Path, tensors: Mapping[str, "torch.Tensor"], meta: Any) 
     """
     from safetensors.torch import save
 
-    # Copies, because tensors that share memory are refused. Written by us, because save_file hides a full disk's
-    # OSError.
+    # Copies, because tensors that share memory are refused.
+    # Written by us, because save_file hides a full disk's OSError.
     ready = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     content = save(ready, metadata={"json": canonical_json(meta)})
     with atomic(path) as scratch:

@@ -18,8 +18,8 @@ def test_missing_and_empty_files_have_reasons(tmp_path: Path) -> None:
 
 
 def test_odd_media_are_read_or_refused_as_listed(shared: Path) -> None:
-    """Every file of odd_media: its tracks are those that ffprobe found, and what ffprobe could not read has a
-    reason.
+    """Every file of odd_media: its tracks are those that ffprobe found,
+    and what ffprobe could not read has a reason.
     """
     folder = shared / "odd_media"
     rows = list(csv.DictReader((folder / "MANIFEST.csv").open(encoding="utf-8")))

@@ -18,8 +18,8 @@ def params(root: Path) -> Params:
 
 
 def package(folder: Path, monkeypatch: pytest.MonkeyPatch, **files: str) -> None:
-    """A package `equimodal` in `folder` made of `files` (name__in__folders=text), which the closure reads instead of
-    ours.
+    """A package `equimodal` in `folder` made of `files` (name__in__folders=text),
+    which the closure reads instead of ours.
     """
     for name, text in files.items():
         path = folder.joinpath("equimodal", *name.split("__")).with_suffix(".py")

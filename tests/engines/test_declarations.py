@@ -18,8 +18,8 @@ def raw(root: Path) -> dict[str, Any]:
 
 
 def changed(raw: dict[str, Any], values: dict[str, Any]) -> set[str]:
-    """Jobs of the cremad study, `stage` or `stage method`, whose settings change with params.yaml at `section/key` =
-    value.
+    """Jobs of the cremad study, `stage` or `stage method`,
+    whose settings change with params.yaml at `section/key` = value.
     """
 
     def jobs(params: Params) -> dict[str, str]:

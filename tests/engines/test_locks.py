@@ -69,10 +69,11 @@ def test_two_engines_are_refused_whoever_comes_second() -> None:
                 locks.engine(second),
             ):
                 pass
+            # a further job of the same engine, and a command typed by hand
             with (
                 locks.engine(first),
                 locks.engine(None),
-            ):  # a further job of the same engine, and a command typed by hand
+            ):
                 pass
         finally:
             process.kill()

@@ -1,4 +1,4 @@
-"""A dataset's rows: independent of workers, one decoding a clip, failures by row, a full disk."""
+"""A dataset's rows: independent of workers, one decoding per clip, failures by row, a full disk."""
 
 import errno
 from pathlib import Path
@@ -185,6 +185,6 @@ def test_a_clip_that_is_given_up_fails_every_sample_of_it_with_the_reason() -> N
     assert extract.LIMIT.seconds(jobs[0]) == 3 * extract.PATIENCE
     _, failures, facts = extract.LIMIT.result(jobs[0])
     assert [(failure.row, failure.id, failure.missing, failure.reason) for failure in failures] == [
-        (row, f"a-{number}", False, "stuck: not decoded after 120 s a sample") for row, number in enumerate((0, 1, 9))
+        (row, f"a-{number}", False, "stuck: not decoded after 120 s per sample") for row, number in enumerate((0, 1, 9))
     ]
     assert facts == []

@@ -155,8 +155,8 @@ def test_a_picture_too_small_for_the_algorithm_is_refused_by_its_settings() -> N
 def test_training_mirrors_a_row_into_that_of_the_mirrored_clip(
     moving: Path, tmp_path: Path, channels: int, compute_size: list[int] | None
 ) -> None:
-    """From file to model input: the flip that training draws gives what the features stage gives for the clip filmed in
-    a mirror.
+    """From file to model input: the flip that training draws gives what the features stage gives for the clip filmed
+    in a mirror.
     """
     import torch
 

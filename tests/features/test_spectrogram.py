@@ -65,8 +65,8 @@ def test_custom_is_librosas_log_mel_spectrogram(voice: Path, pad_mode: str) -> N
 
 
 def kaldi_fbank(samples: np.ndarray) -> np.ndarray:
-    """kaldi's fbank in double precision, frame by frame: hanning, htk_compat, 128 bins, no dither, no energy. [T,
-    128]
+    """kaldi's fbank in double precision, frame by frame:
+    hanning, htk_compat, 128 bins, no dither, no energy. [T, 128]
     """
     samples = samples.astype(np.float64) - samples.mean()
     mel_of = lambda hz: 1127 * np.log(1 + hz / 700)  # noqa: E731
@@ -154,8 +154,8 @@ def test_a_window_around_the_middle_reaches_into_the_clips_real_sound() -> None:
 
 
 def test_middle_windows_at_the_clips_edges_keep_their_place(voice: Path) -> None:
-    """Word at 0.0-0.1 s: the window is -0.2 to 0.3 s, so its first 0.2 s are silence and then comes the clip's
-    beginning.
+    """Word at 0.0-0.1 s: the window is -0.2 to 0.3 s,
+    so its first 0.2 s are silence and then comes the clip's beginning.
     """
     chosen = wave_settings(n_fft=160, window=160, hop=160, mel_bins=None)
     early, late, inner = rows(

@@ -39,8 +39,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Built:
-    """A dataset's whole study: the folder it was built in, its jobs in order, and the sha256 of every file they
-    made.
+    """A dataset's whole study: the folder it was built in, its jobs in order,
+    and the sha256 of every file they made.
     """
 
     root: Path
@@ -99,8 +99,8 @@ def run_pure(job: Job, built: Path, bench: Path) -> dict[str, str]:
     sha256} of them.
     """
     bench.mkdir()
-    # A digest stands for its result: DVC's tables depend on the folder of them, since `results` holds the tables
-    # themselves.
+    # A digest stands for its result: DVC's tables depend on the folder of them,
+    # since `results` holds the tables themselves.
     reads = [
         *job.reads,
         *(

@@ -1,5 +1,5 @@
-"""What every method owes the workbench, for all methods of params.yaml, variants included: a new one is tested without
-a line here.
+"""What every method owes the workbench, for all methods of params.yaml, variants included:
+a new one is tested without a line here.
 """
 
 import copy

@@ -1,5 +1,5 @@
-"""Sequences with masks: what stands at padded positions means nothing, and everything that maps over tensors maps over
-both parts.
+"""Sequences with masks: what stands at padded positions means nothing,
+and everything that maps over tensors maps over both parts.
 """
 
 import pytest

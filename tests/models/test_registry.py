@@ -114,8 +114,8 @@ def test_code_of_the_encoders_in_use_is_code_of_the_stages_that_build_models() -
 def test_an_encoder_of_ones_own_is_one_file_and_one_line(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """docs/examples/own_encoder.py as a module of the package and an entry of the registry, trained by AIM through the
-    stages.
+    """docs/examples/own_encoder.py as a module of the package and an entry of the registry,
+    trained by AIM through the stages.
     """
     spec = importlib.util.spec_from_file_location("equimodal.models.conv", root / "docs/examples/own_encoder.py")
     assert spec is not None and spec.loader is not None

@@ -97,7 +97,6 @@ def test_errors_of_a_regression_over_seeds():
     assert (
         found.mae.per_seed == [0.5, 0.7] and found.mae.mean == pytest.approx(0.6) and found.mae.interval95 is not None
     )
-    assert found.pearson is None and found.nonzero_f1.mean == pytest.approx(
-        0.6
-    )  # a seed of constant predictions leaves no mean correlation
+    # a seed of constant predictions leaves no mean correlation
+    assert found.pearson is None and found.nonzero_f1.mean == pytest.approx(0.6)
     assert errors([None, None]) is None

@@ -1,4 +1,4 @@
-"""LaTeX: escapes, marks, one environment a table."""
+"""LaTeX: escapes, marks, one environment per table."""
 
 from equimodal.report.latex import escaped, latex
 from equimodal.report.pages import Marked

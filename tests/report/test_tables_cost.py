@@ -27,7 +27,7 @@ def rows(*files):
 
 def test_relative_to_the_joint_result():
     found = rows(result("joint", 2e9), result("aim", 6.2e9, total=1300))
-    assert found["aim"]["FLOPs x joint"] == "3.10" and found["aim"]["GFLOP a step"] == "49.6"
+    assert found["aim"]["FLOPs x joint"] == "3.10" and found["aim"]["GFLOP per step"] == "49.6"
     assert found["aim"]["weights added"] == "+1,000" and found["joint"]["weights added"] == "0"
     assert found["aim"]["time x joint"] == found["aim"]["MiB"] == found["aim"]["weights beside"] == "–"
 

@@ -132,8 +132,8 @@ STOPS = {
 
 
 def many_clips(folder: Path, number: int) -> list[str]:
-    """An index of `number` links to one clip, params.yaml for two workers, and the command that reads their
-    pictures.
+    """An index of `number` links to one clip, params.yaml for two workers,
+    and the command that reads their pictures.
     """
     index = json.loads((folder / "data" / "own" / "index.json").read_text())
     for clip in range(number):
@@ -172,8 +172,8 @@ def test_a_stage_that_is_stopped_says_one_line_and_leaves_nothing(folder: Path, 
 
 
 def test_a_killed_stage_goes_on_where_it_stopped(folder: Path) -> None:
-    """SIGKILL to all of its processes; the second run decodes the rest only, and its bytes are those of an unbroken
-    run.
+    """SIGKILL to all of its processes; the second run decodes the rest only,
+    and its bytes are those of an unbroken run.
     """
     command = many_clips(folder, 500)
     notes = folder / ".checkpoints" / "features-own-visual" / "done.txt"

@@ -35,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write(
     failures: dict[str, dict[str, list[int]]] | None = None, classes: tuple[str, ...] = ("x", "y"), rejected: int = 0
 ) -> None:
-    """12 samples, 2 a class and split; `failures`: modality -> {"rejected" | "missing": rows}."""
+    """12 samples, 2 per class and split; `failures`: modality -> {"rejected" | "missing": rows}."""
     samples = [
         {
             "id": f"s{row:02d}",

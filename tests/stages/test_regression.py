@@ -187,8 +187,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(trained: Params, monkeypatch: py
 
 
 def test_aim_on_padded_sequences_and_a_grid_that_data_do_not_fill(folder: Path) -> None:
-    """Thirteen grid values, most of them far from any label: prototypes begin between their neighbours, and nothing is
-    NaN.
+    """Thirteen grid values, most of them far from any label:
+    prototypes begin between their neighbours, and nothing is NaN.
     """
     grid = {"datasets": {"tiny": {"regression": {**tiny_dataset.REGRESSION, "points": 13}}}}
     params = tiny_dataset.write_regression(folder, tiny_dataset.SEQUENCES, training={"epochs": 2}, **grid)

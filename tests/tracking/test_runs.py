@@ -1,5 +1,5 @@
-"""MLflow for real: one database, made by three processes at once, then killed into, rebuilt, deleted and rebuilt
-again.
+"""MLflow for real: one database, made by three processes at once, then killed into, rebuilt,
+deleted and rebuilt again.
 """
 
 import os
@@ -139,9 +139,8 @@ def test_track_adds_what_was_not_live_and_doubles_nothing(
     live = histories(study)
     track.run(params)
     runs = runs_of(study)
-    assert (
-        len(runs) == 1 + 2 * (1 + 2 * 2) + 2
-    )  # the killed one; a parent and two stages of two seeds for each method; warm-up and prototypes
+    # the killed one; a parent and two stages of two seeds for each method; warm-up and prototypes
+    assert len(runs) == 1 + 2 * (1 + 2 * 2) + 2
     assert all(runs[name].info.run_id == run_id for name, run_id in before.items())
     assert histories(study).items() >= live.items()
     parent = runs["toy_aim (sample)"]

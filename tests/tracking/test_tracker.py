@@ -67,8 +67,8 @@ def test_a_child_that_reads_nothing_never_blocks_and_is_left() -> None:
 
 
 def test_a_stage_may_end_before_its_child_has_read_anything(tmp_path: Path) -> None:
-    """A short AIM run logs more than 64 KiB while its child still imports mlflow: nothing of it may be lost, the end
-    least of all.
+    """A short AIM run logs more than 64 KiB while its child still imports mlflow:
+    nothing of it may be lost, the end least of all.
     """
     copy = tmp_path / "seen"
     tracker = fake(f"import sys, time; time.sleep(2); open({str(copy)!r}, 'w').write(sys.stdin.read())")
@@ -77,9 +77,8 @@ def test_a_stage_may_end_before_its_child_has_read_anything(tmp_path: Path) -> N
     tracker.end()
     tracker.close(0.5)
     deadline = time.monotonic() + 20
-    while (
-        not copy.exists() and time.monotonic() < deadline
-    ):  # the child goes on alone: there is nothing to wait for but its file
+    # the child goes on alone: there is nothing to wait for but its file
+    while not copy.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(0.2)
     lines = copy.read_text().splitlines()

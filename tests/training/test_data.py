@@ -1,5 +1,5 @@
-"""Batches from the stored arrays: the right rows, the same bytes wherever they lie, in an order that only the seed
-decides.
+"""Batches from the stored arrays: the right rows, the same bytes wherever they lie,
+in an order that only the seed decides.
 """
 
 from pathlib import Path

@@ -17,8 +17,8 @@ def test_positions_are_averaged_over_the_samples_that_have_them() -> None:
         found.add({"text": Padded(values[part], lengths_mask(lengths[part], 3))}, labels[part])
     means = found.result()["text"]
     assert isinstance(means, Padded)
-    # Class 0 has lengths 3, 1, 2: its third step is one sample's and left out. Class 1: the empty sample says nothing
-    # about lengths.
+    # Class 0 has lengths 3, 1, 2: its third step is one sample's and left out.
+    # Class 1: the empty sample says nothing about lengths.
     assert means.mask.tolist() == [[True, True, False], [True, False, False]]
     assert means.values[0].flatten().tolist() == [(1 + 4 + 7) / 3, (2 + 8) / 2, 0] and means.values[
         1

@@ -78,9 +78,8 @@ def test_spectrograms_are_standardised_where_they_say_so() -> None:
     torch.testing.assert_close(spectrogram(standardize=True).evaluate(x), (x + 4) / 2)
     torch.testing.assert_close(spectrogram(standardize=False).evaluate(x), x)
     assert spectrogram(standardize=True).evaluate(x.half()).dtype == torch.float32
-    assert torch.equal(
-        spectrogram(standardize=True).augment(x, flips(3), draw(), AugmentSettings()), (x + 4) / 2
-    )  # SpecAugment is off by default
+    # SpecAugment is off by default
+    assert torch.equal(spectrogram(standardize=True).augment(x, flips(3), draw(), AugmentSettings()), (x + 4) / 2)
 
 
 def test_nothing_switched_on_is_evaluation() -> None:
@@ -134,9 +133,8 @@ def test_crops_have_the_drawn_share_of_the_area() -> None:
     assert area.min() > 0.22 and area.max() < 0.55 and area.std() > 0.05
     ratio = width / height
     assert ratio.min() > 0.70 and ratio.max() < 1.43 and ratio.std() > 0.1
-    assert (
-        across.min() < 8 and across.max() > 247 and down.min() < 8 and down.max() > 247
-    )  # all of the picture is reached
+    # all of the picture is reached
+    assert across.min() < 8 and across.max() > 247 and down.min() < 8 and down.max() > 247
 
 
 def test_frames_share_a_box_unless_drawn_for_each() -> None:
@@ -164,9 +162,8 @@ def test_mirrored_flow_turns_its_horizontal_part(channels: int) -> None:
     out, plain = t.augment(x, flips(6, 1), draw(), AugmentSettings(crop=False)), t.evaluate(x)
     values, before = raw_values(t, out), raw_values(t, plain)
     assert torch.equal(out[0], plain[0])
-    torch.testing.assert_close(
-        values[1, 0], 256 - before[1, 0].flip(-1), atol=1e-3, rtol=0
-    )  # u: negated around 128, no motion
+    # u: negated around 128, no motion
+    torch.testing.assert_close(values[1, 0], 256 - before[1, 0].flip(-1), atol=1e-3, rtol=0)
     torch.testing.assert_close(values[1, 1], before[1, 1].flip(-1), atol=1e-3, rtol=0)  # v: only moved
     if channels == 3:
         torch.testing.assert_close(values[1, 2], 256 - before[1, 2].flip(-1), atol=1e-3, rtol=0)
@@ -237,9 +234,8 @@ def test_picked_frames_are_the_middle_ones_in_evaluation_and_any_in_training(
     out = seen(t.augment(numbered(frames, 500), flips(500), draw(), NO_CROP, picks))
     edges = [place * frames // pick for place in range(pick + 1)]
     for part in range(pick):
-        assert set(out[:, part].tolist()) == set(
-            range(edges[part], edges[part + 1])
-        )  # each frame of the part, and no other
+        # each frame of the part, and no other
+        assert set(out[:, part].tolist()) == set(range(edges[part], edges[part + 1]))
     assert out[0].tolist() == edges[:-1] and out[1].tolist() == [edge - 1 for edge in edges[1:]]
 
 

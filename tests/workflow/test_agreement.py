@@ -29,9 +29,8 @@ def snakemake(whole: Project) -> tuple[Graph, Graph]:
     inputs: Graph = {}
     for block in re.split(r"^(?:local)?rule ", listing, flags=re.MULTILINE)[1:]:
         found = re.search(r"^Shell command: (equimodal .*)$", block, re.MULTILINE)
-        if found is None or found[1].startswith(
-            "equimodal overview "
-        ):  # the report's table: DVC has `dvc metrics show`
+        # the report's table: DVC has `dvc metrics show`
+        if found is None or found[1].startswith("equimodal overview "):
             continue
         command = command_of(found[1])
         for kind, graph in (("output", outputs), ("input", inputs)):
@@ -98,8 +97,8 @@ def test_same_outputs(snakemake: tuple[Graph, Graph], dvc: tuple[Graph, Graph]) 
 
 
 def test_same_dependencies(snakemake: tuple[Graph, Graph], dvc: tuple[Graph, Graph]) -> None:
-    # Compared as what must come before what: DVC names folders (models/cremad/aim) where Snakemake names the files it
-    # reads.
+    # Compared as what must come before what: DVC names folders (models/cremad/aim)
+    # where Snakemake names the files it reads.
     left, right = before(*snakemake), before(*dvc)
     for command in left:
         assert left[command] == right[command], command

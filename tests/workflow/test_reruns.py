@@ -15,20 +15,21 @@ def built(project: Project) -> Project:
     """The study built by Snakemake and recorded by DVC: the bridge `equimodal plan && dvc commit -f`."""
     project.run("snakemake", "--cores", "4")
     assert len(project.ran()) == 6 + 2 + 5 * 6 + 1 + 3, (
-        "preprocessing, warm-up and prototypes, five stages a method, one table a dataset, three of the study"
+        "preprocessing, warm-up and prototypes, five stages per method, one table per dataset, three of the study"
     )
     project.run("equimodal", "plan")
     project.dvc("commit", "-f", "-q")
     return project
 
 
+# the cost table's rule has a name of its own
 TABLES = [
     "cost_table cost",
     "overview cremad",
     "tables comparison",
     "tables cost",
     "tables modalities",
-]  # the cost table's rule has a name of its own
+]
 
 
 def reruns(project: Project) -> tuple[list[str], list[str]]:

@@ -1,1 +1,1 @@
-"""Datasets: how raw files become a list of samples. One file a kind; `registry` names them."""
+"""Datasets: how raw files become a list of samples. One folder per kind; `registry` names them."""

@@ -47,9 +47,8 @@ class Listing:
 
     classes: tuple[str, ...]
     samples: list[Sample]
-    lists: Mapping[str, frozenset[str]] | None = field(
-        default=None
-    )  # rules ogm and lists: "train", "test", and "val" if published -> ids
+    # Rules ogm and lists: "train", "test", and "val" if published -> ids
+    lists: Mapping[str, frozenset[str]] | None = field(default=None)
     rejected: Mapping[str, str] = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] | None = (
@@ -58,7 +57,7 @@ class Listing:
 
 
 class DatasetKind(ABC):
-    """One kind of dataset. A new one is a subclass in a file of its own, its settings model, and a line in `registry`.
+    """One kind of dataset. A new one is a folder with its settings and a subclass of this, and a line in `registry`.
 
     Paths are relative to the current directory, which is the project's root.
     """
@@ -77,8 +76,8 @@ class DatasetKind(ABC):
 
     @property
     def root(self) -> str:
-        """Folder that the paths of files are relative to, as written in params.yaml: what was generated, else the
-        setting `raw`.
+        """Folder that the paths of files are relative to, as written in params.yaml:
+        what was generated, else the setting `raw`.
         """
         return self.produced.as_posix() if self.settings.source == "sample" else self.settings.raw
 
@@ -109,9 +108,7 @@ class DatasetKind(ABC):
             )
 
     def expected(self, files: Mapping[str, FileFact]) -> Mapping[str, FileFact]:
-        """What `equimodal verify` compares the files with; the raw manifest itself where nothing better is
-        published.
-        """
+        """What `equimodal verify` compares the files with; the raw manifest where nothing better is published."""
         return files
 
     def key(self, setting: str) -> str:

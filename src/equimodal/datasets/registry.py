@@ -1,5 +1,6 @@
-"""The kinds of datasets: kind -> where its code and its settings are. One line a kind; nothing here imports a media
-library.
+"""The kinds of datasets: kind -> where its code and its settings are.
+
+One line per kind; nothing here imports a media library.
 """
 
 from dataclasses import dataclass

@@ -40,13 +40,12 @@ def counts(
 
     Args:
         classes: names in label order.
-        labels: a label a sample.
-        splits: a split a sample.
+        labels: one label per sample.
+        splits: one split per sample.
         dataset: name, for messages.
         given_validation: the validation part is the data's own (a split column), not carved by us. A class absent from
-            it is then only
-            noted: GRID's words have a letter that its 600 validation words lack, and selection on the other classes is
-                still sound.
+            it is then only noted: GRID's words have a letter that its 600 validation words lack, and selection on the
+            other classes is still sound.
 
     Raises:
         UserError: a class is absent from a split; names both.
@@ -104,8 +103,8 @@ def _ogm(samples: list[Sample], listing: Listing, settings: SplitSettings, where
 
 
 def _lists(samples: list[Sample], listing: Listing, settings: SplitSettings, where: str) -> dict[str, str]:
-    """The published lists decide for the clips that are there; ones that are listed and absent are the dataset's to
-    report.
+    """The published lists decide for the clips that are there;
+    ones that are listed and absent are the dataset's to report.
     """
     if listing.lists is None:
         raise UserError(

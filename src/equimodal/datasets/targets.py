@@ -33,8 +33,7 @@ def values_of(listing: Listing, settings: RegressionSettings, dataset: str) -> d
         if not settings.low <= value <= settings.high:
             raise UserError(
                 f"{dataset}: labels out of range: {value:g} (sample {sample.id}) is not in [{settings.low:g},"
-                f" {settings.high:g}]:"
-                f" mend the label, or change datasets.{dataset}.regression.low and .high"
+                f" {settings.high:g}]: mend the label, or change datasets.{dataset}.regression.low and .high"
             )
         values[sample.id] = value
     return values

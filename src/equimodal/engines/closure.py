@@ -27,8 +27,8 @@ EXCLUDED = (
 
 
 def code_files(*modules: str) -> list[str]:
-    """Files that `modules` and everything they import from the package consist of, sorted, relative to the project's
-    root.
+    """Files that `modules` and everything they import from the package consist of, sorted,
+    relative to the project's root.
 
     Imports inside functions count; imports under `if TYPE_CHECKING:` and the package's own `__init__.py` (names for
     library users) do not.

@@ -1,5 +1,6 @@
-"""What each stage is made of: settings that set it, code that runs in it, files it reads. The engines' files and `plan`
-all ask here.
+"""What each stage is made of: settings that set it, code that runs in it, files it reads.
+
+The engines' files and `plan` all ask here.
 
 A stage's files are named in workflow/rules and dvc.yaml, where people look for them; this module holds what a file name
 cannot say: which part of params.yaml changes a result, and what differs from dataset to dataset or method to method.
@@ -135,15 +136,18 @@ def _of_models(params: Params, stage: str, dataset: str, method: str | None) -> 
 
 
 def settings_json(*args: Any, **kwargs: Any) -> str:
-    """`settings` as canonical JSON: Snakemake reruns a job when the order of a dict's keys changes, and a string has no
-    order.
+    """`settings` as canonical JSON: Snakemake reruns a job when the order of a dict's keys changes,
+    and a string has no order.
     """
     return canonical_json(settings(*args, **kwargs))
 
 
 def code(params: Params, stage: str, dataset: str | None = None, method: str | None = None) -> list[str]:
-    """Code files of a stage; raw and index add those of the dataset's kind, those that build models the dataset's
-    encoders, training, evaluation and cost the one method they run."""
+    """Code files of a stage.
+
+    Raw and index add those of the dataset's kind, those that build models the dataset's encoders, training, evaluation
+    and cost the one method they run.
+    """
     modules = [f"equimodal.stages.{stage}"]
     if stage in ("raw", "index") and dataset is not None:
         modules.append(KINDS[params.dataset(dataset).kind].module)
@@ -179,7 +183,9 @@ def families(params: Params) -> dict[str, list[str]]:
 
 
 def study_methods(params: Params, stage: str = "summary") -> list[str | None]:
-    """Methods for which plain `snakemake` and `dvc repro` run a stage; [None] for a stage that runs once a dataset."""
+    """Methods for which plain `snakemake` and `dvc repro` run a stage;
+    [None] for a stage that runs once per dataset.
+    """
     if stage in ("raw", "index", "features", "manifest", "weights", "overview", "tables"):
         return [None]
     study = params.study

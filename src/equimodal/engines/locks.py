@@ -65,8 +65,8 @@ def running(name: str) -> int | None:
 
 
 def current_engine() -> str | None:
-    """The engine that started this process: DVC sets DVC_STAGE for its commands, our Snakefile sets
-    EQUIMODAL_ENGINE.
+    """The engine that started this process:
+    DVC sets DVC_STAGE for its commands, our Snakefile sets EQUIMODAL_ENGINE.
     """
     if "DVC_STAGE" in os.environ:
         return "dvc"

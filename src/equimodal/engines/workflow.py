@@ -15,8 +15,8 @@ _held = ExitStack()
 
 
 def command_line(words: list[str]) -> Params:
-    """Read params.yaml for a Snakemake started with the command line `words`; a mistake in either ends it with one
-    line.
+    """Read params.yaml for a Snakemake started with the command line `words`;
+    a mistake in either ends it with one line.
 
     Also sets what jobs inherit: the folder of this interpreter first on PATH, so that `.venv/bin/snakemake` works
     without activation, and the engine's name.

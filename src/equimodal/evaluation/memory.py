@@ -12,8 +12,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 
 class LiveTensors(TorchDispatchMode):
-    """Bytes of the tensors that live, and their highest sum, while it is entered: `with LiveTensors() as memory: ...;
-    memory.peak`.
+    """Bytes of the tensors that live, and their highest sum, while it is entered:
+    `with LiveTensors() as memory: ...; memory.peak`.
 
     Counts storages, so that views cost nothing, from the operation that makes one until its memory is freed: weights,
     gradients, optimizer state and what the backward pass keeps. Scratch memory inside an operation does not count.

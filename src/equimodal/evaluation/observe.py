@@ -123,8 +123,8 @@ class ClassStatistics:
 
     @property
     def spreads(self) -> dict[str, list[Tensor]]:
-        """Modality -> depth -> [C_d]: standard deviation of each channel around the class means; 1 for a channel that
-        never changes.
+        """Modality -> depth -> [C_d]: standard deviation of each channel around the class means;
+        1 for a channel that never changes.
         """
         found: dict[str, list[Tensor]] = {}
         for name, line in self.prototypes.items():
@@ -169,7 +169,5 @@ class TrueClassProbability:
 
     @property
     def s(self) -> dict[str, list[float]]:
-        """Modality -> depth -> mean probability of the true class (of the grid values around the label, by
-        membership).
-        """
+        """Modality -> depth -> mean probability of the true class (grid values around the label, by membership)."""
         return {name: [total / self._seen for total in sums] for name, sums in self._sums.items()}

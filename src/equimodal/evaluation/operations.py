@@ -1,5 +1,5 @@
-"""What a model costs: parameters, and floating-point operations a sample (convolutions and matrix products, two a
-multiply-add).
+"""What a model costs: parameters, and floating-point operations per sample (convolutions and matrix products,
+two per multiply-add).
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def inference_flops(model: MultimodalModel, shapes: dict[str, tuple[int, ...]], 
 def plain_training_flops(
     model: MultimodalModel, shapes: dict[str, tuple[int, ...]], objective: Objective, device: torch.device
 ) -> float:
-    """Forward and backward of joint training, a sample."""
+    """Forward and backward of joint training, per sample."""
     model.train()
     inputs, labels = _inputs(shapes, PLAIN_BATCH, device), _labels(PLAIN_BATCH, objective, device)
     with FlopCounterMode(display=False) as counter:
@@ -60,8 +60,8 @@ def _count(module: nn.Module) -> int:
 
 
 def _inputs(shapes: dict[str, tuple[int, ...]], batch: int, device: torch.device) -> dict[str, Input]:
-    # Values do not change the count; ones that differ keep distances and deviations away from zero. Sequences count at
-    # full length.
+    # Values do not change the count; ones that differ keep distances and deviations away from zero.
+    # Sequences count at full length.
     inputs = {name: blank(batch, shape, device) for name, shape in shapes.items()}
     for x in inputs.values():
         values = x.values if isinstance(x, Padded) else x

@@ -1,5 +1,5 @@
-"""Linear probe: how well a linear classifier does on one modality's frozen features, whatever the fusion head makes of
-them.
+"""Linear probe: how well a linear classifier does on one modality's frozen features,
+whatever the fusion head makes of them.
 
 For a regression it is a linear map to the value.
 """
@@ -87,8 +87,8 @@ def fit_probe(
     validation (the larger in a tie).
 
     Minimises mean cross entropy + penalty / 2 * ||weight||^2 in float64 by L-BFGS from zero, each penalty from its
-    predecessor's solution; the bias is free. The problem is convex and nothing is drawn: the same features give the
-    same probe.
+    predecessor's solution; the bias is free. The problem is convex and nothing is drawn:
+    the same features give the same probe.
     """
     mean, std = _scale(train[0])
     x = (train[0].double() - mean) / std
@@ -107,8 +107,8 @@ def fit_probe(
 
 @torch.no_grad()
 def _solve(x: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
-    # scipy's L-BFGS: constructing any torch.optim optimizer imports torch's compiler, which takes longer than all the
-    # probes.
+    # scipy's L-BFGS: constructing any torch.optim optimizer imports torch's compiler,
+    # which takes longer than all the probes.
     from scipy.optimize import minimize
 
     classes, width = weight.shape

@@ -1,7 +1,7 @@
 """Files of arrays, read row by row: .npy, an array of .npz, a column of .parquet. No file is held in memory as a whole.
 
-A sample's path may name a row of a file that holds all samples: `text.npy#12` is row 12, `text.npy#12:37` its first 37
-steps.
+A sample's path may name a row of a file that holds all samples:
+`text.npy#12` is row 12, `text.npy#12:37` its first 37 steps.
 """
 
 import re
@@ -92,8 +92,8 @@ def open_arrays(path: Path, key: str | None) -> ArrayFile:
     return _guarded(lambda: opener(path, key))
 
 
-# A worker gets a file's rows in several jobs, in their order: it stays open. Two, so that nothing grows with one file a
-# sample.
+# A worker gets a file's rows in several jobs, in their order: it stays open.
+# Two, so that nothing grows with one file per sample.
 opened = lru_cache(maxsize=2)(open_arrays)
 
 

@@ -12,8 +12,8 @@ from equimodal.features.media import MediaError
 
 @dataclass(frozen=True)
 class Place:
-    """Which part of a file of arrays a sample is: a row (None: the whole file), and so many of its first steps (None:
-    all).
+    """Which part of a file of arrays a sample is:
+    a row (None: the whole file), and so many of its first steps (None: all).
     """
 
     row: int | None = None
@@ -22,8 +22,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Segment:
-    """One sample of a clip: where its row goes, and which part of the clip it is (s; None: the clip's beginning or
-    end).
+    """One sample of a clip: where its row goes,
+    and which part of the clip it is (s; None: the clip's beginning or end).
 
     `place` is the part of a file of arrays, which have no seconds.
     """

@@ -26,12 +26,12 @@ KINDS: dict[str, Kind] = {
     "vector": vector,
 }
 
-# At most so many rows, and bytes of rows, are in a worker's memory at once; a clip with more samples is read in several
-# goes.
+# At most so many rows, and bytes of rows, are in a worker's memory at once;
+# a clip with more samples is read in several goes.
 ROWS, BYTES = 64, 32 << 20
 
-# Seconds a sample, by the clock, after which a clip is given up: thousands of times what any decoder needs, some forty
-# times what TV-L1 flow does.
+# Seconds per sample, by the clock, after which a clip is given up: thousands of times what any decoder needs, some
+# forty times what TV-L1 flow does.
 PATIENCE = 120.0
 
 
@@ -80,8 +80,9 @@ class Extraction:
 def plan(
     samples: Sequence[dict[str, Any]], modality: str, root: Path, row_bytes: int, arrays: bool = False
 ) -> tuple[list[Job], list[Failure]]:
-    """Group an index's samples by clip, so that each is decoded once. A sample without a path for this modality is a
-    failure.
+    """Group an index's samples by clip, so that each is decoded once.
+
+    A sample without a path for this modality is a failure.
 
     Args:
         arrays: paths name places in files of arrays (`features.arrays`), not clips.
@@ -155,7 +156,7 @@ def _given_up(job: Job) -> Done:
     return (
         job,
         [
-            Failure(segment.row, segment.id, f"stuck: not decoded after {PATIENCE:.0f} s a sample", False)
+            Failure(segment.row, segment.id, f"stuck: not decoded after {PATIENCE:.0f} s per sample", False)
             for segment in job.segments
         ],
         [],
@@ -192,9 +193,8 @@ class Work:
                 if isinstance(row, Row):
                     facts.append(Fact(segment.row, len(row.values), row.cut, row.nonfinite))
                     row = row.values
-                whole = row.shape == self.shape or (
-                    row.shape[1:] == self.shape[1:] and len(row) < self.shape[0]
-                )  # a shorter one: zeros follow
+                # A shorter one: zeros follow
+                whole = row.shape == self.shape or (row.shape[1:] == self.shape[1:] and len(row) < self.shape[0])
                 assert whole, f"{job.path}: row of shape {row.shape}, promised {self.shape}"
                 os.pwrite(handle, np.ascontiguousarray(row).data, self.offset + segment.row * self.row_bytes)
         finally:

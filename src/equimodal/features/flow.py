@@ -18,8 +18,8 @@ LIBRARIES = ("av", "cv2")
 # Bytes of grey pictures that are held at once.
 HELD = 32 << 20
 
-# No motion is a byte of its own and the scale is symmetric, so that a mirrored picture's u is exactly 256 - byte. 0 is
-# never written.
+# No motion is a byte of its own and the scale is symmetric, so that a mirrored picture's u is exactly 256 - byte.
+# 0 is never written.
 ZERO, LEVELS = 128, 127
 
 
@@ -96,7 +96,7 @@ def extract(path: Path, segments: Sequence[Segment], settings: FlowSettings) -> 
 def estimator(algorithm: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A function of two grey pictures [H, W] that gives flow in px [H, W, 2].
 
-    Measured at 320 x 240 (ms a pair, end point error in px): DIS fast 1.7, 0.07; DIS medium 12, 0.03; Farneback 30,
+    Measured at 320 x 240 (ms per pair, end point error in px): DIS fast 1.7, 0.07; DIS medium 12, 0.03; Farneback 30,
     0.02; TV-L1 1,500, 0.04.
 
     Raises:

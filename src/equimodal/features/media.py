@@ -35,8 +35,8 @@ def opened(path: Path) -> Iterator["InputContainer"]:
     """A container opened for demuxing by one thread (processes give the parallelism).
 
     Raises:
-        MediaError: not a media file, a still picture, damaged beyond opening; or whatever FFmpeg raises inside the
-            block.
+        MediaError: not a media file, a still picture, damaged beyond opening;
+            or whatever FFmpeg raises inside the block.
     """
     import av
 
@@ -92,8 +92,8 @@ def video_track(container: "InputContainer") -> "VideoStream":
 
 
 def packets(container: "InputContainer", *streams: "AudioStream | VideoStream") -> Iterator["Packet"]:
-    """The streams' packets in decoding order. A file that breaks off ends the iteration: what came before is still
-    good.
+    """The streams' packets in decoding order. A file that breaks off ends the iteration:
+    what came before is still good.
     """
     import av
 

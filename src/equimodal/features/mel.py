@@ -1,5 +1,5 @@
-"""Mel filters. As librosa's and kaldi's, without the 2.4 s that the first use of librosa costs; the tests compare them
-with librosa.
+"""Mel filters. As librosa's and kaldi's, without the 2.4 s that the first use of librosa costs;
+the tests compare them with librosa.
 """
 
 import numpy as np
@@ -18,8 +18,8 @@ def slaney(sample_rate: int, n_fft: int, bins: int) -> np.ndarray:
 
 
 def kaldi(sample_rate: int, n_fft: int, bins: int, low: float = 20.0) -> np.ndarray:
-    """Triangles of height 1 that are straight on the mel scale itself, from `low` Hz up: kaldi's `MelBanks` without
-    warping.
+    """Triangles of height 1 that are straight on the mel scale itself, from `low` Hz up:
+    kaldi's `MelBanks` without warping.
 
     Returns:
         float32 [bins, n_fft // 2 + 1]; the bin at half the sample rate has no weight, as in kaldi.
@@ -42,7 +42,8 @@ def _hz_to_htk(hz: np.ndarray | float) -> np.ndarray:
     return 1127.0 * np.log1p(np.asarray(hz, dtype=np.float64) / 700.0)
 
 
-# Slaney's scale (Auditory Toolbox, 1998): linear up to 1 kHz, 15 mel there, then 27 steps an octave-like factor of 6.4.
+# Slaney's scale (Auditory Toolbox, 1998): linear up to 1 kHz, 15 mel there,
+# then 27 steps per octave-like factor of 6.4.
 _KNEE_HZ, _KNEE_MEL, _STEP = 1000.0, 15.0, np.log(6.4) / 27.0
 
 

@@ -1,5 +1,5 @@
-"""Jobs over worker processes: bounded memory, and no orphan, hang or traceback when a worker, the parent or the user
-ends it.
+"""Jobs over worker processes: bounded memory,
+and no orphan, hang or traceback when a worker, the parent or the user ends it.
 """
 
 import multiprocessing
@@ -137,9 +137,8 @@ class _Worker:
 def _serve(work: Callable[[Any], Any], pipe: Connection) -> None:
     """The worker's loop, until the parent's end of the pipe is closed: by the parent, or by its death."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent answers it
-    signal.signal(
-        signal.SIGALRM, signal.SIG_DFL
-    )  # the system ends the process: Python's own handlers wait until a C function returns
+    # The system ends the process: Python's own handlers wait until a C function returns
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     while True:
         try:
             job, seconds = pipe.recv()

@@ -1,5 +1,5 @@
-"""Sequences that were computed elsewhere (words, frames' descriptors): [steps, width] as [length, width], cut or padded
-with zeros.
+"""Sequences that were computed elsewhere (words, frames' descriptors):
+[steps, width] as [length, width], cut or padded with zeros.
 """
 
 from collections.abc import Sequence

@@ -37,7 +37,7 @@ HOLE = 0.1
 class Sound:
     """Where the sound of a clip begins and ends, in seconds from the clip's beginning.
 
-    `soundfile` reads what it can (0.3 ms a clip of 3 s against 2 ms or more by PyAV); PyAV reads the rest.
+    `soundfile` reads what it can (0.3 ms per clip of 3 s against 2 ms or more by PyAV); PyAV reads the rest.
     """
 
     path: Path
@@ -77,11 +77,11 @@ class Sound:
         """Mono float32 waveforms at `rate` Hz of windows (start, end in s), each cut to where the clip has sound.
 
         Windows are read at the track's own rate with some room on both sides, mixed down by the mean of the channels,
-        then resampled by soxr: the same as `librosa.load`, and a window does not depend on which others are read with
-        it.
+        then resampled by soxr: the same as `librosa.load`,
+        and a window does not depend on which others are read with it.
 
-        A window without sound, or with damaged sound, gives the MediaError instead of raising it: the others are still
-        good.
+        A window without sound, or with damaged sound, gives the MediaError instead of raising it:
+        the others are still good.
         """
         inside = [(max(start, self.start), min(end, self.end)) for start, end in windows]
         good = [index for index, (start, end) in enumerate(inside) if end > start]
@@ -122,9 +122,8 @@ class Sound:
                 frames: list[AudioFrame] = []
                 while packet is not None and begins[ordinal] <= high:
                     if ends[ordinal] >= low:
-                        with contextlib.suppress(
-                            av.FFmpegError
-                        ):  # one damaged packet: a hole, filled with silence below
+                        # One damaged packet: a hole, filled with silence below
+                        with contextlib.suppress(av.FFmpegError):
                             frames += context.decode(packet)
                     ordinal, packet = ordinal + 1, next(packets, None)
                 with contextlib.suppress(av.FFmpegError):

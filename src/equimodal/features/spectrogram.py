@@ -48,8 +48,8 @@ def extract(path: Path, segments: Sequence[Segment], settings: SpectrogramSettin
     """Rows [1, bins, T] of a clip's segments.
 
     `align: start` keeps a segment's beginning and stops at its end. `align: middle` keeps `seconds` around its middle,
-    and reaches outside the segment into the clip's real sound where the clip has it. What is still lacking is filled up
-    by `fit`.
+    and reaches outside the segment into the clip's real sound where the clip has it.
+    What is still lacking is filled up by `fit`.
 
     Raises:
         MissingTrackError: the clip has no sound.
@@ -79,8 +79,8 @@ def window(segment: Segment, sound: Sound, settings: SpectrogramSettings) -> Win
 
 
 def row(wave: np.ndarray, lead: int, sample: str, settings: SpectrogramSettings) -> np.ndarray:
-    """One row [1, bins, T] from a mono waveform [n]; `lead`: samples of silence before it (a window that begins before
-    the clip).
+    """One row [1, bins, T] from a mono waveform [n];
+    `lead`: samples of silence before it (a window that begins before the clip).
     """
     kaldi = settings.preset == "fbank"
     filled = (
@@ -137,8 +137,8 @@ def _spectrogram(wave: np.ndarray, settings: SpectrogramSettings) -> np.ndarray:
 
 
 def _fbank(wave: np.ndarray, settings: SpectrogramSettings) -> np.ndarray:
-    """kaldi's `fbank` as the GeWu codes call it through torchaudio: Hann window, htk_compat, no energy, no dither.
-    [bins, T]
+    """kaldi's `fbank` as the GeWu codes call it through torchaudio:
+    Hann window, htk_compat, no energy, no dither. [bins, T]
 
     Frames lie wholly inside the sound (snip_edges); of each the mean is removed, pre-emphasis 0.97 with its first
     sample repeated, symmetric Hann window, power spectrum, kaldi's mel triangles from 20 Hz to half the rate, logarithm

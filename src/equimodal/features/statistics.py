@@ -1,5 +1,5 @@
-"""Mean and standard deviation per channel, or per number of a step, over chosen rows of an array on disk, read in
-pieces.
+"""Mean and standard deviation per channel, or per number of a step, over chosen rows of an array on disk,
+read in pieces.
 """
 
 from collections.abc import Iterator
@@ -78,11 +78,10 @@ def _merged(parts: Iterator[tuple[int, np.ndarray, np.ndarray]]) -> tuple[list[f
 
 
 def _moments(piece: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-    """Values a channel, their mean and their sum of squares about it, of [N, C, n]."""
+    """Number of values per channel, their mean and their sum of squares about it, of [N, C, n]."""
     size = piece.shape[0] * piece.shape[2]
-    if (
-        piece.dtype == np.uint8
-    ):  # whole numbers, exactly, in a tenth of the time: 255 squared fits 16 bits, and the sums fit 53
+    # Whole numbers, exactly, in a tenth of the time: 255 squared fits 16 bits, and the sums fit 53
+    if piece.dtype == np.uint8:
         total = piece.sum(axis=(0, 2), dtype=np.uint64).astype(np.float64)
         raw = np.square(piece, dtype=np.uint16).sum(axis=(0, 2), dtype=np.uint64).astype(np.float64)
         return size, total / size, raw - total * total / size

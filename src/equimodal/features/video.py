@@ -26,8 +26,8 @@ PixelFormat = Literal["rgb24", "gray"]
 
 # Time stamps are rounded by their container (FLV and WebM: to 1 ms): a moment this close before a frame belongs to it.
 ROUNDING = 1.5e-3
-# In place of a frame that does not decode, the one before it is shown, as a player does; but not for longer than this
-# (s).
+# In place of a frame that does not decode, the one before it is shown, as a player does;
+# but not for longer than this (s).
 STAND_IN = 0.25
 
 
@@ -70,16 +70,17 @@ class Video:
         return cls(path, times, float(times[-1]) + lasting, track)
 
     def at(self, moments: np.ndarray) -> np.ndarray:
-        """Index of the frame shown at each moment (s from the clip's beginning); the first or last one outside. Shape
-        as `moments`.
+        """Index of the frame shown at each moment (s from the clip's beginning); the first or last one outside.
+
+        Shape as `moments`.
         """
         return np.clip(np.searchsorted(self.times, moments + ROUNDING, side="right") - 1, 0, len(self.times) - 1)
 
     def read(
         self, wanted: Collection[int], pixels: PixelFormat, keep: Callable[[np.ndarray], np.ndarray]
     ) -> dict[int, np.ndarray]:
-        """Decode the wanted frames; `keep` crops and shrinks each picture ([H, W, 3] or [H, W], uint8, upright) as it
-        comes.
+        """Decode the wanted frames; `keep` crops and shrinks each picture ([H, W, 3] or [H, W], uint8, upright)
+        as it comes.
 
         A damaged frame is replaced by the one before it (`STAND_IN`), or else left out of the result.
 
@@ -145,9 +146,8 @@ class Video:
         left = int(feed.sum())
         needed = set(stamps)
         with self._track.decoding(self.path, video_track) as (context, packets):
-            sparing = (
-                sparing and context.name == "h264"
-            )  # whose frames say of themselves whether another refers to them
+            # Frames of h264 say of themselves whether another refers to them.
+            sparing = sparing and context.name == "h264"
             for ordinal, packet in enumerate(packets):
                 if not feed[ordinal]:
                     continue
@@ -155,9 +155,8 @@ class Video:
                 context.skip_frame = (
                     "NONREF" if sparing and int(self._track.stamps[ordinal]) not in needed else "DEFAULT"
                 )
-                for piece in (
-                    (packet,) if feed[ordinal + 1] else (packet, None)
-                ):  # None: hand out what the decoder holds back
+                # None: hand out what the decoder holds back
+                for piece in (packet,) if feed[ordinal + 1] else (packet, None):
                     try:
                         decoded = context.decode(piece)
                     except av.FFmpegError:
@@ -175,7 +174,7 @@ class _Converter:
     """Frames to arrays, turned upright as the clip's metadata asks (phones film sideways).
 
     One reformatter for all frames, and one thread: by default each frame sets up its colour conversion anew and starts
-    a thread a core for it, which takes four times as long.
+    one thread per core for it, which takes four times as long.
     """
 
     def __init__(self, pixels: PixelFormat) -> None:

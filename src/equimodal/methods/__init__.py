@@ -1,1 +1,1 @@
-"""Training methods: `registry` names them, `base` is their contract, one file (or folder) each."""
+"""Training methods: `registry` names them, `base` is their contract, one folder each."""

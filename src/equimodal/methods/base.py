@@ -31,7 +31,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """What a method may know before training: the objective, epochs, steps an epoch, the run's seed, and the mean
+    """What a method may know before training: the objective, epochs, steps per epoch, the run's seed, and the mean
     evaluation input of every class.
 
     `class_means` is {m: [K, ...]}, or None for methods that do not ask for it (`needs_class_means`).
@@ -177,8 +177,8 @@ class Method(nn.Module, Generic[Own]):
         return list(self.model.parameters())
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Further optimizers of the method's own parameters, by name: saved and resumed with the run, stepped by the
-        method.
+        """Further optimizers of the method's own parameters, by name:
+        saved and resumed with the run, stepped by the method.
         """
         return {}
 

@@ -7,8 +7,8 @@ from torch import nn
 def average_gradients(parameters: list[nn.Parameter]) -> None:
     """Average gradients over the processes of a distributed run, in one message; nothing to do in a single process.
 
-    Prototypes and auxiliary networks have their own optimizers outside DDP's reducer (aim.method), so their gradients
-    travel here.
+    Prototypes and auxiliary networks have their own optimizers outside DDP's reducer (aim.method),
+    so their gradients travel here.
     """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return

@@ -1,4 +1,4 @@
-"""The training methods: name -> where it is, how it is trained. One line a method; nothing here imports torch."""
+"""The training methods: name -> where it is, how it is trained. One line per method; nothing here imports torch."""
 
 from dataclasses import dataclass
 from importlib import import_module

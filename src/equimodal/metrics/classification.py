@@ -24,8 +24,8 @@ def recall(matrix: Tensor) -> list[float]:
 
 
 def macro_f1(matrix: Tensor) -> float:
-    """Mean over the classes that occur (as truth or prediction) of F1 = 2 TP / (2 TP + FP + FN), as scikit-learn's
-    macro average.
+    """Mean over the classes that occur (as truth or prediction) of F1 = 2 TP / (2 TP + FP + FN),
+    as scikit-learn's macro average.
     """
     hits = matrix.diagonal().double()
     total = matrix.sum(0) + matrix.sum(1)

@@ -24,9 +24,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a forward pass gives: fused logits [B, outputs], features {m: [B, d_m]}, and the D stages of every
-    modality.
-    """
+    """What a forward pass gives: fused logits [B, outputs], features {m: [B, d_m]}, the D stages of every modality."""
 
     logits: Tensor
     features: dict[str, Tensor]

@@ -1,5 +1,5 @@
-"""A framework held still: its modes and running statistics as they were, whatever is passed through it (aim.md sections
-3 and 4).
+"""A framework held still: its modes and running statistics as they were,
+whatever is passed through it (aim.md sections 3 and 4).
 """
 
 from collections.abc import Iterator
@@ -25,8 +25,8 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
-    """As `evaluation_mode`, but batch normalisation uses the batch's statistics, as it will during modulation; dropout
-    stays off.
+    """As `evaluation_mode`, but batch normalisation uses the batch's statistics, as it will during modulation;
+    dropout stays off.
     """
     with evaluation_mode(model):
         for module in model.modules():

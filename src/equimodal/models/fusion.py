@@ -1,5 +1,5 @@
-"""Fusion heads: features of the modalities -> class logits, and the logits that each modality gives alone (methods.md
-1.3, 4.2).
+"""Fusion heads: features of the modalities -> class logits,
+and the logits that each modality gives alone (methods.md 1.3, 4.2).
 """
 
 import torch
@@ -41,8 +41,8 @@ class Fusion(nn.Module):
         return logits
 
     def readout(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Logits [B, K] of each modality alone, by the estimator `readout_name`: split weights, or the others' features
-        zeroed.
+        """Logits [B, K] of each modality alone, by the estimator `readout_name`:
+        split weights, or the others' features zeroed.
         """
         return self.zero_feature(features)
 
@@ -79,7 +79,7 @@ class Concat(Fusion):
 
 
 class Sum(Fusion):
-    """Sum of one Linear a modality, which is also its readout."""
+    """Sum of one Linear per modality, which is also its readout."""
 
     readout_name = "split"
 

@@ -1,4 +1,4 @@
-"""Multilayer perceptron for one feature vector a sample."""
+"""Multilayer perceptron for one feature vector per sample."""
 
 from typing import Any, Self
 

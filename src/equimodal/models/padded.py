@@ -9,9 +9,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 
-@dataclass(
-    eq=False
-)  # not frozen: Fabric converts the tensors of a dataclass in place when it casts inputs (16-bit precisions)
+# Not frozen: Fabric converts the tensors of a dataclass in place when it casts inputs (16-bit precisions)
+@dataclass(eq=False)
 class Padded:
     """A batch of sequences, filled up to one length. A pytree: what maps over tensors maps over both.
 

@@ -1,4 +1,4 @@
-"""The encoders: name -> where it is, the kinds of features it reads, its keys of `model`. One line an encoder; nothing
+"""The encoders: name -> where it is, the kinds of features it reads, its keys of `model`. One line per encoder; nothing
 here imports torch.
 """
 
@@ -49,8 +49,8 @@ def choose(kinds: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str
 
     Args:
         kinds: modality -> kind of feature.
-        wanted: modality -> encoder, as `model.encoders` gives it; modalities that are not in `kinds` are another
-            dataset's.
+        wanted: modality -> encoder, as `model.encoders` gives it;
+            modalities that are not in `kinds` are another dataset's.
 
     Raises:
         UserError: an unknown encoder, or one that does not read that kind of feature.
@@ -77,8 +77,8 @@ def used_settings(values: dict[str, Any], kinds: Mapping[str, str]) -> dict[str,
     """Of the section `model` what a dataset's models are made by: no keys of encoders that it does not use, nothing
     that is null or empty.
 
-    So a result does not depend on an encoder that it does without, and a new encoder's settings leave older results as
-    they are.
+    So a result does not depend on an encoder that it does without,
+    and a new encoder's settings leave older results as they are.
 
     Args:
         values: the section, resolved.

@@ -61,8 +61,8 @@ class ResNet(Encoder):
         super().__init__()
         self.channels = channels
         self.frames = frames
-        # oneDNN's strided 1x1 convolution writes beyond its memory where a map has fewer channels than an AVX2 register
-        # (torch 2.13).
+        # oneDNN's strided 1x1 convolution writes beyond its memory where a map has fewer channels
+        # than an AVX2 register (torch 2.13).
         safe = channels_last and width >= AVX2_FLOATS
         self.memory_format = torch.channels_last if safe else torch.contiguous_format
         stem_channels = channels * n_frames if n_frames and frames == "stack" else channels

@@ -1,4 +1,4 @@
-"""Transformer encoder for sequences (Vaswani et al., 2017): one layer a block, padding masks respected everywhere."""
+"""Transformer encoder for sequences (Vaswani et al., 2017): one layer per block, padding masks respected everywhere."""
 
 import math
 from typing import Self
@@ -26,8 +26,8 @@ def sinusoids(length: int, width: int, like: Tensor) -> Tensor:
 class Attention(nn.Module):
     """Multi-head self-attention over the real steps of each sample.
 
-    In plain matrix products: the fused kernels are not deterministic on every device, and no operation counter sees all
-    of them.
+    In plain matrix products: the fused kernels are not deterministic on every device,
+    and no operation counter sees all of them.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -75,7 +75,7 @@ class Layer(nn.Module):
 
 
 class Transformer(Encoder):
-    """D layers from scratch, one a block; the input projection and sinusoidal positions belong to the first block
+    """D layers from scratch, one per block; the input projection and sinusoidal positions belong to the first block
     (aim.md section 1).
 
     Post-norm, as published: every block's output has one scale, so that distances to prototypes are alike at all depths

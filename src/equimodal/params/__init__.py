@@ -1,5 +1,6 @@
-"""The whole of params.yaml as typed, resolved settings, on top of the registries. Cheap to import: no torch, no media
-libraries.
+"""The whole of params.yaml as typed, resolved settings, on top of the registries.
+
+Cheap to import: no torch, no media libraries.
 """
 
 from equimodal.params.reading import load_params, parse_params

@@ -55,8 +55,8 @@ class Params(Settings):
         return ModelSettings.read(layered(ModelSettings, layers, "model"), f"datasets.{dataset}.model")
 
     def model_slice(self, dataset: str) -> dict[str, Any]:
-        """Of the section `model` what sets this dataset's models: no encoder's settings that it does not use, nothing
-        null or empty.
+        """Of the section `model` what sets this dataset's models:
+        no encoder's settings that it does not use, nothing null or empty.
 
         Of `weights` only who starts from them: which they are, data/D/weights.safetensors says.
         """
@@ -66,8 +66,8 @@ class Params(Settings):
         return others if start is None else {**others, "weights": {"modalities": list(start.modalities)}}
 
     def encoders_of(self, dataset: str) -> dict[str, str]:
-        """Modality -> encoder, a name of models/registry.py; a UserError for one that cannot read the modality's
-        features.
+        """Modality -> encoder, a name of models/registry.py;
+        a UserError for one that cannot read the modality's features.
         """
         kinds = self._kinds(dataset)
         for modality in self.dataset(dataset).model.get("encoders", {}):
@@ -82,8 +82,8 @@ class Params(Settings):
         return {name: feature.kind for name, feature in self.dataset(dataset).modalities.items()}
 
     def weights_of(self, dataset: str) -> "Weights | None":
-        """What this dataset's encoders start from; None: from random numbers, also when no modality is one of frames or
-        flow.
+        """What this dataset's encoders start from; None: from random numbers,
+        also when no modality is one of frames or flow.
         """
         model = self.model_of(dataset)
         if model.weights is None:

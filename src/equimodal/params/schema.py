@@ -44,8 +44,8 @@ def params_schema() -> dict[str, Any]:
 
 
 def _untitled(schema: Any) -> Any:
-    """Without pydantic's titles, which repeat the keys, and without the defaults of sections, which their own keys
-    state.
+    """Without pydantic's titles, which repeat the keys, and without the defaults of sections,
+    which their own keys state.
     """
     if isinstance(schema, dict):
         return {
@@ -57,8 +57,8 @@ def _untitled(schema: Any) -> Any:
 
 
 def _variant(parts: dict[str, Any]) -> dict[str, Any]:
-    """What an entry of `methods` may hold: `base`, and the settings of any registered method (which one, its base
-    tells).
+    """What an entry of `methods` may hold: `base`,
+    and the settings of any registered method (which one, its base tells).
     """
     properties: dict[str, Any] = {
         "base": {"type": "string", "description": "the method or variant that this one differs from"}

@@ -6,15 +6,14 @@ import yaml
 
 from equimodal.errors import UserError
 
-LOADER = getattr(
-    yaml, "CSafeLoader", yaml.SafeLoader
-)  # libyaml where PyYAML has it: 4 ms instead of 21 at the start of every job
+# libyaml where PyYAML has it: 4 ms instead of 21 at the start of every job
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MERGE = "tag:yaml.org,2002:merge"
 
 
 def read_yaml(text: str, where: str) -> Any:
-    """The values of a YAML text; `<<` takes over the keys of an anchored section, below those that the section has
-    itself.
+    """The values of a YAML text; `<<` takes over the keys of an anchored section,
+    below those that the section has itself.
 
     Raises:
         UserError: not valid YAML, or a key that one section gives twice (with both lines): YAML would drop the first

@@ -30,8 +30,8 @@ def result(manifest: dict[str, Any], seeds: list[int], evaluations: list[dict[st
 
     Args:
         manifest: data/D/manifest.json.
-        evaluations: evaluation.json of every seed, in the order of `seeds`; equal settings and data are the caller's to
-            check.
+        evaluations: evaluation.json of every seed, in the order of `seeds`;
+            equal settings and data are the caller's to check.
     """
     first = evaluations[0]
     settings = first["meta"]["settings"]

@@ -28,14 +28,14 @@ class Machine(Part):
 
 
 class Time(Part):
-    """Seconds a training step, the method's and joint training's taken in turns in one process."""
+    """Seconds per training step, the method's and joint training's taken in turns in one process."""
 
     clock: Literal["processor", "wall"] = Field(
         description="processor: of all threads, which other work on the machine hardly touches; wall: on a GPU"
     )
     seconds: float = Field(gt=0, description="the method's median over rounds")
     seconds_joint: float = Field(gt=0, description="joint training's")
-    ratios: list[float] = Field(min_length=1, description="method over joint, one a round of `cycle` steps each")
+    ratios: list[float] = Field(min_length=1, description="method over joint, one per round of `cycle` steps each")
     ratio: float = Field(gt=0, description="median of `ratios`")
     quartiles: tuple[float, float] = Field(description="of `ratios`")
     cycle: int = Field(ge=1, description="steps after which the method's work repeats")
@@ -60,8 +60,9 @@ class Weights(Part):
 
 
 class Cost(Part):
-    """What a training step of one method costs beside joint training's, measured on one machine; docs/results.md
-    explains it.
+    """What a training step of one method costs beside joint training's, measured on one machine.
+
+    docs/results.md explains it.
     """
 
     dataset: str

@@ -37,7 +37,7 @@ def escaped(text: str) -> str:
 
 
 def latex(title: str, tables: Sequence[tuple[str, Table]], lines: Sequence[str]) -> str:
-    """One `table` environment a table, with its own caption; `lines` are the first one's, the others refer to it."""
+    """One `table` environment per table, with its own caption; `lines` are the first one's, the others refer to it."""
     parts = [r"% needs \usepackage{booktabs}"]
     for i, (name, (heads, rows)) in enumerate(tables):
         said = " ".join([f"{title}: {name}.", *lines]) if i == 0 else f"{title}: {name}."

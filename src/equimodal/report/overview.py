@@ -23,8 +23,8 @@ def number(value: Spread | None) -> str:
 
 
 def comparison(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
-    """(column heads, rows): the measures of the task, of each modality by own readout and probe, and the gap; chosen on
-    validation.
+    """(column heads, rows): the measures of the task, of each modality by own readout and probe, and the gap;
+    chosen on validation.
 
     Regressions among themselves show errors and correlation; beside classifications they show what both have, accuracy
     by nearest grid value.

@@ -44,8 +44,8 @@ def judged(result: Result) -> Spread:
 
 
 def paired_results(result: Result, baseline: Result) -> tuple[Difference, list[int]]:
-    """Two results, `judged` by test at the epochs that validation chose, on the seeds that both have: (difference,
-    those seeds).
+    """Two results, `judged` by test at the epochs that validation chose, on the seeds that both have:
+    (difference, those seeds).
 
     Raises:
         UserError: no seed in common, or other data or task.

@@ -115,7 +115,7 @@ class Parameters(Part):
 
 
 class Flops(Part):
-    """Floating-point operations a sample: convolutions and matrix products, two a multiply-add."""
+    """Floating-point operations per sample: convolutions and matrix products, two per multiply-add."""
 
     inference: float = Field(description="forward")
     training: float = Field(description="the method's own training step, forward and backward, mean over its cycle")

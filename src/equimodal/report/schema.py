@@ -1,5 +1,5 @@
-"""The JSON schema of result files, generated from their type: `python -m equimodal.report.schema` writes it, a test
-compares.
+"""The JSON schema of result files, generated from their type:
+`python -m equimodal.report.schema` writes it, a test compares.
 """
 
 from pathlib import Path

@@ -57,8 +57,8 @@ def describe(model: type[BaseModel], error: ValidationError, where: str, given: 
 
 
 def _tags(place: tuple[Any, ...], given: Any, missing: bool) -> set[int]:
-    """Positions in pydantic's path to a problem that params.yaml does not have: it also names the members of unions on
-    the way.
+    """Positions in pydantic's path to a problem that params.yaml does not have:
+    it also names the members of unions on the way.
     """
     tags: set[int] = set()
     fresh = True  # a section's kind is named at most once, before any of its keys: a table has a key `table`, too

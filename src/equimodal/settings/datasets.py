@@ -1,5 +1,6 @@
-"""What every dataset is set by, whatever its layout: split, modalities, protocol. Each kind adds its own in its file in
-`datasets`.
+"""What every dataset is set by, whatever its layout: split, modalities, protocol.
+
+Each kind adds its own in its file in `datasets`.
 """
 
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -19,8 +20,7 @@ class SplitSettings(Settings):
     rule: Literal["actor", "ogm", "column", "stratified", "lists"] = Field(
         "actor",
         description="actor: disjoint groups by folds; ogm: the 6,698/744 list; column: the table's own split column;"
-        " stratified: by class;"
-        " lists: the dataset's published train and test lists",
+        " stratified: by class; lists: the dataset's published train and test lists",
     )
     folds: int = Field(5, ge=2, description="rule actor: folds of groups; rule stratified: 1/folds is the test part")
     fold: int = Field(0, ge=0, description="the fold that is tested")

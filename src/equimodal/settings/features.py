@@ -1,4 +1,4 @@
-"""Settings of what is read from raw media or from arrays: one model a kind of feature."""
+"""Settings of what is read from raw media or from arrays: one model per kind of feature."""
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -70,7 +70,7 @@ class SpectrogramSettings(Preset):
     fit: Literal["tile", "pad"] = Field(
         "pad", description="how a shorter sample is filled up: repeated, or with silence"
     )
-    n_fft: int = Field(512, ge=16, description="samples a Fourier window")
+    n_fft: int = Field(512, ge=16, description="samples per Fourier window")
     hop: int = Field(160, ge=1, description="samples between windows")
     window: int = Field(400, ge=16, description="samples of the Hann window, at most n_fft")
     mel_bins: int | None = Field(64, ge=4, description="mel filters; null keeps the linear spectrogram, n_fft/2+1 bins")
@@ -106,7 +106,9 @@ class SpectrogramSettings(Preset):
 class PictureSettings(Settings):
     """What frames and flow share: which moments, which part of the picture, at what size."""
 
-    n: int | None = Field(3, ge=1, description="frames (flow: pairs) a sample, evenly spaced; null when `fps` is given")
+    n: int | None = Field(
+        3, ge=1, description="frames (flow: pairs) per sample, evenly spaced; null when `fps` is given"
+    )
     fps: float | None = Field(None, gt=0, description="instead of n: frames a second; `n_max` bounds them")
     pick: int | None = Field(
         None,
@@ -142,7 +144,7 @@ class PictureSettings(Settings):
 
     @property
     def count(self) -> int:
-        """Frames stored a sample."""
+        """Frames stored per sample."""
         return self.n if self.n is not None else self.n_max
 
 
@@ -187,16 +189,16 @@ class ArraySettings(Settings):
     kind: str
     column: str | None = Field(
         None,
-        description="table: the CSV's column with a path a row, as text/001.npy, or text.npy#12 for row 12 of a"
+        description="table: the CSV's column with one path per row, as text/001.npy, or text.npy#12 for row 12 of a"
         " stacked file",
     )
     file: str | None = Field(
         None,
-        description="table: instead of column, one file for all samples, a row a sample in the table's order,"
+        description="table: instead of column, one file for all samples, one row per sample in the table's order,"
         " relative to root",
     )
     key: str | None = Field(None, description="array of a .npz file (null: its only one), column of a .parquet file")
-    width: int = Field(ge=1, description="numbers a vector, or a step of a sequence")
+    width: int = Field(ge=1, description="numbers per vector, or per step of a sequence")
     nonfinite: Literal["reject", "zero"] = Field(
         "reject", description="a sample with NaN or infinite numbers: leave it out, or set them to zero (counted)"
     )
@@ -206,14 +208,12 @@ class ArraySettings(Settings):
 
 
 class SequenceSettings(ArraySettings):
-    """Sequences [steps, width]: longer ones are cut, shorter ones padded with zeros, and the model is told their
-    lengths.
-    """
+    """Sequences [steps, width]: longer ones are cut, shorter ones padded; the model is told their lengths."""
 
     kind: Literal["sequence"]
-    length: int = Field(ge=1, description="steps stored a sample; the start of a longer sequence is kept (counted)")
+    length: int = Field(ge=1, description="steps stored per sample; the start of a longer sequence is kept (counted)")
     lengths: str | None = Field(
-        None, description="table, with file: .npy of the true steps a row of a padded file; null: every step is real"
+        None, description="table, with file: .npy of the true steps per row of a padded file; null: every step is real"
     )
 
 

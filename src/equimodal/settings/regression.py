@@ -9,8 +9,9 @@ from equimodal.settings.base import Settings
 
 
 class RegressionSettings(Settings):
-    """Labels are numbers in [low, high]; `points` evenly spaced values of that range, ends included, are the classes of
-    whatever asks for classes.
+    """Labels are numbers in [low, high].
+
+    `points` evenly spaced values of that range, ends included, are the classes of whatever asks for classes.
     """
 
     loss: Literal["l1", "mse"] = Field("l1", description="absolute or squared error")

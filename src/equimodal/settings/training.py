@@ -10,7 +10,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class TransformerSettings(Settings):
-    """Encoder of sequences; one layer a block."""
+    """Encoder of sequences; one layer per block."""
 
     layers: int = Field(3, ge=1, description="blocks D")
     width: int = Field(40, ge=2, description="channels of its maps; a multiple of heads")
@@ -26,7 +26,7 @@ class TransformerSettings(Settings):
 
 
 class MLPSettings(Settings):
-    """Encoder of vectors; one linear map a block."""
+    """Encoder of vectors; one linear map per block."""
 
     layers: int = Field(2, ge=1, description="blocks D")
     width: int = Field(64, ge=1)
@@ -34,13 +34,14 @@ class MLPSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """The multimodal framework: an encoder a modality and a fusion head. What a dataset's encoders do not use is no
-    part of its results.
+    """The multimodal framework: one encoder per modality and a fusion head.
+
+    What a dataset's encoders do not use is no part of its results.
     """
 
     width: int = Field(64, ge=4, description="resnet: channels of the first stage; 64 is ResNet18's")
     layers: tuple[int, int, int, int] = Field(
-        (2, 2, 2, 2), description="resnet: basic blocks a stage; 2,2,2,2 is ResNet18"
+        (2, 2, 2, 2), description="resnet: basic blocks per stage; 2,2,2,2 is ResNet18"
     )
     fusion: Literal["concat", "sum", "film", "gated"] = "concat"
     frames: Literal["fold", "stack"] = Field(
@@ -89,7 +90,7 @@ class AugmentSettings(Settings):
 
     crop: bool = Field(True, description="pictures: random resized crop")
     crop_scale: tuple[float, float] = Field((0.5, 1.0), description="share of the picture's area")
-    flip: bool = Field(True, description="pictures: horizontal flip, one draw a sample for all its frames and flow")
+    flip: bool = Field(True, description="pictures: horizontal flip, one draw per sample for all its frames and flow")
     per_frame: bool = Field(False, description="draw the crop for each frame, as the OGM-GE code does")
     spec_time: int = Field(0, ge=0, description="SpecAugment: longest masked stretch in time steps; 0 is off")
     spec_freq: int = Field(0, ge=0, description="SpecAugment: longest masked stretch in frequency bins; 0 is off")
@@ -117,14 +118,15 @@ class TrainingSettings(Settings):
 
 
 class RuntimeSettings(Settings):
-    """The machine. Threads, precision and memory format change float results bit for bit, so they are fixed here, never
-    by an engine.
+    """The machine, and what of it changes results.
+
+    Threads, precision and memory format change float results bit for bit, so they are fixed here, never by an engine.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: int = Field(1, ge=1, description="processes of one training (DDP when above 1)")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    threads: int = Field(1, ge=1, description="CPU threads a training process")
+    threads: int = Field(1, ge=1, description="CPU threads per training process")
     workers: int = Field(2, ge=1, description="processes that decode media; no effect on results")
     channels_last: bool = Field(
         True, description="memory format of pictures; 1.3 to 1.6 times faster on small CPU networks"

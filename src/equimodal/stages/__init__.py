@@ -1,3 +1,3 @@
-"""One module a stage: `run(params, ...)` reads declared files, calls the library, and writes declared files, relative
+"""One module per stage: `run(params, ...)` reads declared files, calls the library, and writes declared files, relative
 to the current folder.
 """

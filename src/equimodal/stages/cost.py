@@ -83,8 +83,8 @@ def timed(own: Steps, joint: Steps) -> Time:
 
 
 def peak_bytes(setup: Setup) -> int:
-    """Highest memory during a cycle of steps, once the optimizer has its state; the dataset's arrays and other methods
-    do not count.
+    """Highest memory during a cycle of steps, once the optimizer has its state;
+    the dataset's arrays and other methods do not count.
     """
     gc.collect()
     if setup.data.device.type == "cuda":

@@ -25,8 +25,8 @@ from equimodal.store import canonical_json, read_json, read_tensors, write_json
 def run(params: Params, dataset: str, method: str, seed: int) -> None:
     """Evaluate {val,last,test}.safetensors on the validation and test splits; write evaluation.json.
 
-    What needs a pass over the training split (linear probe, s and alpha by depth) is measured for rule `val`, the
-    result.
+    What needs a pass over the training split (linear probe, s and alpha by depth) is measured
+    for rule `val`, the result.
     """
     setup = Setup.open(params, dataset, method, seed)
     folder = model_folder(dataset, method, seed)
@@ -97,8 +97,8 @@ def by_split(setup: Setup, model: MultimodalModel) -> dict[str, Any]:
 
 
 def with_training_split(setup: Setup, model: MultimodalModel) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(the same, {"probe", "s", "alpha", "gap"} on the test split, and "probe_errors" of a regression); one pass a
-    split.
+    """(the same, {"probe", "s", "alpha", "gap"} on the test split, and "probe_errors" of a regression);
+    one pass per split.
 
     s is measured against class means of the training split at every depth, whatever the method, in units of the spread
     around them: as they are, distances at shallow depths are so small that s is 1/K; divided by the gap between class
@@ -138,8 +138,8 @@ def with_training_split(setup: Setup, model: MultimodalModel) -> tuple[dict[str,
 
 
 def measures(decisions: Decisions, objective: Objective) -> dict[str, Any]:
-    """Accuracy, macro-F1, recall by class, confusion matrix [K, K] (rows: truth), and accuracies by readout and
-    modality.
+    """Accuracy, macro-F1, recall by class, confusion matrix [K, K] (rows: truth),
+    and accuracies by readout and modality.
 
     A regression is read as classes by the nearest grid value, and adds `errors`: its measures (metrics.regression),
     fused and by readout and modality.
@@ -172,7 +172,7 @@ def share(predicted: Tensor, labels: Tensor, objective: Objective) -> float:
 
 
 def flops(setup: Setup, model: MultimodalModel) -> dict[str, float]:
-    """Operations a sample: inference, joint training (forward and backward), and the method's own training step."""
+    """Operations per sample: inference, joint training (forward and backward), and the method's own training step."""
     shapes, device = setup.data.shapes, setup.data.device
     steps = Steps(setup)
     counted, samples = operations.flops_of(lambda: steps.run(steps.cycle))

@@ -1,5 +1,6 @@
-"""Stage features: the media (or arrays) of one modality to one array, with what was rejected and why. A killed run is
-continued.
+"""Stage features: the media (or arrays) of one modality to one array, with what was rejected and why.
+
+A killed run is continued.
 """
 
 from pathlib import Path
@@ -19,11 +20,11 @@ from equimodal.store import digest, file_sha256, read_json, write_json
 
 
 def run(params: Params, dataset: str, modality: str) -> None:
-    """Write data/D/features/m.npy (one row an index sample, in index order; zeros where rejected) and m.json.
+    """Write data/D/features/m.npy (one row per index sample, in index order; zeros where rejected) and m.json.
 
     Raises:
-        UserError: an unknown modality, an index that is missing, no readable training sample, a full disk, a worker
-            that died.
+        UserError: an unknown modality, an index that is missing, no readable training sample, a full disk,
+            a worker that died.
     """
     settings = params.dataset(dataset).modalities.get(modality)
     if settings is None:
@@ -115,7 +116,7 @@ def _training_rows(samples: list[dict[str, Any]], failures: list[Failure], datas
         reason = f": {failures[0].id}: {failures[0].reason}" if failures else ""
         raise UserError(
             f"{dataset}: {modality} of no training sample could be read ({len(failures)} of {len(samples)}"
-            f" samples failed{reason}); "
-            f"check the files and datasets.{dataset}.modalities.{modality}"
+            f" samples failed{reason});"
+            f" check the files and datasets.{dataset}.modalities.{modality}"
         )
     return np.array(rows)

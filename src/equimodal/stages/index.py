@@ -29,8 +29,8 @@ def run(params: Params, dataset: str) -> None:
     """Write data/D/index.json from data/D/raw/manifest.json and a look into each container.
 
     Raises:
-        UserError: a list that cannot be made, too many rejected, a class absent from a split, a regression's label out
-            of range.
+        UserError: a list that cannot be made, too many rejected, a class absent from a split,
+            a regression's label out of range.
     """
     kind = dataset_kind(dataset, params.dataset(dataset), params.runtime.workers)
     files = read_files(dataset)
@@ -40,9 +40,8 @@ def run(params: Params, dataset: str) -> None:
     if numbers is not None:
         values = targets.values_of(listing, numbers, dataset)
         listing = targets.as_classes(listing, values, numbers)
-    split = assign(
-        listing, kind.settings.split, dataset
-    )  # before anything is rejected: one broken clip must not move the others
+    # Before anything is rejected: one broken clip must not move the others
+    split = assign(listing, kind.settings.split, dataset)
     tracks = look(kind.root, listing.samples, kind.settings, params.runtime.workers, dataset)
     samples: list[dict[str, Any]] = []
     rejected = [
@@ -129,7 +128,7 @@ def _look(job: tuple[str, tuple[str, ...]]) -> tuple[tuple[str, ...], Tracks]:
 def unusable(
     sample: Sample, tracks: Mapping[tuple[str, ...], Tracks], settings: DatasetSettings
 ) -> list[dict[str, Any]]:
-    """Why a sample cannot be used, one entry a reason; empty if it can.
+    """Why a sample cannot be used, one entry per reason; empty if it can.
 
     With `missing: zero` a sample without sound or without picture is kept as long as another modality is there.
     """
@@ -167,10 +166,9 @@ def check_rejected(rejected: list[dict[str, Any]], total: int, limit: float, dat
     if len(ids) > limit * total:
         first = rejected[0]
         raise UserError(
-            f"{dataset}: {len(ids)} of {total} samples are rejected, more than"
-            f" datasets.{dataset}.max_rejected = {limit:g}"
-            f" (first: {first['id']}: {first['reason']}): mend the files, raise max_rejected, or set missing:"
-            " zero for absent tracks"
+            f"{dataset}: {len(ids)} of {total} samples are rejected, more than datasets.{dataset}.max_rejected ="
+            f" {limit:g} (first: {first['id']}: {first['reason']}): mend the files, raise max_rejected,"
+            " or set missing: zero for absent tracks"
         )
 
 

@@ -2,8 +2,8 @@
 their resolved settings.
 
 DVC can depend on a section of params.yaml or on a named file, but not on "the settings of a variant, resolved through
-its base" or "the files this stage imports". Here both are written out per stage, so that an edit reruns exactly what it
-changes.
+its base" or "the files this stage imports". Here both are written out per stage,
+so that an edit reruns exactly what it changes.
 """
 
 from pathlib import Path
@@ -17,8 +17,8 @@ FOLDER = Path("data/plan")
 
 
 def run(params: Params) -> None:
-    """Write data/plan/STAGE-DATASET[-METHOD].json for every stage of the study, and tables.json for what is made of all
-    of it.
+    """Write data/plan/STAGE-DATASET[-METHOD].json for every stage of the study,
+    and tables.json for what is made of all of it.
     """
     with atomic(FOLDER) as scratch:
         scratch.mkdir()

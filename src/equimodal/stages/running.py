@@ -32,7 +32,7 @@ class Run:
 
     def __enter__(self) -> Self:
         info = RunInfo.from_meta({**self.meta, "device": str(self.setup.data.device)})
-        # DDP runs the command once a process; the run is tracked once.
+        # DDP runs the command once per process; the run is tracked once.
         self.tracker = Tracker.start(self.setup.params, info) if is_first_process() else Tracker("", None)
         return self
 

@@ -13,8 +13,8 @@ from equimodal.report.result import Result
 
 
 def run(params: Params, results: list[Path], console: Console | None = None) -> None:
-    """Print a table of the result files, what its numbers are, and where to look next; plain text when not on a
-    terminal.
+    """Print a table of the result files, what its numbers are, and where to look next;
+    plain text when not on a terminal.
     """
     read = [Result.read(path) for path in results]
     console = console or Console(highlight=False)

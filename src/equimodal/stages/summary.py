@@ -11,8 +11,8 @@ from equimodal.store import atomic, digest, file_sha256, read_json, write_json
 
 
 def run(params: Params, dataset: str, method: str, seeds: list[int]) -> None:
-    """Summarise the seeds' evaluation.json; then publish the result to MLflow, which may fail without failing the
-    stage.
+    """Summarise the seeds' evaluation.json; then publish the result to MLflow,
+    which may fail without failing the stage.
 
     Raises:
         UserError: an evaluation is missing, or was made with other settings or data than the rest.

@@ -1,5 +1,6 @@
-"""Publish everything in models/ and results/ to MLflow. Idempotent: deleting mlflow.db and running it again loses
-nothing.
+"""Publish everything in models/ and results/ to MLflow.
+
+Idempotent: deleting mlflow.db and running it again loses nothing.
 """
 
 import os
@@ -14,8 +15,8 @@ def run(params: Params) -> None:
     """Rebuild the runs of every file below the current folder and print how many were added, updated or left alone.
 
     Raises:
-        UserError: the store cannot be opened, mlflow is missing, or some file could not be read (the others are
-            published).
+        UserError: the store cannot be opened, mlflow is missing,
+            or some file could not be read (the others are published).
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     uri = params.tracking.uri

@@ -13,8 +13,9 @@ from equimodal.store import read_tensors
 
 
 def run(params: Params, dataset: str, method: str, seed: int) -> None:
-    """Train; write {val,last,test}.safetensors (plain models) and curves.json. A killed run goes on where its last
-    epoch ended.
+    """Train; write {val,last,test}.safetensors (plain models) and curves.json.
+
+    A killed run goes on where its last epoch ended.
     """
     setup = Setup.open(params, dataset, method, seed)
     family = setup.resolved.entry.family

@@ -64,7 +64,7 @@ def fault_of(path: Path, fact: FileFact) -> str | None:
 
 
 def show(dataset: str, root: str, expected: Mapping[str, FileFact], faults: Mapping[str, str | None]) -> None:
-    """A table by folder on stdout, then one line a faulty file."""
+    """A table by folder on stdout, then one line per faulty file."""
     from rich.console import Console
     from rich.table import Table
 

@@ -8,8 +8,8 @@ from equimodal.stages.setup import Setup
 
 
 def run(params: Params, dataset: str, method: str, seed: int) -> None:
-    """Train the first E epochs of the `joint` run with this seed; write its whole state (optimizer included) at their
-    end.
+    """Train the first E epochs of the `joint` run with this seed;
+    write its whole state (optimizer included) at their end.
 
     Args:
         method: the method that owns the warm-up; E is its start_epoch.

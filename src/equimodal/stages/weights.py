@@ -41,9 +41,7 @@ def run(params: Params, dataset: str) -> None:
 
 
 def downloaded(dataset: str) -> Path:
-    """torchvision's public ResNet18, fetched once for all datasets and checked at each use; a begun download goes
-    on.
-    """
+    """torchvision's public ResNet18, fetched once for all datasets, checked at each use; a begun download goes on."""
     from filelock import FileLock
 
     CACHE.parent.mkdir(parents=True, exist_ok=True)

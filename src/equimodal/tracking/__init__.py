@@ -1,9 +1,10 @@
-"""What a stage says to MLflow while it runs. This package is the only place that imports mlflow, and only in a child
-process.
+"""What a stage says to MLflow while it runs.
+
+This package is the only place that imports mlflow, and only in a child process.
 
 A stage writes JSON lines to `python -m equimodal.tracking`; it never imports mlflow (2 to 5 s), never waits for a
-database and never fails because of one. Whatever is lost on the way, `equimodal track` publishes again from the stage's
-files.
+database and never fails because of one. Whatever is lost on the way,
+`equimodal track` publishes again from the stage's files.
 """
 
 import contextlib
@@ -26,8 +27,8 @@ __all__ = ["RunInfo", "Tracker", "publish"]
 
 PIPE_BYTES = (
     1 << 20
-    # Linux's limit without privileges; a short AIM run says more than the usual 64 KiB before its child has imported
-    # mlflow
+    # Linux's limit without privileges; a short AIM run says more than the usual 64 KiB
+    # before its child has imported mlflow
 )
 BACKLOG_BYTES = 16_000_000  # kept for a child that is still importing mlflow or waits for the database
 
@@ -42,9 +43,8 @@ class Tracker:
 
     def __init__(self, uri: str, child: "subprocess.Popen[bytes] | None") -> None:
         self._uri = without_password(uri)
-        self._remote = not uri.startswith(
-            "sqlite:"
-        )  # a local file is slow only while mlflow is imported, which is no reason to worry
+        # A local file is slow only while mlflow is imported, which is no reason to worry
+        self._remote = not uri.startswith("sqlite:")
         self._child = child
         if child is not None and child.stdin is not None:
             _widen(child.stdin.fileno())
@@ -203,11 +203,11 @@ class Tracker:
 
 
 def publish(params: Params, dataset: str, method: str, timeout: float = 0.0) -> None:
-    """Publish one result from its files: the parent run with means, spreads and figures, and every child that was not
-    live.
+    """Publish one result from its files: the parent run with means, spreads and figures,
+    and every child that was not live.
 
-    For the last stage of a result. With `timeout` 0 nothing is waited for: the child works on after this process has
-    ended.
+    For the last stage of a result. With `timeout` 0 nothing is waited for:
+    the child works on after this process has ended.
     """
     tracker = Tracker._spawn(params)
     owners = (
@@ -220,8 +220,8 @@ def publish(params: Params, dataset: str, method: str, timeout: float = 0.0) -> 
 
 
 def _widen(pipe: int) -> None:
-    """Let the pipe hold a whole run where the system allows it, so that a stage may end before its child has read
-    anything.
+    """Let the pipe hold a whole run where the system allows it,
+    so that a stage may end before its child has read anything.
     """
     with contextlib.suppress(ImportError, AttributeError, OSError):
         import fcntl

@@ -1,5 +1,6 @@
-"""The child: reads JSON lines from a stage and writes them to MLflow. Says `ready`, or one line of warning, and nothing
-else.
+"""The child: reads JSON lines from a stage and writes them to MLflow.
+
+Says `ready`, or one line of warning, and nothing else.
 """
 
 import json

@@ -27,7 +27,7 @@ def sqlite_path(uri: str) -> Path | None:
 
 @contextmanager
 def locked(uri: str) -> Iterator[None]:
-    """Hold what makes get-or-create safe: one lock a database, next to it; for a server, one in this project.
+    """Hold what makes get-or-create safe: one lock per database, next to it; for a server, one in this project.
 
     Raises:
         RuntimeError: another process held it for `LOCK_SECONDS`.
@@ -80,8 +80,8 @@ def _create(path: Path) -> None:
 
 
 def _write_ahead(path: Path) -> None:
-    """Write-ahead logging (the file remembers it): readers, like `mlflow ui`, and writers no longer wait for each
-    other.
+    """Write-ahead logging (the file remembers it):
+    readers, like `mlflow ui`, and writers no longer wait for each other.
     """
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
     try:

@@ -14,10 +14,11 @@ from equimodal.store import digest, file_sha256, read_json
 from equimodal.tracking.info import RunInfo
 
 EPOCH_MS = 1000  # files hold no clock: an epoch counts one second, so that any two runs lie on one time axis
+# Folders of stages that several methods start from; the files in them are named after their owner
 SHARED = (
     "warmup",
     "prototypes",
-)  # folders of stages that several methods start from; the files in them are named after their owner
+)
 NO_MEASURES = ("meta", "settings", "method", "split", "seeds", "data", "regression")
 
 
@@ -125,8 +126,8 @@ def _epochs(rows: list[dict[str, Any]]) -> list[tuple[int, dict[str, float], int
 
 
 def _columns(value: Mapping[str, Any], prefix: str = "") -> dict[int, dict[str, float]]:
-    """Tables of columns, one of them `step`, anywhere in nested mappings: step -> {name: number}; other numbers are at
-    step 0.
+    """Tables of columns, one of them `step`, anywhere in nested mappings: step -> {name: number};
+    other numbers are at step 0.
     """
     found: dict[int, dict[str, float]] = {}
     steps = value.get("step")

@@ -1,5 +1,5 @@
-"""Runs in MLflow's store, addressed by the tag `key`: the same key is the same run, whoever writes it and however
-often.
+"""Runs in MLflow's store, addressed by the tag `key`:
+the same key is the same run, whoever writes it and however often.
 """
 
 import re
@@ -137,8 +137,8 @@ class Run:
         return self.stored.info.run_id
 
     def update(self, tags: Mapping[str, str]) -> None:
-        """Bring tags and parameters up to date; where this code comes from is only said of a run that does not say it
-        yet.
+        """Bring tags and parameters up to date;
+        where this code comes from is only said of a run that does not say it yet.
         """
         params = {_allowed(key): value for key, value in self._info.parameters().items()}
         known = self.stored.data.params
@@ -159,8 +159,8 @@ class Run:
             self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
     def log(self, points: Iterable[Point]) -> None:
-        """Log metrics by step. Points that the run has are skipped; a run that has other values at a step gives way to
-        a new one.
+        """Log metrics by step. Points that the run has are skipped;
+        a run that has other values at a step gives way to a new one.
 
         MLflow cannot delete a metric, so the second case (same key, other numbers: another machine) moves the old run
         to MLflow's bin.

@@ -75,7 +75,7 @@ class DataModule:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of one model input a modality."""
+        """Shape of one model input per modality."""
         return {name: transform.shape for name, transform in self.transforms.items()}
 
     @property
@@ -135,8 +135,9 @@ class DataModule:
         augment: AugmentSettings,
         share: slice = slice(None),
     ) -> Iterator[tuple[dict[str, Input], Tensor]]:
-        """(inputs, labels) in random order, augmented. A last batch of a single sample is left out: batch statistics
-        need two.
+        """(inputs, labels) in random order, augmented.
+
+        A last batch of a single sample is left out: batch statistics need two.
 
         Args:
             shuffle: CPU generator of the order.
@@ -148,10 +149,9 @@ class DataModule:
         order = members[torch.randperm(len(members), generator=shuffle)]
         most = max((transform.pick or 0 for transform in self.transforms.values()), default=0)
         for chunk in order.split(batch_size)[: self.steps(batch_size)][share]:
-            flips = (
-                torch.rand(len(chunk), generator=draw, device=draw.device) < 0.5
-            )  # one draw a sample for all pictures and flow
-            # One draw a sample for frames and flow, which stay together; none where all frames are taken.
+            # One draw per sample for all pictures and flow
+            flips = torch.rand(len(chunk), generator=draw, device=draw.device) < 0.5
+            # One draw per sample for frames and flow, which stay together; none where all frames are taken.
             picks = torch.rand(len(chunk), most, generator=draw, device=draw.device) if most else None
             inputs = {}
             for name in self.modalities:

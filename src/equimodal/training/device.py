@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that a person or an engine started, not one that DDP added to it. True before
-    `launch` too.
+    """Whether this is the process that a person or an engine started, not one that DDP added to it.
+
+    True before `launch` too.
     """
     return os.environ.get("LOCAL_RANK", "0") == "0"
 

@@ -247,8 +247,9 @@ class Loop:
         return logs
 
     def _means(self, totals: dict[str, Tensor], counts: dict[str, int]) -> dict[str, float]:
-        """Means of the logged scalars over an epoch's batches, of all processes. The epoch's one synchronisation with
-        the device.
+        """Means of the logged scalars over an epoch's batches, of all processes.
+
+        The epoch's one synchronisation with the device.
         """
         names = sorted(totals)
         values = torch.stack([totals[name].double() for name in names])
@@ -256,8 +257,8 @@ class Loop:
         return {name: total / count for name, total, count in zip(names, *sums.tolist(), strict=True)}
 
     def _average_late(self) -> None:
-        """Average over the processes the gradients of parameters that were added after DDP was set up, of which it
-        knows nothing.
+        """Average over the processes the gradients of parameters that were added after DDP was set up,
+        of which it knows nothing.
         """
         if self.processes > 1:
             for parameter in self.plain_optimizer.param_groups[0]["params"][self._at_setup :]:

@@ -60,8 +60,8 @@ class ClassMeans:
             has, some = self._has[name], self._some[name][:, None]
             mean = total / torch.where(has > 0, has, 1.0)[..., None]
             share = has / torch.where(some > 0, some, 1.0)
-            # Through the objective once more, as totals: it knows what a value of the grid takes that no sample
-            # reaches.
+            # Through the objective once more, as totals: it knows what a value of the grid takes
+            # that no sample reaches.
             mean, share = (
                 self.objective.means(mean * counts[:, None, None], counts),
                 self.objective.means(share * counts[:, None], counts),

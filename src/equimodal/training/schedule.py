@@ -1,6 +1,4 @@
-"""Optimizers and learning-rate schedules; the rate is a function of the epoch, so there is no schedule state to
-save.
-"""
+"""Optimizers and learning-rate schedules; the rate is a function of the epoch: there is no schedule state to save."""
 
 import math
 from collections.abc import Iterable

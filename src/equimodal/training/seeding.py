@@ -1,5 +1,5 @@
-"""Random generators derived from (seed, purpose, epoch): nothing to save, so a resumed run draws what an unbroken one
-would.
+"""Random generators derived from (seed, purpose, epoch):
+nothing to save, so a resumed run draws what an unbroken one would.
 """
 
 import hashlib

@@ -64,8 +64,8 @@ class InputTransform:
     def augment(
         self, x: Input, flips: Tensor, draw: torch.Generator, settings: AugmentSettings, picks: Tensor | None = None
     ) -> Input:
-        """Random frames, crop and flip of pictures, masked stretches of spectrograms; nothing random for sequences and
-        vectors.
+        """Random frames, crop and flip of pictures, masked stretches of spectrograms;
+        nothing random for sequences and vectors.
 
         Args:
             x: stored batch [B, ...].
@@ -138,8 +138,8 @@ class InputTransform:
         )
 
     def _mirror(self, x: Tensor, flips: Tensor) -> Tensor:
-        """Mirror some samples. Their flow's u changes sign, exactly: it is stored symmetrically about the byte of no
-        motion.
+        """Mirror some samples. Their flow's u changes sign, exactly:
+        it is stored symmetrically about the byte of no motion.
         """
         mirrored = x.flip(-1)
         if self.kind == "flow":

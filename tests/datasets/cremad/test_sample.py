@@ -69,8 +69,8 @@ def test_sound_is_bounded_speech_like_and_of_the_asked_length() -> None:
 
 
 def test_both_modalities_tell_the_emotions_apart_across_actors() -> None:
-    """Nearest class mean on crude features, actors of the test apart from those of the means: far above chance (1/6) in
-    both.
+    """Nearest class mean on crude features, actors of the test apart from those of the means:
+    far above chance (1/6) in both.
     """
     settings = CremadSample(actors=12, clips_per_actor=18, seconds=0.6, size=(32, 40), seed=5)
     made = cremad_sample.clips(settings)

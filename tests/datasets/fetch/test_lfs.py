@@ -1,5 +1,6 @@
-"""Download from a git LFS server: resumed, checked, patient, and never outside its folder. The server is a local
-one.
+"""Download from a git LFS server: resumed, checked, patient, and never outside its folder.
+
+The server is a local one.
 """
 
 from collections.abc import Iterator

@@ -69,7 +69,7 @@ def test_found_missing_and_unreadable_clips_are_told_apart(project: Path, capsys
     assert "22 of 24 listed clips found, 2 missing" in capsys.readouterr().err
     parts = dict(zip(made["ids"], made["splits"], strict=True))
     assert len(parts) == 21 and {parts[f"{name}_1"] for name in names[17:]} == {"test"}
-    assert sorted(parts.values()).count("val") == 4  # a quarter of 7 a class, by class
+    assert sorted(parts.values()).count("val") == 4  # a quarter of the 7 per class, by class
     assert manifest.availability(made["ids"], told["missing"], made["rejected"]) == found
     assert manifest.availability(made["ids"][1:], told["missing"], made["rejected"])["digest"] != found["digest"]
 
@@ -134,8 +134,8 @@ def test_choices_are_said(project: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_odd_media_are_read_or_refused_with_a_reason(project: Path, shared: Path) -> None:
-    """Real files as they come from YouTube and elsewhere: 5.1 sound, 8 kHz, variable rates, no sound, no frame rate,
-    broken ones.
+    """Real files as they come from YouTube and elsewhere:
+    5.1 sound, 8 kHz, variable rates, no sound, no frame rate, broken ones.
     """
     (project / "copy").symlink_to(shared / "odd_media")
     good = ["bigbuckbunny", "test__resources__nasa_13013", "media__big_buck_bunny_432_433", "media__no_duration"]

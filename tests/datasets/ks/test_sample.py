@@ -1,5 +1,5 @@
-"""The generated stand-in for Kinetics-Sounds: its lists, names and codecs, the same bytes each time, odd tracks among
-them.
+"""The generated stand-in for Kinetics-Sounds:
+its lists, names and codecs, the same bytes each time, odd tracks among them.
 """
 
 from pathlib import Path
@@ -82,9 +82,8 @@ def test_sound_of_any_rate_and_channel_count_is_the_same_sound(tmp_path: Path) -
         assert isinstance(wave, np.ndarray) and abs(len(wave) - 16000) <= 800
         waves[rate, channels] = wave
         late = wave[9000:14000]
-        assert np.sqrt(np.mean(late**2)) == pytest.approx(
-            0.4 / np.sqrt(2) * levels.mean(), rel=0.1
-        )  # the mean of the channels
+        # the mean of the channels
+        assert np.sqrt(np.mean(late**2)) == pytest.approx(0.4 / np.sqrt(2) * levels.mean(), rel=0.1)
         spectrum = np.abs(np.fft.rfft(late * np.hanning(len(late))))
         assert np.argmax(spectrum) * 16000 / len(late) == pytest.approx(600, abs=5)
         onset = np.flatnonzero(np.abs(wave) > 0.05)[0] / 16000

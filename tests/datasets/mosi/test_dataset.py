@@ -228,10 +228,11 @@ def test_a_download_goes_on_after_an_interruption_and_is_checked(project: Path) 
         fetched = {"source": "download", "raw": "copy/mosi.pkl", "url": f"{server.url}/objects/{fact.sha256}"}
         found = listed(params_of(BASE, **fetched, sha256=(fact.sha256 or "").upper()))
         assert len(found["samples"]) == 48 and found["source"] == "download"
+        # the second time from where the first broke off
         assert [wanted is None for _, wanted in server.gets] == [
             True,
             False,
-        ]  # the second time from where the first broke off
+        ]
         listed(params_of(BASE, **fetched, sha256=fact.sha256))
         assert len(server.gets) == 2  # kept
         with pytest.raises(

@@ -35,7 +35,7 @@ def aligned(**changes: Any) -> dict[str, Any]:
 
 
 def unaligned() -> dict[str, Any]:
-    """As unaligned_50.pkl: other steps a modality, padded behind, stated lengths."""
+    """As unaligned_50.pkl: other steps per modality, padded behind, stated lengths."""
     content = {}
     for count, split in zip(COUNTS.values(), COUNTS, strict=True):
         fields: dict[str, Any] = {
@@ -113,7 +113,7 @@ def test_names_of_segments(tmp_path: Path, ids: Any, names: str | None, video: s
             r"labels out of range: 3.5 \(segment vid-train_x\[3\]\) is not in \[-3, 3\]",
         ),
         ({"labels": np.array([0, 1, np.nan, 3, 1])}, r"labels out of range: nan"),
-        ({"labels": np.zeros((5, 2))}, r"one number a sample is needed"),
+        ({"labels": np.zeros((5, 2))}, r"one number per sample is needed"),
         ({"labels": None}, r"train: sequences of unequal batch.*labels has 0 rows"),
         ({"text": np.zeros((5, 6))}, r"text is float64 \[5, 6\]: numbers \[samples, steps, width\]"),
         ({"text": np.zeros((5, 7, 9))}, r"text has another shape in each split: \[7, 6\], \[7, 9\]"),

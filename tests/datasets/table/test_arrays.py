@@ -1,5 +1,5 @@
-"""Tables whose modalities are arrays: columns, stacked files, mixtures with media, and the line that each mistake
-gets.
+"""Tables whose modalities are arrays: columns, stacked files, mixtures with media,
+and the line that each mistake gets.
 """
 
 import json
@@ -184,16 +184,16 @@ def change(folder: Path, what: str) -> None:
     [
         (
             "fewer rows",
-            r"rows disagree: arrays/rows.csv has 24, but text 23 \(text.npy\): a file needs one row a sample",
+            r"rows disagree: arrays/rows.csv has 24, but text 23 \(text.npy\): a file needs one row per sample",
         ),
         (
             "fewer lengths",
             r"lengths.npy \(datasets.d.modalities.text.lengths\) is int64 \[23\]: whole numbers \[24\] are needed",
         ),
-        ("long lengths", r"row 23 says 9 steps, but text.npy has 6 a row"),
+        ("long lengths", r"row 23 says 9 steps, but text.npy has 6 per row"),
         ("half lengths", r"is float64 \[24\]: whole numbers"),
         ("no lengths", r"lengths.npy does not exist: set it in `modalities`"),
-        ("flat", r"text.npy has shape \[24, 3\], which is no sequence a row: set kind: vector"),
+        ("flat", r"text.npy has shape \[24, 3\], which is not one sequence per row: set kind: vector"),
         ("wide", r"text.npy has shape \[24, 6, 9\], but width is 3: set width: 9"),
         ("lost", r"7.npy does not exist: mend arrays/rows.csv, line 9"),
         ("no array", r"text.npy \(datasets.d.modalities.text\): unreadable"),

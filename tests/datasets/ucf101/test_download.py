@@ -1,5 +1,5 @@
-"""UCF-101 fetched from a server on this machine: an archive that another program unpacks, or a mirror of plain
-files.
+"""UCF-101 fetched from a server on this machine:
+an archive that another program unpacks, or a mirror of plain files.
 """
 
 import hashlib

@@ -1,5 +1,5 @@
-"""AIM on sequences: three transformers (M = 3, D = 3), padding that changes nothing, prototypes with masks, encoders of
-unequal depth.
+"""AIM on sequences: three transformers (M = 3, D = 3), padding that changes nothing, prototypes with masks,
+encoders of unequal depth.
 """
 
 import copy
@@ -203,8 +203,8 @@ def test_whole_maps_of_sequences_are_refused_in_one_line() -> None:
 
 @pytest.mark.parametrize("block", [0, 1, 2])
 def test_gradient_reaches_theta_through_the_pdm(block: int) -> None:
-    """Every matrix of an auxiliary block's original: attention, hidden layer, projection; and nothing of the PDM itself
-    (Eq. 13).
+    """Every matrix of an auxiliary block's original: attention, hidden layer, projection;
+    and nothing of the PDM itself (Eq. 13).
     """
     framework = model()
     method = AIMMethod(

@@ -137,8 +137,8 @@ def test_who_gets_a_classifier(scores: dict[str, float], settings: dict[str, Any
 
 
 class Heads(AUG):
-    """What AUG is without added classifiers: cross entropy of each modality's head, by the framework's plain forward
-    pass.
+    """What AUG is without added classifiers: cross entropy of each modality's head,
+    by the framework's plain forward pass.
     """
 
     def forward(self, batch: Batch, modality: str | None = None) -> Step:
@@ -301,8 +301,8 @@ def test_a_broken_run_goes_on_with_the_classifiers_it_had(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str, third: bool, step: str
 ) -> None:
     tiny_dataset.write(tiny, third=third)
-    # In this order: three checks of the unbroken run and its last, which no epoch follows; then those of the broken
-    # one.
+    # In this order: three checks of the unbroken run and its last, which no epoch follows;
+    # then those of the broken one.
     rounds = iter([["visual"], ["audio", "visual"], ["visual"], []] * 2)
     monkeypatch.setattr(aug, "assigned", lambda scores, settings: next(rounds))
     settings = {"training": {"epochs": 4, "optimizer": {"name": optimizer, "lr": 0.01}}, "step": step, **EVERY}

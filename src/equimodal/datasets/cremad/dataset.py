@@ -16,8 +16,8 @@ from equimodal.store import file_sha256
 if TYPE_CHECKING:
     from equimodal.datasets.cremad.sample import Clip
 
-# Label order of the OGM-GE lists (methods.md 23.1), kept for every split rule so that confusion matrices can be laid
-# side by side.
+# Label order of the OGM-GE lists (methods.md 23.1),
+# kept for every split rule so that confusion matrices can be laid side by side.
 CLASSES = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
 FOLDERS = {"AudioWAV": ".wav", "VideoFlash": ".flv"}
 _STEM = re.compile(r"(\d{4})_([A-Z]{3})_(NEU|HAP|SAD|FEA|DIS|ANG)_(XX|LO|MD|HI|X)")
@@ -91,7 +91,7 @@ class Cremad(DatasetKind):
         return facts
 
     def listing(self, files: Mapping[str, FileFact]) -> Listing:
-        """One sample a clip that has sound or picture; ids are CREMA-D's own names."""
+        """One sample per clip that has sound or picture; ids are CREMA-D's own names."""
         if self.settings.split.rule == "column":
             raise UserError(
                 f"{self.key('split.rule')} = column: CREMA-D has no split column; use actor, ogm or stratified"

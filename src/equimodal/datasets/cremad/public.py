@@ -94,8 +94,8 @@ def check_pinned(facts: Mapping[str, FileFact], origin: str, key: str) -> None:
 
 
 def possible_files() -> list[str]:
-    """Every name CREMA-D's scheme allows (91 actors, 12 sentences, one of them at three levels); 20 clips were never
-    published.
+    """Every name CREMA-D's scheme allows (91 actors, 12 sentences, one of them at three levels);
+    20 clips were never published.
     """
     stems = []
     for actor in range(1001, 1092):
@@ -132,8 +132,9 @@ def pointer_home(url: str | None, key: str) -> str:
 
 
 def pointer_facts(base: str, names: Iterable[str], key: str, jobs: int = 16) -> dict[str, FileFact]:
-    """Read git LFS pointers at `base`/commit/name: small text files with sha256 and size. Names that do not exist (404)
-    are left out.
+    """Read git LFS pointers at `base`/commit/name: small text files with sha256 and size.
+
+    Names that do not exist (404) are left out.
 
     Raises:
         UserError: no network, or something that is not a pointer.
@@ -166,8 +167,8 @@ def ogm_lists(folder: str | None, key: str) -> dict[str, frozenset[str]]:
     """The OGM-GE split: "train" (6,698) and "test" (744) -> clip names.
 
     Args:
-        folder: where train.csv and test.csv are ("stem,LABEL" a line, with or without byte-order mark); None downloads
-            them once.
+        folder: where train.csv and test.csv are ("stem,LABEL" per line, with or without byte-order mark); None
+            downloads them once.
         key: the setting's name, for messages.
 
     Raises:

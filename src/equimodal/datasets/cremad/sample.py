@@ -1,5 +1,5 @@
-"""A generated stand-in for CREMA-D: its names, folders and codecs, a class signal in sound and picture, sound being the
-easier one.
+"""A generated stand-in for CREMA-D: its names, folders and codecs, a class signal in sound and picture,
+sound being the easier one.
 
 Every clip draws from generators of its own, seeded by (seed, clip or actor), so a file's bytes do not depend on which
 others are made.

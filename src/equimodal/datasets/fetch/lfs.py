@@ -1,5 +1,5 @@
-"""Files fetched from a git LFS server: batch API, basic transfers, resumed after an interruption, checked before they
-count.
+"""Files fetched from a git LFS server: batch API, basic transfers, resumed after an interruption,
+checked before they count.
 
 Protocol: git-lfs docs/api/batch.md and basic-transfers.md. Names come from the caller's list, never from the server.
 """
@@ -172,8 +172,8 @@ def _transfer(path: Path, fact: FileFact, href: str, headers: dict[str, str]) ->
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if begun > fact.bytes or found != fact.sha256:
         part.unlink()
-        # What was resumed may have been spoilt before: one clean try is worth it. A whole file that is wrong stays
-        # wrong.
+        # What was resumed may have been spoilt before: one clean try is worth it.
+        # A whole file that is wrong stays wrong.
         raise Refused(f"wrong checksum: sha256 {found[:12]}..., not {str(fact.sha256)[:12]}...", None if begun else 422)
     part.replace(path)
 

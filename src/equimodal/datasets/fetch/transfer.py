@@ -40,9 +40,8 @@ def _append(url: str, part: Path, begun: int, fact: FileFact | None) -> None:
     try:
         answer = open_url(url, {"Range": f"bytes={begun}-"} if begun else None)
     except WebError as error:
-        if (
-            error.status == 416
-        ):  # nothing lies beyond what is here: a leftover of another file, or complete; once more from the start tells
+        # Nothing lies beyond what is here: a leftover of another file, or complete; once more from the start tells
+        if error.status == 416:
             part.unlink(missing_ok=True)
             raise WebError(str(error)) from None
         raise
@@ -82,8 +81,8 @@ def _check(part: Path, fact: FileFact | None, begun: int) -> None:
         wrong = "" if found == fact.sha256 else f"sha256 {found[:12]}..., not {fact.sha256[:12]}..."
     if wrong:
         part.unlink()
-        # What was resumed may have been spoilt before: one clean try is worth it. A whole file that is wrong stays
-        # wrong.
+        # What was resumed may have been spoilt before: one clean try is worth it.
+        # A whole file that is wrong stays wrong.
         raise WebError(
             f"{part.name.removesuffix('.part')} is not the file of the manifest: {wrong}", None if begun else 422
         )

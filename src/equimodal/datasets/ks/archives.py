@@ -1,5 +1,6 @@
-"""Listed clips out of Kinetics-400's public archives, or from a mirror that has them one by one. YouTube itself is not
-asked.
+"""Listed clips out of Kinetics-400's public archives, or from a mirror that has them one by one.
+
+YouTube itself is not asked.
 
 The archives (https://github.com/cvdfoundation/kinetics-dataset) are .tar.gz files of about a thousand clips each, named
 in {url}/{part}/k400_{part}_path.txt. One lies on the disk at a time; only listed clips are taken out of it.
@@ -51,8 +52,8 @@ def fetch(
         key: full name of a setting.
 
     Raises:
-        UserError: no answer, a damaged archive, a wrong checksum, a full disk; what is finished is kept, and another
-            run goes on.
+        UserError: no answer, a damaged archive, a wrong checksum, a full disk;
+            what is finished is kept, and another run goes on.
     """
     facts = read_facts(manifest, key("manifest")) if manifest is not None else {}
     root.mkdir(parents=True, exist_ok=True)

@@ -28,8 +28,8 @@ class KineticsSounds(DatasetKind):
     settings: KineticsSoundsSettings
 
     def acquire(self, scratch: Path) -> dict[str, FileFact]:
-        """See the base; writes availability.json beside the raw manifest: which listed clips are there, and which are
-        not.
+        """See the base; writes availability.json beside the raw manifest:
+        which listed clips are there, and which are not.
         """
         if self.settings.source == "sample":
             facts = self._generate(scratch)
@@ -118,13 +118,12 @@ class KineticsSounds(DatasetKind):
         )
         raise UserError(
             f"{self.root}: only {len(matching.found)} of {len(wanted):,} listed clips are found ({there};"
-            f" looked for {wanted[0].id} and others;"
-            f" understood are {LAYOUTS}): set {self.key('raw')} to the clips, or {self.key('lists')} to the"
-            " lists that belong to them"
+            f" looked for {wanted[0].id} and others; understood are {LAYOUTS}): set {self.key('raw')} to the clips,"
+            f" or {self.key('lists')} to the lists that belong to them"
         )
 
     def listing(self, files: Mapping[str, FileFact]) -> Listing:
-        """One sample a listed clip that is there; classes are those of the lists, in alphabetical order."""
+        """One sample per listed clip that is there; classes are those of the lists, in alphabetical order."""
         wanted = self._wanted()
         matching = match(wanted, files)
         samples = [

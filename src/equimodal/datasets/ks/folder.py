@@ -21,8 +21,8 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class Name:
-    """A clip's name taken apart: YouTube id (or the whole of another name), and the second of the video at which the
-    clip begins.
+    """A clip's name taken apart: YouTube id (or the whole of another name),
+    and the second of the video at which the clip begins.
     """
 
     video: str

@@ -60,8 +60,8 @@ FORMATS = "id,seconds,class (as --4-0ihtnBU_000058_000068,10,4), or id,class[,st
 
 @dataclass(frozen=True)
 class Wanted:
-    """One line of a list. `start` and `end`: seconds within the file, None for its beginning and end; `line`: where it
-    is written.
+    """One line of a list. `start` and `end`: seconds within the file, None for its beginning and end;
+    `line`: where it is written.
     """
 
     id: str
@@ -81,8 +81,8 @@ def read_lists(lists: Mapping[str, str | None], key: str) -> list[Wanted]:
         key: the setting's name, for messages.
 
     Raises:
-        UserError: no such file, wrong columns, an unknown class, a time that is none, a clip listed twice; with file
-            and line.
+        UserError: no such file, wrong columns, an unknown class, a time that is none, a clip listed twice;
+            with file and line.
     """
     wanted: list[Wanted] = []
     first: dict[str, Wanted] = {}
@@ -103,8 +103,8 @@ def read_lists(lists: Mapping[str, str | None], key: str) -> list[Wanted]:
 
 
 def published(split: str, key: str) -> Path:
-    """The OGM-GE list of 14,799 (train) or 2,597 (test) clips, fetched once; another content than the pinned one is a
-    UserError.
+    """The OGM-GE list of 14,799 (train) or 2,597 (test) clips, fetched once;
+    another content than the pinned one is a UserError.
     """
     path = CACHE / NAMES[split]
     if not path.is_file():

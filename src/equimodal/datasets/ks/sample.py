@@ -1,8 +1,8 @@
-"""A generated stand-in for Kinetics-Sounds: its names, folders, lists and codecs, sound being learned sooner than
-picture.
+"""A generated stand-in for Kinetics-Sounds: its names, folders, lists and codecs,
+sound being learned sooner than picture.
 
-Every clip draws from generators of its own, seeded by (seed, clip), so a file's bytes do not depend on which others are
-made.
+Every clip draws from generators of its own, seeded by (seed, clip),
+so a file's bytes do not depend on which others are made.
 """
 
 import hashlib
@@ -75,9 +75,7 @@ def clips(settings: "KineticsSoundsSample") -> list[Clip]:
 
 
 def write_lists(listed: list[Clip], folder: Path) -> list[str]:
-    """The two lists in the published format (Windows line ends in the one for testing); returns their relative
-    paths.
-    """
+    """The two lists in the published format (the test list with Windows line ends); returns their relative paths."""
     for split, name in NAMES.items():
         lines = sorted(clip.line for clip in listed if clip.split == split)
         end = "\r\n" if split == "test" else "\n"
@@ -122,8 +120,8 @@ def clip_sound(
 
 
 def clip_frames(clip: Clip, settings: "KineticsSoundsSample", seconds: float) -> tuple[np.ndarray, np.ndarray]:
-    """The clip's pictures before encoding, uint8 [T, H, W, 3], and when each is shown (ms); a third of the clips at an
-    uneven rate.
+    """The clip's pictures before encoding, uint8 [T, H, W, 3], and when each is shown (ms);
+    a third of the clips at an uneven rate.
     """
     generator = _generator(settings.seed, clip.video, "picture")
     fate = generator.random()

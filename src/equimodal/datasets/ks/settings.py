@@ -43,9 +43,7 @@ class KineticsSoundsSplit(SplitSettings):
 
 
 def _protocol(audio: dict[str, Any], training: dict[str, Any]) -> dict[str, Any]:
-    """What the published protocols share: the lists, ten frames a clip of which three are seen, ResNet18 from
-    scratch.
-    """
+    """What the published protocols share: the lists, ten frames per clip, three of them seen, ResNet18 from scratch."""
     return {
         "split": {"rule": "lists"},
         "modalities": {

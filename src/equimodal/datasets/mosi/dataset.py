@@ -1,5 +1,5 @@
-"""CMU-MOSI: 2,199 opinions of 89 speakers in 93 videos, from -3 to 3, as features of text, audio and vision (Zadeh et
-al. 2016).
+"""CMU-MOSI: 2,199 opinions of 89 speakers in 93 videos, from -3 to 3,
+as features of text, audio and vision (Zadeh et al. 2016).
 """
 
 import json
@@ -27,7 +27,7 @@ PACKAGINGS = "mosi_data.pkl or mosi_raw.pkl (MultiBench) or unaligned_50.pkl (MM
 
 
 class Mosi(DatasetKind):
-    """A packaging, read once and kept as one array a modality; the group is the video."""
+    """A packaging, read once and kept as one array per modality; the group is the video."""
 
     settings: MosiSettings
 
@@ -106,7 +106,7 @@ class Mosi(DatasetKind):
             )
 
     def listing(self, files: Mapping[str, FileFact]) -> Listing:
-        """One sample a segment; without words it is rejected, and with rule drop-zero a label of zero is dropped. A
+        """One sample per segment; without words it is rejected, and with rule drop-zero a label of zero is dropped. A
         regression's labels are the scores.
         """
         settings, folder = self.settings, Path(self.root)

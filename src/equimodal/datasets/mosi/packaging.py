@@ -28,8 +28,8 @@ _SEGMENT = re.compile(r"(.+?)(?:\$_\$|\[|_)(\d+)\]?")
 class Packaging:
     """All samples of a packaging, split after split.
 
-    `arrays`: modality -> [N, L, W] float32, zeros behind each sequence. `lengths`: modality -> [N] steps, 0 where there
-    are none.
+    `arrays`: modality -> [N, L, W] float32, zeros behind each sequence.
+    `lengths`: modality -> [N] steps, 0 where there are none.
     """
 
     ids: list[str]
@@ -48,8 +48,8 @@ def read_packaging(path: Path, key: str) -> Packaging:
         key: full name of the setting that holds it, for messages.
 
     Raises:
-        UserError: not such a pickle, a split or field that is missing, rows that disagree, labels out of range, an id
-            twice.
+        UserError: not such a pickle, a split or field that is missing, rows that disagree, labels out of range,
+            an id twice.
     """
     content = load_plain(
         path, f"set {key} to mosi_data.pkl, mosi_raw.pkl, unaligned_50.pkl or another packaging in their form"
@@ -124,9 +124,9 @@ def _read_split(fields: Any, where: str, split: str) -> Packaging:
 
 
 def _labels(labels: np.ndarray, ids: Sequence[str], where: str) -> list[float]:
-    """One number a sample, in range."""
+    """One number per sample, in range."""
     if labels.size != len(ids) or labels.dtype.kind not in "fiu":
-        raise UserError(f"{where} is {labels.dtype} {list(labels.shape)}: one number a sample is needed")
+        raise UserError(f"{where} is {labels.dtype} {list(labels.shape)}: one number per sample is needed")
     for name, value in zip(ids, labels.reshape(-1).tolist(), strict=True):
         if not (math.isfinite(value) and LOW <= value <= HIGH):
             raise UserError(
@@ -166,8 +166,8 @@ def _text(word: Any) -> str:
 def _spans(
     fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray], where: str
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """First step and the one after the last of every sequence: stated lengths, else what is not zero; of aligned ones
-    the words'.
+    """First step and the one after the last of every sequence: stated lengths, else what is not zero;
+    of aligned ones the words'.
     """
     stated = {
         name: np.asarray(fields[f"{name}_lengths"]).reshape(-1)

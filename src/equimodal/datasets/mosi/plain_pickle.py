@@ -34,14 +34,13 @@ def load_plain(path: Path, advice: str) -> Any:
         advice: end of the message if it cannot be read.
 
     Raises:
-        UserError: no such file, no pickle, damaged, or one that holds anything else (what it is); nothing of it has
-            been executed.
+        UserError: no such file, no pickle, damaged, or one that holds anything else (what it is);
+            nothing of it has been executed.
     """
     try:
         with open(path, "rb") as file:
-            return _Finished().of(
-                _PlainUnpickler(file, encoding="latin1").load()
-            )  # latin1: Python 2's text, and its arrays' bytes
+            # latin1: Python 2's text, and its arrays' bytes
+            return _Finished().of(_PlainUnpickler(file, encoding="latin1").load())
     except NotPlainError as error:
         raise UserError(f"{path} holds more than plain arrays and was not loaded: {error}; {advice}") from None
     except OSError as error:

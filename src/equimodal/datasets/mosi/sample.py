@@ -44,7 +44,7 @@ def write(path: Path, settings: "MosiSample") -> None:
 
 
 def _segment(video: int, segment: int, settings: "MosiSample") -> dict[str, Any]:
-    """One opinion: its label, and a sequence a modality."""
+    """One opinion: its label, and one sequence per modality."""
     generator = _generator(settings.seed, 1, video, segment)
     # Fifths, as five people's whole numbers average; signs take turns, so that every split has both.
     size = np.round(np.clip(abs(generator.normal(0, OPINION)), 0, 3) * 5) / 5

@@ -14,10 +14,10 @@ def _sequence(length: int, width: int, standardize: bool = True) -> dict[str, An
 
 
 class MosiSample(Settings):
-    """The generated stand-in: three sequences a segment, text telling most."""
+    """The generated stand-in: three sequences per segment, text telling most."""
 
-    videos: int = Field(60, ge=4, description="videos, of a speaker each; 58 % train, 11 % validate, the rest test")
-    segments: int = Field(16, ge=2, description="segments a video")
+    videos: int = Field(60, ge=4, description="videos, each of one speaker; 58 % train, 11 % validate, the rest test")
+    segments: int = Field(16, ge=2, description="segments per video")
     lengths: dict[Literal["text", "audio", "vision"], int] = Field(
         {"text": 16, "audio": 32, "vision": 24}, description="steps of the longest sequences"
     )
@@ -36,16 +36,25 @@ class MosiSettings(DatasetSettings):
     # methods.md 23.4. The three sources differ in features and in what a label of 0 is.
     protocols: ClassVar[dict[str, dict[str, Any]]] = {
         # mosi_data.pkl, MultiBench and MulT: GloVe 300, COVAREP 5, FACET 20, aligned to words; 0 counts as negative
-        "aligned": {"labels": "positive", "split": {"rule": "column"}, "modalities": {
-            "text": _sequence(50, 300, False), "audio": _sequence(50, 5), "visual": _sequence(50, 20)}},
+        "aligned": {
+            "labels": "positive",
+            "split": {"rule": "column"},
+            "modalities": {"text": _sequence(50, 300, False), "audio": _sequence(50, 5), "visual": _sequence(50, 20)},
+        },
         # mosi_raw.pkl, MultiBench: GloVe 300, COVAREP 74, FACET 35
-        "raw": {"labels": "positive", "split": {"rule": "column"}, "modalities": {
-            "text": _sequence(50, 300, False), "audio": _sequence(50, 74), "visual": _sequence(50, 35)}},
-        # unaligned_50.pkl, MMSA, ReconBoost, BalanceBenchmark: BERT 768, COVAREP 5, FACET 20; negative against
-        # non-negative
-        "unaligned": {"labels": "nonneg", "split": {"rule": "column"}, "modalities": {
-            "text": _sequence(50, 768, False), "audio": _sequence(375, 5), "visual": _sequence(500, 20)}},
-    }  # fmt: skip
+        "raw": {
+            "labels": "positive",
+            "split": {"rule": "column"},
+            "modalities": {"text": _sequence(50, 300, False), "audio": _sequence(50, 74), "visual": _sequence(50, 35)},
+        },
+        # unaligned_50.pkl, MMSA, ReconBoost, BalanceBenchmark: BERT 768, COVAREP 5, FACET 20;
+        # negative against non-negative
+        "unaligned": {
+            "labels": "nonneg",
+            "split": {"rule": "column"},
+            "modalities": {"text": _sequence(50, 768, False), "audio": _sequence(375, 5), "visual": _sequence(500, 20)},
+        },
+    }
     takes_arrays: ClassVar[bool] = True
 
     kind: Literal["mosi"]

@@ -70,8 +70,8 @@ def write_mp4(path: Path, frames: np.ndarray, times: np.ndarray, sound: np.ndarr
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
-        # asm=0: x264's AVX lookahead gives other bytes from run to run on pictures this small (24 runs: 6 results,
-        # without it 1).
+        # asm=0: x264's AVX lookahead gives other bytes from run to run
+        # on pictures this small (24 runs: 6 results, without it 1).
         options = {
             "flags": "+bitexact",
             "threads": "1",

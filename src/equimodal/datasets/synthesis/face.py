@@ -33,8 +33,8 @@ EXPRESSIONS = {
 
 @dataclass(frozen=True)
 class Face:
-    """An actor's looks: place and size in the picture, colours in [0, 1], light, and the expression of the face at
-    rest.
+    """An actor's looks: place and size in the picture, colours in [0, 1], light,
+    and the expression of the face at rest.
     """
 
     centre: np.ndarray

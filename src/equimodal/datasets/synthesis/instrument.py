@@ -18,15 +18,13 @@ class Kind:
     register: float  # Hz of the lowest tone
     rate: float  # strokes a second
     decay: float  # seconds until a stroke has faded to 1/e
-    tilt: float  # dB an octave of the tone's spectrum
+    tilt: float  # dB per octave of the tone's spectrum
     noise: float  # share of noise in a stroke's sound, in [0, 1]
     band: float  # Hz, middle of that noise
 
 
 def kind(number: int) -> Kind:
-    """The kind of this number (0, 1, ...). All that tells it lies below 4 kHz, so that a track of 8 kHz still has
-    it.
-    """
+    """The kind of this number (0, 1, ...). All that tells it lies below 4 kHz: a track of 8 kHz still has it."""
     place = (0.5 + (number + 1) * _STEPS) % 1.0
     return Kind(
         register=float(110.0 * 6.0 ** place[0]),
@@ -75,8 +73,8 @@ def play(sounding: Kind, seconds: float, snr_db: float, generator: np.random.Gen
 
 
 def _strokes(time: np.ndarray, rate: float, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Strength of the stroke that sounds at each moment, and the seconds since it began; strokes come a little
-    unevenly.
+    """Strength of the stroke that sounds at each moment, and the seconds since it began;
+    strokes come a little unevenly.
     """
     count = int(time[-1] * rate * 1.5) + 4
     begins = (

@@ -17,7 +17,7 @@ class Manner:
     tremor: float  # octaves of vibrato
     syllables: float  # a second
     attack: float  # share of a syllable until it is loudest
-    tilt: float  # dB an octave of the voice's spectrum
+    tilt: float  # dB per octave of the voice's spectrum
     formants: float  # factor of the formant frequencies
     breath: float  # noise beside the voice
 
@@ -53,8 +53,8 @@ def draw_voice(generator: np.random.Generator) -> Voice:
     return Voice(pitch, formants, generator.standard_normal(9))
 
 
-# How far actors (first) and single clips (second) stray from a manner's numbers: the nuisance that a model has to see
-# through.
+# How far actors (first) and single clips (second) stray from a manner's numbers:
+# the nuisance that a model has to see through.
 _STRAY = np.array([0.07, 0.06, 0.05, 0.004, 0.25, 0.04, 0.5, 0.02, 0.02])
 
 
@@ -116,7 +116,7 @@ def speak(
 
 
 def _syllables(time: np.ndarray, rate: float, attack: float, generator: np.random.Generator) -> np.ndarray:
-    """Loudness over time: one asymmetric hump a syllable, each of its own height."""
+    """Loudness over time: one asymmetric hump per syllable, each of its own height."""
     cycle = time * rate + generator.random()
     place = cycle % 1.0
     heights = generator.uniform(0.6, 1.0, int(cycle[-1]) + 2)[cycle.astype(int)]
@@ -125,6 +125,6 @@ def _syllables(time: np.ndarray, rate: float, attack: float, generator: np.rando
 
 
 def _wander(time: np.ndarray, rate: float, generator: np.random.Generator) -> np.ndarray:
-    """A random value a syllable, joined by straight lines; [samples] in [-1, 1]."""
+    """One random value per syllable, joined by straight lines; [samples] in [-1, 1]."""
     knots = generator.uniform(-1.0, 1.0, int(time[-1] * rate) + 3)
     return np.interp(time * rate, np.arange(len(knots)), knots)

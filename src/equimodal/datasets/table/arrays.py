@@ -1,5 +1,5 @@
-"""The modalities of a table that are arrays computed elsewhere: a column with a path a row, or one file for all
-rows.
+"""The modalities of a table that are arrays computed elsewhere:
+a column with one path per row, or one file for all rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,7 +62,7 @@ def stacked(arrays: Mapping[str, ArraySettings], root: Path, count: int, table: 
     if any(number != count for number in counts.values()):
         listed = ", ".join(f"{name} {number} ({files[name][0].file})" for name, number in counts.items())
         raise UserError(
-            f"rows disagree: {table} has {count}, but {listed}: a file needs one row a sample, in the table's order"
+            f"rows disagree: {table} has {count}, but {listed}: a file needs one row per sample, in the table's order"
         )
     paths = {}
     for name, (feature, file) in files.items():
@@ -93,7 +93,9 @@ def _check_shape(feature: ArraySettings, file: ArrayFile, key: str) -> None:
     needed = "sequence" if len(file.shape) == 3 else "vector"
     if len(file.shape) > 3 or feature.kind != needed:
         what = f"set kind: {needed}" if len(file.shape) <= 3 else "at most three axes are read"
-        raise UserError(f"{key}: {feature.file} has shape {list(file.shape)}, which is no {feature.kind} a row: {what}")
+        raise UserError(
+            f"{key}: {feature.file} has shape {list(file.shape)}, which is not one {feature.kind} per row: {what}"
+        )
     if file.shape[-1] != feature.width:
         raise UserError(
             f"{key}: {feature.file} has shape {list(file.shape)}, but width is {feature.width}: set width:"
@@ -113,12 +115,12 @@ def _lengths(feature: ArraySettings, root: Path, file: ArrayFile, key: str) -> n
     if not isinstance(lengths, np.ndarray) or lengths.dtype.kind not in "iu" or lengths.shape != file.shape[:1]:
         shape = f"{lengths.dtype} {list(lengths.shape)}" if isinstance(lengths, np.ndarray) else type(lengths).__name__
         raise UserError(
-            f"{path} ({key}) is {shape}: whole numbers [{file.shape[0]}] are needed, one a row of {feature.file}"
+            f"{path} ({key}) is {shape}: whole numbers [{file.shape[0]}] are needed, one per row of {feature.file}"
         )
     most = file.shape[1] if len(file.shape) > 1 else None
     wrong = np.flatnonzero((lengths < 0) | (lengths > most if most is not None else False))
     if len(wrong):
         raise UserError(
-            f"{path} ({key}): row {wrong[0]} says {lengths[wrong[0]]} steps, but {feature.file} has {most} a row"
+            f"{path} ({key}): row {wrong[0]} says {lengths[wrong[0]]} steps, but {feature.file} has {most} per row"
         )
     return lengths

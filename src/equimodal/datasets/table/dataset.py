@@ -1,4 +1,4 @@
-"""Your own data: a CSV with one row a sample; any container that FFmpeg reads."""
+"""Your own data: a CSV with one row per sample; any container that FFmpeg reads."""
 
 import csv
 import os
@@ -29,8 +29,9 @@ SPLIT_WORDS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table; `line` is its line in the file, for messages. `arrays`: modality -> path, of those that
-    have a column.
+    """One row of the table; `line` is its line in the file, for messages.
+
+    `arrays`: modality -> path, of those that have a column.
     """
 
     line: int
@@ -45,7 +46,7 @@ class Row:
 
 
 class Table(DatasetKind):
-    """Media modalities are read from one file a row, or from the row's part of it; arrays from files of their own."""
+    """Media modalities are read from one file per row, or from the row's part of it; arrays from files of their own."""
 
     settings: TableSettings
     optional: ClassVar[tuple[str, ...]] = ("id", "split", "group", "start", "end")
@@ -76,7 +77,7 @@ class Table(DatasetKind):
         return facts
 
     def listing(self, files: Mapping[str, FileFact]) -> Listing:
-        """One sample a row; class names in alphabetical order, or by value where all are whole numbers."""
+        """One sample per row; class names in alphabetical order, or by value where all are whole numbers."""
         rows = self.rows()
         for row in rows:
             for path in (row.path, *row.arrays.values()):
@@ -139,7 +140,7 @@ class Table(DatasetKind):
                 f"{self.table} is not a UTF-8 CSV file ({error}): save it as CSV, UTF-8, comma-separated"
             ) from None
         if not rows:
-            raise UserError(f"{self.table} has no rows below its header: one row a sample is needed")
+            raise UserError(f"{self.table} has no rows below its header: one row per sample is needed")
         seen: dict[tuple[str | float | None, ...], Row] = {}
         for row in rows:
             other = row if row.path is None else seen.setdefault((row.path, row.start, row.end), row)
@@ -227,9 +228,8 @@ class Table(DatasetKind):
         """A path relative to root, normalised; absolute ones are the user's own choice and stay."""
         if "\0" in written:
             raise UserError(f"{where}: the path holds a NUL character")
-        path = Path(
-            os.path.normpath(written)
-        )  # not resolve(): links inside root may lead elsewhere, that is the user's own arrangement
+        # Not resolve(): links inside root may lead elsewhere, that is the user's own arrangement
+        path = Path(os.path.normpath(written))
         if not path.is_absolute() and path.parts[:1] == ("..",):
             raise UserError(
                 f"{where}: '{written}' leaves the folder {self.root}: write an absolute path, or set"

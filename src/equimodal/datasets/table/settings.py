@@ -17,7 +17,7 @@ class TableColumns(Settings):
     label: str = "label"
     id: str | None = Field(
         None,
-        description="column with a unique name a sample; null: made of the path, or the row's number",
+        description="column with a unique name per sample; null: made of the path, or the row's number",
         exclude_if=lambda name: name is None,
     )
     split: str | None = Field(None, description="column with train/val/test; null: split.rule decides")
@@ -29,7 +29,7 @@ class TableColumns(Settings):
 
 
 class TableSettings(DatasetSettings):
-    """Your own data: a CSV with one row a sample."""
+    """Your own data: a CSV with one row per sample."""
 
     kind: Literal["table"]
     source: Literal["local"] = "local"
@@ -49,7 +49,7 @@ class TableSettings(DatasetSettings):
         for name, feature in sources(self.modalities).items():
             if (feature.column is None) == (feature.file is None):
                 raise ValueError(
-                    f"modality {name} is a {feature.kind}: give column (a path a row) or file (one for all"
+                    f"modality {name} is a {feature.kind}: give column (one path per row) or file (one for all"
                     " rows), not both"
                 )
             if isinstance(feature, SequenceSettings) and feature.lengths is not None and feature.file is None:

@@ -71,8 +71,7 @@ class Ucf101(DatasetKind):
         """What is in the user's folder: {UCF-101/}{Class/}v_*.avi."""
         advice = (
             f"get UCF101.rar ({ARCHIVE_BYTES / 1e9:.1f} GB) from {ARCHIVE} and unpack it there, or set"
-            f" {self.key('raw')} or"
-            f" {self.key('source')}: download | sample"
+            f" {self.key('raw')} or {self.key('source')}: download | sample"
         )
         base = raw / "UCF-101" if (raw / "UCF-101").is_dir() else raw
         if not base.is_dir():
@@ -95,8 +94,8 @@ class Ucf101(DatasetKind):
         return facts
 
     def listing(self, files: Mapping[str, FileFact]) -> Listing:
-        """One sample a clip; with rule `lists` also the listed clips that are absent, which the index then rejects with
-        the reason.
+        """One sample per clip; with rule `lists` also the listed clips that are absent, which the index then rejects
+        with the reason.
         """
         split = self.settings.split
         if split.rule in ("column", "ogm"):
@@ -120,16 +119,16 @@ class Ucf101(DatasetKind):
         return Listing(lists.classes, samples, parts)
 
     def _report(self, found: Mapping[str, str], listed: Mapping[str, str]) -> None:
-        """Say where list and folder disagree: unlisted clips stop, absent ones are counted against max_rejected by the
-        index.
+        """Say where list and folder disagree: unlisted clips stop,
+        absent ones are counted against max_rejected by the index.
         """
         unlisted, absent = sorted(found.keys() - listed.keys()) if listed else [], sorted(listed.keys() - found.keys())
         if unlisted:
             others = f", and {len(absent)} listed clips are not in the folder ({some_of(absent)})" if absent else ""
             raise UserError(
                 f"list and folder disagree: {len(unlisted)} clips in {self.root} are on neither list"
-                f" ({some_of(unlisted)}){others}:"
-                f" take them out, or set {self.key('split.lists')} to lists that name them"
+                f" ({some_of(unlisted)}){others}: take them out,"
+                f" or set {self.key('split.lists')} to lists that name them"
             )
         if absent:
             print(

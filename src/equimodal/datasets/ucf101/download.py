@@ -58,9 +58,9 @@ def fetch_archive(raw: Path, fact: FileFact, url: str, key: str) -> None:
     program = next((name for name in UNPACKERS if shutil.which(name)), None)
     if program is None:
         raise UserError(
-            f"{url} is a RAR archive and none of {', '.join(UNPACKERS)} is installed: install one (apt"
-            " install unrar, or libarchive-tools for bsdtar), "
-            f"or unpack it yourself and set {key}.source: local and {key}.raw"
+            f"{url} is a RAR archive and none of {', '.join(UNPACKERS)} is installed: install one"
+            " (apt install unrar, or libarchive-tools for bsdtar),"
+            f" or unpack it yourself and set {key}.source: local and {key}.raw"
         )
     raw.mkdir(parents=True, exist_ok=True)
     if not (archive.is_file() and archive.stat().st_size == fact.bytes):
@@ -70,9 +70,8 @@ def fetch_archive(raw: Path, fact: FileFact, url: str, key: str) -> None:
             download(url, archive, fact)
         except WebError as error:
             raise UserError(
-                f"{error}: what came is kept; run again to go on, or fetch {url} yourself (wget -c"
-                " --no-check-certificate where its certificate is refused)"
-                f" as {archive}"
+                f"{error}: what came is kept; run again to go on, or fetch {url} yourself"
+                f" (wget -c --no-check-certificate where its certificate is refused) as {archive}"
             ) from None
         except OSError as error:
             raise disk_error(error, archive) from error

@@ -170,9 +170,9 @@ def _colours(action: str, settings: "Ucf101Sample", shifts: np.ndarray, saturati
 
 def _texture(draw: np.random.Generator, finest: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A smooth random pattern over the plane, values in [0, 1]: waves of all directions, `finest` / 2 to `finest`
-    radians a px.
+    radians per px.
 
-    Drawn once on a tile of 128 px that joins at its edges, four points a px, and looked up.
+    Drawn once on a tile of 128 px that joins at its edges, four points per px, and looked up.
     """
     side, fine = 512, 4
     rows, columns = np.fft.fftfreq(side, 1 / fine)[:, None], np.fft.rfftfreq(side, 1 / fine)

@@ -37,7 +37,7 @@ class Ucf101Sample(VideoSample):
     """The generated stand-in for UCF-101: its names, its codec, its lists."""
 
     classes: int = Field(8, ge=2, le=12, description="actions, of the twelve that the sample knows")
-    groups: int = Field(15, ge=6, le=99, description="groups a class (UCF-101: 25); 7 in 25 of them are tested")
+    groups: int = Field(15, ge=6, le=99, description="groups per class (UCF-101: 25); 7 in 25 of them are tested")
     clips_per_group: int = Field(4, ge=1, le=99)
     seconds: float = Field(1.0, ge=0.2, le=20, description="length of the longest clips; the shortest have 0.85 of it")
 

@@ -1,5 +1,5 @@
-"""AIM-label: a pooled linear classifier a block gives the distribution of Eq. 9 and 10 in place of prototypes (aim.md
-section 6).
+"""AIM-label: one linear classifier per block, on pooled outputs, gives the distribution of Eq. 9 and 10 in place of
+prototypes (aim.md section 6).
 """
 
 import torch
@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 class BlockClassifiers(nn.Module):
-    """One linear classifier a modality and depth, from zero: every class alike, and nothing drawn from a generator.
+    """One linear classifier per modality and depth, from zero: every class alike, and nothing drawn from a generator.
 
     L_mod takes them as constants. Their own cross entropy, on features as constants, trains them: L_mod's gradient
     carries alpha_d, which is zero as long as all classifiers are alike, so they would never start.

@@ -18,10 +18,10 @@ from equimodal.objectives import Objective
 
 
 class Prototypes(nn.Module):
-    """P~_0: K input-shaped prototypes a modality, and the decoders Psi_dap that keep them near the data.
+    """P~_0: K input-shaped prototypes per modality, and the decoders Psi_dap that keep them near the data.
 
-    Prototypes of sequences have the class means' masks, for good: only real positions are learned, decoded and
-    compared.
+    Prototypes of sequences have the class means' masks, for good:
+    only real positions are learned, decoded and compared.
 
     Args:
         class_means: Xbar {m: [K, ...]}, mean evaluation input of every class, in the normalised input space of the
@@ -77,7 +77,7 @@ class Prototypes(nn.Module):
                     prototype.masked_fill_(~self.get_buffer(f"mask_{name}")[..., None], 0)
 
     def decode(self, name: str) -> Tensor:
-        """Psi_dap of a modality's prototypes: a gain and a shift a channel, from the identity. [K, ...]"""
+        """Psi_dap of a modality's prototypes: one gain and one shift per channel, from the identity. [K, ...]"""
         prototype = self.inputs[name]
         if name not in self.gain:
             return prototype
@@ -86,8 +86,8 @@ class Prototypes(nn.Module):
         return prototype * self.gain[name].view(shape) + self.shift[name].view(shape)
 
     def reconstruction(self) -> Tensor:
-        """L_r of Eq. 4: squared distance to the class means, mean over (real) elements, or the literal sum over them
-        divided by MK.
+        """L_r of Eq. 4: squared distance to the class means, mean over (real) elements,
+        or the literal sum over them divided by MK.
         """
         errors = torch.stack([self._error(name) for name in self.inputs])
         return errors.mean() if self.settings.recon == "mean" else errors.sum() / (len(self.inputs) * self.classes)
@@ -108,8 +108,8 @@ class Prototypes(nn.Module):
         """L_cls of Eq. 3, the task's own loss on the K prototype samples' outputs, and accuracies {"dap/accuracy",
         "dap/{m}/accuracy"}.
 
-        With `cls: fused+unimodal` every modality's readout has to tell the prototypes apart too, else the dominant one
-        does it alone.
+        With `cls: fused+unimodal` every modality's readout has to tell the prototypes apart too,
+        else the dominant one does it alone.
         """
         labels = self.task.prototype_labels(outputs.logits.device)
         unimodal = self.settings.cls == "fused+unimodal"
@@ -138,8 +138,8 @@ class Prototypes(nn.Module):
 def fit_prototypes(
     model: MultimodalModel, prototypes: Prototypes, optimizer: torch.optim.Optimizer, steps: int
 ) -> dict[str, Any]:
-    """`steps` of Eq. 5 with the framework frozen and in evaluation mode (running statistics: K samples alone say
-    little).
+    """`steps` of Eq. 5 with the framework frozen and in evaluation mode
+    (running statistics: K samples alone say little).
 
     Returns a log of lists: step, L_cls, L_r, accuracy and {m}/accuracy (a regression: and order), at about 20 steps and
     after the last.
@@ -176,8 +176,7 @@ def require_accuracy(log: dict[str, Any], settings: DAPSettings, epoch: int) -> 
         )
         raise UserError(
             f"aim: after {log['step'][-1]} steps the fused head gives {100 * reached:.0f} % of the prototypes"
-            f" {what} ({by_modality}),"
-            f" dap.required_accuracy asks for {100 * settings.required_accuracy:.0f} %, on the warm-up of"
-            f" start_epoch {epoch}:"
+            f" {what} ({by_modality}), dap.required_accuracy asks for {100 * settings.required_accuracy:.0f} %,"
+            f" on the warm-up of start_epoch {epoch}:"
             " raise dap.steps or dap.cls_weight, lower dap.recon_weight, or start later (start_epoch)"
         )

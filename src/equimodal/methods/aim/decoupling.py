@@ -1,5 +1,5 @@
-"""PDM: splits a block's weights into a weak part theta_b and a good part theta_g by a mask in a latent space (aim.md
-section 4).
+"""PDM: splits a block's weights into a weak part theta_b and a good part theta_g by a mask
+in a latent space (aim.md section 4).
 """
 
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ class Decoupler(nn.Module):
         around 0 on these rows [r, n].
         """
         latent, n = self.encode.shape
-        # One orthonormal set a size of the smaller side: QR of a tall matrix.
+        # One orthonormal set per size of the smaller side: QR of a tall matrix.
         basis, _ = torch.linalg.qr(
             torch.randn(max(latent, n), min(latent, n), generator=generator, dtype=torch.float64)
         )
@@ -113,8 +113,8 @@ class BlockDecoupling(nn.Module):
             part.reset(self.rows(weight.detach()), mask_std, generator)
 
     def weak(self, block: nn.Module) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """theta_b {name: weight's shape} with gradient to theta only (Eq. 13), and mean and std of w over the block,
-        detached.
+        """theta_b {name: weight's shape} with gradient to theta only (Eq. 13),
+        and mean and std of w over the block, detached.
         """
         theta, masks = {}, []
         with _full_precision(block):
@@ -181,6 +181,5 @@ def _check_budget(blocks: dict[str, list[nn.Module]], settings: PDMSettings) -> 
     if needed > settings.max_weights:
         raise UserError(
             f"aim: pdm.reading = exact needs {needed:,} PDM weights here, pdm.max_weights allows"
-            f" {settings.max_weights:,}:"
-            " use pdm.reading: rows, a smaller pdm.latent, or raise pdm.max_weights"
+            f" {settings.max_weights:,}: use pdm.reading: rows, a smaller pdm.latent, or raise pdm.max_weights"
         )

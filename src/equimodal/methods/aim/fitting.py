@@ -29,8 +29,8 @@ def make_optimizers(modulator: Modulator) -> Optimizers:
         "classifiers": (modulator.classifiers, settings.dap.lr),
         "pdm": (modulator.pdm, settings.pdm.lr),
     }
-    # Fused: the row-wise PDM of a ResNet18 has 37 M weights a modality; a loop over its tensors costs as much as a
-    # block.
+    # Fused: the row-wise PDM of a ResNet18 has 37 M weights per modality;
+    # a loop over its tensors costs as much as a block.
     return {
         name: torch.optim.Adam(part.parameters(), lr=lr, fused=True)
         for name, (part, lr) in parts.items()
@@ -77,8 +77,8 @@ def _cosines(modulator: Modulator) -> dict[str, list[list[list[float]]]]:
 
 @torch.no_grad()
 def block_passes(modulator: Modulator, sample: Sample) -> dict[tuple[str, int], BlockPass]:
-    """I_d and prototypes of every block on a batch, with the batch statistics that modulation will use: prototypes ride
-    along.
+    """I_d and prototypes of every block on a batch, with the batch statistics that modulation will use:
+    prototypes ride along.
     """
     inputs, labels = sample
     outputs = call_untouched(modulator.model, {}, modulator.ride(inputs))
@@ -117,8 +117,8 @@ def _fit_decoupling(
 
 
 def train_decoupling(modulator: Modulator, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """One optimizer step of Eq. 8 on the passes that the modulator kept; block by block, so that one graph is alive at
-    a time.
+    """One optimizer step of Eq. 8 on the passes that the modulator kept;
+    block by block, so that one graph is alive at a time.
     """
     assert modulator.pdm is not None
     logs: dict[str, Tensor] = {}

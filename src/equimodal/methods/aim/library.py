@@ -45,10 +45,10 @@ class AIM(nn.Module):
         head: class logits [B, K] of the last blocks' pooled outputs {m: [B, C]}.
         classes: K.
         pool: maps [B, ...] -> [B, C]; the default takes vectors as they are and averages maps [B, C, ...] of pictures
-            and spectrograms over all other axes, Padded ones over their real steps. A function, or one a modality.
+            and spectrograms over all other axes, Padded ones over their real steps. A function, or one per modality.
         readout: {m: logits [B, K]} of the pooled outputs, each modality alone; by default the head with the other
             features at zero.
-        affine_axis: axis of an input that holds its channels (with the batch as axis 0). A number, or one a modality.
+        affine_axis: axis of an input that holds its channels (with the batch as axis 0). A number, or one per modality.
         seed: of AIM's own random draws.
         settings: the keys of `methods.aim` in params.yaml, as keywords (lambda_mod=3.0, dap={"steps": 100});
             `start_epoch` and `task_loss` are yours to decide and not taken.
@@ -111,8 +111,7 @@ class AIM(nn.Module):
 
         Returns:
             `loss`: lambda L_mod + Eq. 5, to add to your own; `logits` [B, K] and `features` {m: [B, C]} of the samples,
-                from the same
-            pass (your loss needs no second one); `logs`: scalars, detached.
+            from the same pass (your loss needs no second one); `logs`: scalars, detached.
         """
         terms = self._ready().terms(inputs, labels)
         return (
@@ -180,8 +179,9 @@ class AIM(nn.Module):
 
 
 def read_settings(values: dict[str, Any]) -> AIMSettings:
-    """AIM's settings from keywords; `preset` gives the values that the others override. A UserError names the first
-    wrong one.
+    """AIM's settings from keywords; `preset` gives the values that the others override.
+
+    A UserError names the first wrong one.
     """
     preset = values.get("preset")
     if preset is not None and preset not in AIMSettings.presets:

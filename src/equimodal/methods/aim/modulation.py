@@ -91,8 +91,8 @@ def depth_loss(losses: Tensor, auxiliary: Tensor | None, rho: Tensor, rho_auxili
 
 
 def off_diagonal_cosine(prototypes: Tensor) -> Tensor:
-    """Mean cosine of different classes' prototypes [K, C] (Eq. 16, Fig. 4): falls with depth where depths separate
-    classes.
+    """Mean cosine of different classes' prototypes [K, C] (Eq. 16, Fig. 4):
+    falls with depth where depths separate classes.
     """
     cosine = cosine_matrix(prototypes)
     classes = len(cosine)

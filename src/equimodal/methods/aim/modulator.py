@@ -24,8 +24,9 @@ from equimodal.objectives import Objective
 
 
 class Modulator(nn.Module):
-    """The networks that AIM trains beside a framework, and its losses. The framework is used, never held: it is not in
-    the state.
+    """The networks that AIM trains beside a framework, and its losses.
+
+    The framework is used, never held: it is not in the state.
 
     Args:
         model: the framework; encoders of unequal depth are aligned by relative depth to the shortest.
@@ -204,9 +205,8 @@ class Modulator(nn.Module):
             losses.append(self.settings.lambda_mod * modulated)
             if self.classifiers is not None:
                 losses.append(self.classifier_loss(outputs, targets))
-        if (
-            due and not self.settings.pdm.detach
-        ):  # Eq. 8 to the letter: it moves theta too, so it belongs to the step's own loss
+        # Eq. 8 to the letter: it moves theta too, so it belongs to the step's own loss
+        if due and not self.settings.pdm.detach:
             for loss, _, more in self.decoupling_losses():
                 losses.append(loss)
                 logs |= more
@@ -218,8 +218,8 @@ class Modulator(nn.Module):
         )
 
     def modulate(self, outputs: Outputs, targets: Tensor, step: int, logs: Logs, due: bool) -> Tensor:
-        """L_mod (Eq. 9 to 15) of a pass whose first rows are the samples; targets as in `modulation.score`; adds to
-        `logs`.
+        """L_mod (Eq. 9 to 15) of a pass whose first rows are the samples; targets as in `modulation.score`;
+        adds to `logs`.
         """
         settings, batch = self.settings, len(targets)
         prototypes = {
@@ -300,16 +300,16 @@ class Modulator(nn.Module):
         return BlockPass(maps, prototypes, targets)
 
     def auxiliary_blocks(self, s: Tensor) -> list[tuple[str, int]]:
-        """Which blocks get auxiliaries given s [D, M]: all, or at each depth the dominant modality's (the abstract's
-        reading).
+        """Which blocks get auxiliaries given s [D, M]:
+        all, or at each depth the dominant modality's (the abstract's reading).
         """
         if self.settings.aux_modalities == "all":
             return [(m, d) for m in self.modalities for d in range(self.depths)]
         return [(self.modalities[i], d) for d, i in enumerate(s.argmax(1).tolist())]
 
     def weak_score(self, modality: str, depth: int, seen: BlockPass, logs: Logs) -> modulation.Score:
-        """Score of the auxiliary block E~_d^m; gradient reaches theta through the PDM, whose own weights are constants
-        (Eq. 13).
+        """Score of the auxiliary block E~_d^m; gradient reaches theta through the PDM,
+        whose own weights are constants (Eq. 13).
         """
         assert self.pdm is not None
         block = self.block(modality, depth)
@@ -340,8 +340,9 @@ class Modulator(nn.Module):
         self._passes = dict(passes)
 
     def decoupling_losses(self) -> Iterator[tuple[Tensor, list[nn.Parameter], Logs]]:
-        """Eq. 8 of each block on the passes last kept: L_g + L_re, the parameters it trains, and logs. One graph at a
-        time.
+        """Eq. 8 of each block on the passes last kept: L_g + L_re, the parameters it trains, and logs.
+
+        One graph at a time.
         """
         assert self.pdm is not None
         while self._passes:

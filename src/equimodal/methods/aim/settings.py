@@ -35,7 +35,7 @@ class PDMSettings(Settings):
     """Parameter decoupling mechanism (aim.md section 4)."""
 
     reading: Literal["rows", "exact"] = Field(
-        "rows", description="rows: a fully connected layer a fan-in row; exact: one over all weights of a layer"
+        "rows", description="rows: a fully connected layer on each fan-in row; exact: one over all weights of a layer"
     )
     max_weights: int = Field(50_000_000, ge=1, description="exact: largest allowed number of PDM weights")
     latent: int = Field(512, ge=1, description="width of theta_lat (Eq. 7)")
@@ -62,10 +62,15 @@ class AIMSettings(WarmupSettings):
     tasks: ClassVar[tuple[str, ...]] = BOTH_TASKS
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "literal": {
-            "lambda_mod": 1.0, "tau": 1.0, "normalize": False, "pool": "mean", "update": "joint", "aux_fraction": 1.0,
+            "lambda_mod": 1.0,
+            "tau": 1.0,
+            "normalize": False,
+            "pool": "mean",
+            "update": "joint",
+            "aux_fraction": 1.0,
             "dap": {"cls": "fused", "cls_weight": 1.0, "recon_weight": 1.0},
         },
-    }  # fmt: skip
+    }
 
     lambda_mod: float = Field(6.0, ge=0, description="weight of L_mod beside the task loss")
     task_loss: bool = Field(
@@ -74,7 +79,7 @@ class AIMSettings(WarmupSettings):
     pam: bool = Field(True, description="auxiliary blocks (parameter-adaptive modulation)")
     dam: bool = Field(True, description="alpha_d of Eq. 14 (depth-adaptive modulation); false: alpha_d = 1")
     scores: Literal["prototypes", "label"] = Field(
-        "prototypes", description="label: a pooled linear classifier a block replaces Eq. 9 and 10"
+        "prototypes", description="label: a linear classifier per block, on pooled outputs, replaces Eq. 9 and 10"
     )
     original_weight: float = Field(
         1.0, ge=0, description="factor of the original blocks' terms in Eq. 11; 0 is `aux only` (Fig. 5b)"

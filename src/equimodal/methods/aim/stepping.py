@@ -49,8 +49,8 @@ class Stepper:
         return log, {name: value.detach().clone() for name, value in state.items()}
 
     def load_fit(self, tensors: dict[str, Tensor]) -> None:
-        """Take from a fit what these settings use; a UserError when it was made for another model or with other
-        settings.
+        """Take from a fit what these settings use;
+        a UserError when it was made for another model or with other settings.
         """
         needed = {
             name: value
@@ -95,8 +95,9 @@ class Stepper:
         return logs
 
     def end_epoch(self) -> dict[str, float]:
-        """`update: alternate`: Eq. 5 with the framework frozen, then the next epoch's prototypes. Returns what to
-        log.
+        """`update: alternate`: Eq. 5 with the framework frozen, then the next epoch's prototypes.
+
+        Returns what to log.
         """
         modulator = self.modulator
         if not modulator.constant or modulator.settings.lambda_mod == 0:

@@ -1,5 +1,6 @@
 """AUG, sustained boosting: Jiang, Huang, Yang, "Rethinking Multimodal Learning from the Perspective of Mitigating
-Classification Ability Disproportion", NeurIPS 2025, arXiv 2502.20120 (methods.md section 14)."""
+Classification Ability Disproportion", NeurIPS 2025, arXiv 2502.20120 (methods.md section 14).
+"""
 
 from typing import Any, cast
 
@@ -16,8 +17,8 @@ from equimodal.training.seeding import generator
 
 
 class BoostedHeads(Fusion):
-    """Every modality's own growing sum of classifiers Layer2(ReLU(Layer1_t(z^m))), merged by fixed weights; there is no
-    fused head.
+    """Every modality's own growing sum of classifiers Layer2(ReLU(Layer1_t(z^m))), merged by fixed weights;
+    there is no fused head.
 
     Args:
         dims, classes: as every fusion head's.
@@ -45,16 +46,15 @@ class BoostedHeads(Fusion):
             self.add(owner)
 
     def _linear(self, inputs: int, outputs: int, draw: torch.Generator | None) -> nn.Linear:
-        layer = nn.utils.skip_init(
-            nn.Linear, inputs, outputs
-        )  # its own initialisation would draw from the global generator
+        # Its own initialisation would draw from the global generator
+        layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
         nn.init.xavier_normal_(layer.weight, generator=draw)
         nn.init.zeros_(layer.bias)
         return cast(nn.Linear, layer)
 
     def add(self, owner: str, draw: torch.Generator | None = None, trained: bool = True) -> None:
-        """One more classifier for a modality. `trained: false` leaves it at its random start for good, as the released
-        code does.
+        """One more classifier for a modality. `trained: false` leaves it at its random start for good,
+        as the released code does.
         """
         classifier = nn.ModuleList([self._linear(self.dims[owner], self.width, draw)])
         if self.settings.shared_head == "none":
@@ -164,11 +164,11 @@ class AUG(Method[AUGSettings]):
 
 
 def boosting_loss(each: list[Tensor], labels: Tensor, weight: float, merged: bool = False) -> Tensor:
-    """L^m of a modality's classifiers: newest on its residual label, all together, all but the newest; one classifier:
-    cross entropy.
+    """L^m of a modality's classifiers: newest on its residual label, all together, all but the newest;
+    one classifier: cross entropy.
 
-    The residual label is y - weight * sum_{j<t} y p_j, of which only the true class's entry differs from y; p_j is a
-    constant.
+    The residual label is y - weight * sum_{j<t} y p_j, of which only the true class's entry differs from y;
+    p_j is a constant.
 
     Args:
         each: logits [B, K] of classifiers 1 to t.

@@ -8,18 +8,24 @@ from equimodal.settings.method import MethodSettings
 
 
 class AUGSettings(MethodSettings):
-    """Sustained boosting (arXiv 2502.20120; methods.md section 14): the weakest modality gets further classifiers while
-    training goes on.
+    """Sustained boosting (arXiv 2502.20120): the weakest modality gets further classifiers while training goes on.
+
+    methods.md section 14.
     """
 
     least_modalities: ClassVar[int] = 2
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "released": {
-            "lambda_residual": 0.5, "residual": "merged", "step": "alternate", "score": "ratio", "check_first": True,
-            "added": "frozen_random", "merge": [0.4, 0.6],
+            "lambda_residual": 0.5,
+            "residual": "merged",
+            "step": "alternate",
+            "score": "ratio",
+            "check_first": True,
+            "added": "frozen_random",
+            "merge": [0.4, 0.6],
         },
-    }  # fmt: skip
+    }
 
     lambda_residual: float = Field(
         0.5,
@@ -30,7 +36,7 @@ class AUGSettings(MethodSettings):
         None, ge=1, description="outputs of Layer1; null: half of the widest feature, as the paper's 256 of 512"
     )
     shared_head: Literal["all", "modality", "none"] = Field(
-        "all", description="Layer2: one for all classifiers of all modalities, one a modality, or one a classifier"
+        "all", description="Layer2: one for all classifiers of all modalities, one per modality, or one per classifier"
     )
     interval: int | None = Field(
         None,
@@ -54,7 +60,7 @@ class AUGSettings(MethodSettings):
         "each", description="what earlier classifiers know: sum of their softmaxes, or softmax of their sum (released)"
     )
     step: Literal["together", "alternate"] = Field(
-        "together", description="one step on the sum of the modalities' losses, or one a modality (released)"
+        "together", description="one step on the sum of the modalities' losses, or one per modality (released)"
     )
     added: Literal["trained", "frozen_random"] = Field(
         "trained", description="frozen_random: the released code's added layers, which no optimizer knows"

@@ -83,8 +83,8 @@ class OGM(Method[OGMSettings]):
         self._steps += 1
 
     def _modulate(self, gradient: Tensor, factor: Tensor) -> None:
-        """g <- k g, or with ge g <- k g + N(0, std(g)^2), the deviation over the elements of the gradient before it is
-        scaled.
+        """g <- k g, or with ge g <- k g + N(0, std(g)^2),
+        the deviation over the elements of the gradient before it is scaled.
         """
         if not self.settings.ge:
             gradient.mul_(factor)
@@ -101,8 +101,8 @@ class OGM(Method[OGMSettings]):
 
 
 def true_class_scores(logits: dict[str, Tensor], labels: Tensor) -> Tensor:
-    """s^m [M]: sum over the batch of the probability that each modality's logits [B, K] give the true class (labels
-    [B]).
+    """s^m [M]: sum over the batch of the probability
+    that each modality's logits [B, K] give the true class (labels [B]).
     """
     return torch.stack([u.float().softmax(1).gather(1, labels[:, None]).sum() for u in logits.values()])
 
@@ -124,8 +124,8 @@ def coefficients(scores: Tensor, alpha: float, released: bool = False) -> Tensor
 
 
 def modulated(encoder: nn.Module, param_filter: str) -> list[nn.Parameter]:
-    """The parameters of an encoder whose gradients are modulated; `auto`: kernels where there are convolutions, else
-    all matrices.
+    """The parameters of an encoder whose gradients are modulated;
+    `auto`: kernels where there are convolutions, else all matrices.
     """
     parameters = list(encoder.parameters())
     if param_filter == "auto":

@@ -8,8 +8,9 @@ from equimodal.settings.method import MethodSettings
 
 
 class OGMSettings(MethodSettings):
-    """On-the-fly gradient modulation (CVPR 2022; methods.md section 7): the gradients of encoders that lead are made
-    smaller.
+    """On-the-fly gradient modulation (CVPR 2022): the gradients of encoders that lead are made smaller.
+
+    methods.md section 7.
     """
 
     least_modalities: ClassVar[int] = 2

@@ -11,8 +11,8 @@ from equimodal.report.result import Result
 
 
 def draw(result: Result, logs: list[dict[str, Any]]) -> Figure:
-    """Heat maps by modality and depth, mean over seeds, as fitted on the warm-up; the health check is that cosines fall
-    with depth.
+    """Heat maps by modality and depth, mean over seeds, as fitted on the warm-up;
+    the health check is that cosines fall with depth.
 
     Args:
         logs: the prototypes stage's log of every seed; `cosine` is {m: [D][K][K]}.

@@ -11,8 +11,9 @@ BAND = 0.18
 def band(
     axes: Axes, x: np.ndarray, values: np.ndarray, color: Any, label: str | None, shaded: bool = True, **options: Any
 ) -> None:
-    """Draw values [seeds, n] over x: the mean, and lowest to highest seed as a band. Columns without any value are left
-    out.
+    """Draw values [seeds, n] over x: the mean, and lowest to highest seed as a band.
+
+    Columns without any value are left out.
     """
     known = ~np.isnan(values).all(0)
     if not known.any():

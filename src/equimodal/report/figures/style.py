@@ -54,16 +54,14 @@ def style() -> Iterator[None]:
 
 
 def color(modality: str, modalities: Iterable[str]) -> str:
-    """A modality's colour: by its place among the dataset's, so that one modality looks alike in all figures of a
-    dataset.
+    """A modality's colour: by its place among the dataset's,
+    so that one modality looks alike in all figures of a dataset.
     """
     return PALETTE[list(modalities).index(modality) % len(PALETTE)]
 
 
 def canvas(result: Result, title: str, width: float, height: float) -> Figure:
-    """An empty figure (inches) with a title, and a line below that says when its numbers come from generated
-    samples.
-    """
+    """An empty figure (inches) with a title, and a line below it when its numbers come from generated samples."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(f"{result.name}: {title}", fontsize=10.5, x=0.01, ha="left")

@@ -10,8 +10,8 @@ from equimodal.report.result import Result
 
 
 def draw(result: Result, curves: Curves) -> Figure:
-    """Validation accuracy of the fused head and of each modality's readout, and training accuracy; mean and range over
-    seeds.
+    """Validation accuracy of the fused head and of each modality's readout, and training accuracy;
+    mean and range over seeds.
     """
     numbers = result.task == "regression"
     measure, scale = ("mae", 1) if numbers else ("accuracy", 100)

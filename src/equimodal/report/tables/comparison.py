@@ -59,8 +59,8 @@ def _families(by_dataset: dict[str, Tests]) -> list[str]:
 
 
 def beside(collection: Collection, dataset: str, method: str) -> list[Printed]:
-    """What papers print for a row; nothing beside a generated sample, whose data are other ones, or a regression, whose
-    task is.
+    """What papers print for a row; nothing beside a generated sample, whose data are other ones, or a regression,
+    whose task is.
     """
     other = collection.sampled(dataset) or any(
         result.task == "regression" for result in collection.on(dataset).values()

@@ -26,8 +26,8 @@ class Row:
 
     @property
     def flops_ratio(self) -> float | None:
-        """Operations a sample over joint training's: that of the dataset's joint model, or of the same model when there
-        is no result of it.
+        """Operations per sample over joint training's: that of the dataset's joint model, or of the same model when
+        there is no result of it.
         """
         if self.result is None:
             return None
@@ -57,12 +57,11 @@ def page(collection: Collection) -> Page:
     costs = [cost for dataset in collection.datasets for cost in collection.costs_on(dataset).values()]
     lines = [
         "Of one training step, the mean over a method's cycle of steps, at the start of its own training."
-        " FLOPs: convolutions and matrix products, two a"
-        " multiply-add; x joint: over joint training on the same data; GFLOP: of a whole batch. They do not"
-        " depend on a machine.",
+        " FLOPs: convolutions and matrix products, two per multiply-add; x joint: over joint training on the same"
+        " data; GFLOP: of a whole batch. They do not depend on a machine.",
         *_machine_lines(costs),
-        "Weights beside: trained with the model and not exported. Weights added: the exported model's"
-        " beyond the joint model's.",
+        "Weights beside: trained with the model and not exported."
+        " Weights added: the exported model's beyond the joint model's.",
         *dataset_lines(collection),
         *([note] if note else []),
     ]
@@ -75,9 +74,8 @@ def _machine_lines(costs: list[Cost]) -> list[str]:
     if not costs:
         return ["Time and memory were not measured: results/cost/DATASET_METHOD.json has them."]
     lines = [
-        "Time: median over rounds of the method's steps over joint's, taken in turns in one process"
-        " [quartiles]; joint's own row shows the error of the"
-        " measurement. Memory: peak of a step.",
+        "Time: median over rounds of the method's steps over joint's, taken in turns in one process [quartiles];"
+        " joint's own row shows the error of the measurement. Memory: peak of a step.",
     ]
     for machine in dict.fromkeys(str(cost.machine) for cost in costs):
         here = [cost for cost in costs if str(cost.machine) == machine]
@@ -102,9 +100,9 @@ def _table(rows: dict[str, Row]) -> Table:
     heads = [
         "method",
         "FLOPs x joint",
-        "GFLOP a step",
+        "GFLOP per step",
         "time x joint",
-        "seconds a step",
+        "seconds per step",
         "memory x joint",
         "MiB",
         "weights beside",

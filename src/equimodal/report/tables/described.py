@@ -9,8 +9,8 @@ from equimodal.report.tables.collection import Collection
 
 
 def dataset_lines(collection: Collection) -> list[str]:
-    """A line a dataset: source, protocol, split, samples, selection rule, seeds; and one for each result that differs
-    from the rest.
+    """One line per dataset: source, protocol, split, samples, selection rule, seeds; and one for each result that
+    differs from the rest.
     """
     lines = []
     for dataset in collection.datasets:
@@ -22,9 +22,8 @@ def dataset_lines(collection: Collection) -> list[str]:
         kinds = ", ".join(f"{name} ({kind})" for name, kind in first.data.modalities.items())
         lines.append(
             f"{dataset}: source {first.source}, protocol {first.protocol}, split by {split_rule(first)},"
-            f" {samples} samples (train / validation / test),"
-            f" {kinds}; seeds {numbers(first.seeds)}; weights of the epoch with the highest validation"
-            f" accuracy; data {first.data.digest[:8]}."
+            f" {samples} samples (train / validation / test), {kinds}; seeds {numbers(first.seeds)};"
+            f" weights of the epoch with the highest validation accuracy; data {first.data.digest[:8]}."
         )
         for other in results[1:]:
             unlike = differing(first, other)

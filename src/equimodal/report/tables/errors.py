@@ -50,9 +50,10 @@ def errors_lines(collection: Collection) -> list[str]:
 def _line(first: Result, regression: dict[str, Any]) -> str:
     return (
         f"{first.dataset}: a regression ({regression.get('loss', '?')} loss). Its accuracy and macro-F1"
-        " read a prediction as the nearest of the"
-        f" {len(first.classes)} grid values; its tests are on the mean absolute error (MAE). binary: at or above"
-        f" {regression.get('threshold', '?')} against below; no ties: samples labelled exactly so left out."
+        f" read a prediction as the nearest of the {len(first.classes)} grid values;"
+        " its tests are on the mean absolute error (MAE)."
+        f" binary: at or above {regression.get('threshold', '?')} against below;"
+        " no ties: samples labelled exactly so left out."
     )
 
 

@@ -33,11 +33,10 @@ def page(collection: Collection) -> Page:
     ]
     lines = [
         "Accuracy of each modality alone on the test split, percent, mean ± standard deviation over seeds."
-        " Estimators differ by tens of points on the"
-        " same weights, so each number carries its estimator's name:",
+        " Estimators differ by tens of points on the same weights, so each number carries its estimator's name:",
         *(READOUTS[readout] for readout in used),
-        "gap: highest minus lowest modality. A model of one modality is the mark to compare with: every"
-        " readout of it but the probe is the model itself.",
+        "gap: highest minus lowest modality. A model of one modality is the mark to compare with:"
+        " every readout of it but the probe is the model itself.",
         *dataset_lines(collection),
         *source_lines(collection, cited),
         *([note] if note else []),
@@ -129,7 +128,7 @@ def _records(collection: Collection) -> list[dict[str, Any]]:
 
 
 def _of_result(collection: Collection, result: Result) -> list[dict[str, Any]]:
-    """A row a modality."""
+    """One row per modality."""
     records = []
     by_readout = result.selection.val.modalities
     for name in sorted({name for values in by_readout.values() for name in values}):

@@ -8,12 +8,12 @@ from equimodal.report.tables.collection import BASELINES
 
 LEVEL = 0.05
 WHAT_IT_SAYS = [
-    f"† differs from joint, ‡ from joint-uni: p < {LEVEL} of a two-sided paired t test over the seeds"
-    " that both have, corrected by Holm's"
-    " rule over the methods of one dataset and baseline. Intervals are of single differences, not corrected.",
-    "The test is about seeds (start, order, augmentation) on one split: whether the difference would"
-    " show with other seeds on the same clips. It says nothing"
-    " about other splits, speakers or data; and a large p shows no difference, not that there is none.",
+    f"† differs from joint, ‡ from joint-uni: p < {LEVEL} of a two-sided paired t test over the seeds that both have,"
+    " corrected by Holm's rule over the methods of one dataset and baseline."
+    " Intervals are of single differences, not corrected.",
+    "The test is about seeds (start, order, augmentation) on one split: whether the difference would show with other"
+    " seeds on the same clips. It says nothing about other splits, speakers or data; and a large p shows no difference,"
+    " not that there is none.",
 ]
 
 
@@ -37,8 +37,8 @@ Tests = dict[tuple[str, str], Test]  # by (method, baseline)
 
 
 def tests(results: dict[str, Result]) -> Tests:
-    """(method, baseline) -> test, of one dataset's results by method; pairs without a common seed or with other data
-    are left out.
+    """(method, baseline) -> test, of one dataset's results by method;
+    pairs without a common seed or with other data are left out.
     """
     found: Tests = {}
     for baseline in BASELINES:
