@@ -27,7 +27,7 @@ CODE = re.compile(r"```[\s\S]*?```|^ {4}.*$|`[^`\n]+`", re.MULTILINE)
 COMMAND = re.compile(r"(?:`|^ *)equimodal ([a-z-]+)", re.MULTILINE)
 
 # Files that a reader is told to write are called mine or conv.
-YOURS = re.compile(r"(^|[/.])(mine|conv)([/.]|$)")
+YOURS = re.compile(r"(^|[/.])(mine|conv|modality[_-]dropout)([/.]|$)")
 # git-lfs's own document of its protocol; an example of how Python imports.
 FOREIGN = {"docs/api/batch.md", "a/b/__init__.py"}
 

@@ -14,6 +14,7 @@ from equimodal.datasets.cremad.settings import CremadSettings
 from equimodal.errors import UserError
 from equimodal.methods.aim.settings import AIMSettings
 from equimodal.params import load_params, parse_params
+from equimodal.params.generated import with_methods
 from equimodal.params.schema import params_schema
 from equimodal.settings.training import ModelSettings, RuntimeSettings, TrackingSettings, TrainingSettings
 from small_datasets import CREMAD, params_of
@@ -190,3 +191,8 @@ def test_a_protocol_fills_in_what_is_not_given(monkeypatch: pytest.MonkeyPatch) 
     assert (resolved.training_of("d").epochs, resolved.training_of("d").batch_size) == (7, 16)
     with pytest.raises(UserError, match=r"datasets.d.*protocol 'two-fold' is unknown; valid: custom, two-folds"):
         params_of({**named, "protocol": "two-fold"})
+
+
+def test_the_readme_s_list_of_methods_is_the_registry_s(root: Path) -> None:
+    text = (root / "README.md").read_text(encoding="utf-8")
+    assert with_methods(text) == text, "make generated"

@@ -204,7 +204,7 @@ def test_evaluation_and_selection_use_the_model_s_own_rule_of_prediction(tiny: P
 
 
 class Swap(Exchange):
-    """Adds to each modality's maps the mean of the other's, one number for all: frames are folded into the first axis."""
+    """Adds to each modality's maps the mean of the other's: one number, as frames are folded into the first axis."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""README's list of methods, made from the registry: `python -m equimodal.params.generated` writes it, a test compares."""
+"""README's list of methods, made from the registry; `python -m equimodal.params.generated` writes it."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ BEGIN, END = "<!-- methods: made by `make generated` -->", "<!-- end of methods 
 
 
 def methods_table() -> str:
-    """A Markdown row per registered method: its name, linked to its page, and what its settings' docstring says first."""
+    """A Markdown row per registered method: its name, linked to its page, and the summary of its settings."""
     rows = [f"| [`{name}`](docs/methods/{name}.md) | {_summary(name)} |" for name in METHODS]
     return "\n".join(["| method | what it is |", "|---|---|", *rows])
 

@@ -1,0 +1,69 @@
+"""docs/own_method.md builds a method: its example, put where the page says, works from the command line to a result."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import tiny_dataset
+from equimodal.store import read_json, read_tensors
+
+NAME, FOLDER = "modality-dropout", "modality_dropout"
+
+
+@pytest.fixture(scope="module")
+def source(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of src with the page's steps 1 to 3 taken."""
+    target = tmp_path_factory.mktemp("own") / "src"
+    shutil.copytree(root / "src", target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copytree(root / "docs/examples/own_method", target / "equimodal/methods" / FOLDER)
+    line = re.search(rf'^    ("{NAME}": Entry\(.*\),)$', (root / "docs/own_method.md").read_text(), re.MULTILINE)
+    assert line is not None
+    registry = target / "equimodal/methods/registry.py"
+    text = registry.read_text()
+    registry.write_text(text.replace('    "joint": Entry(', f'    {line[1]}\n    "joint": Entry(', 1))
+    return target
+
+
+def command(source: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(source)}
+    return subprocess.run(
+        [sys.executable, "-m", "equimodal", *words], cwd=folder, env=environment, capture_output=True, text=True
+    )
+
+
+def test_the_example_trains_evaluates_and_is_summarised_without_an_entry_in_params(source: Path, tiny: Path) -> None:
+    tiny_dataset.write_params(tiny, training={"epochs": 2})
+    axes = ("--dataset", "tiny", "--method", NAME)
+    for stage in (
+        ("train", *axes, "--seed", "0"),
+        ("evaluate", *axes, "--seed", "0"),
+        ("summary", *axes, "--seeds", "0"),
+    ):
+        done = command(source, tiny, *stage)
+        assert done.returncode == 0, done.stderr
+    assert read_json(tiny / f"results/tiny_{NAME}.json")["method"]["settings"]["share"] == 0.2
+    explained = command(source, tiny, "explain", f"methods.{NAME}.share").stdout
+    assert "share of the samples of a batch that lose one modality" in explained and "default  0.2" in explained
+
+
+def test_share_0_is_joint_training_bit_for_bit_and_a_wrong_share_is_one_line(source: Path, tiny: Path) -> None:
+    raw = tiny_dataset.raw_params(training={"epochs": 2})
+    for share in (0.0, 1.5):
+        raw["methods"][NAME] = {"share": share}
+        (tiny / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+        done = command(source, tiny, "train", "--dataset", "tiny", "--method", NAME, "--seed", "0")
+        if share > 1:
+            assert done.returncode == 2 and f"methods.{NAME}.share" in done.stderr.splitlines()[-1]
+        else:
+            assert done.returncode == 0, done.stderr
+            assert (
+                command(source, tiny, "train", "--dataset", "tiny", "--method", "joint", "--seed", "0").returncode == 0
+            )
+            own, joint = (read_tensors(tiny / f"models/tiny/{name}/0/last.safetensors")[0] for name in (NAME, "joint"))
+            assert all((own[key] == joint[key]).all() for key in joint)
