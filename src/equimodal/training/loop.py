@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from equimodal.errors import UserError
 from equimodal.methods.base import Batch, Method
+from equimodal.seeding import derive, generator
 from equimodal.settings.training import RuntimeSettings, TrainingSettings
 from equimodal.store import finite_or_none, read_tensors, write_tensors
 from equimodal.training import state
 from equimodal.training.data import DataModule
 from equimodal.training.measure import measures, predict
 from equimodal.training.schedule import adopt, build_optimizer, rate_factor
-from equimodal.training.seeding import derive, generator
 
 
 @dataclass

@@ -12,8 +12,8 @@ from equimodal.methods.aug.settings import AUGSettings
 from equimodal.methods.base import Batch, Method, Step, Task
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.fusion import Fusion
+from equimodal.seeding import generator
 from equimodal.settings.method import MethodSettings
-from equimodal.training.seeding import generator
 
 if TYPE_CHECKING:
     from equimodal.training.loop import Loop

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from equimodal.methods.base import Batch, Method, Step, Task
 from equimodal.methods.ogm.settings import OGMSettings
 from equimodal.models.framework import MultimodalModel
+from equimodal.seeding import generator
 from equimodal.settings.method import MethodSettings
-from equimodal.training.seeding import generator
 
 if TYPE_CHECKING:
     from equimodal.training.loop import Loop
