@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import grimp
 import pytest
 
 from equimodal.engines import closure, declarations
@@ -57,6 +58,13 @@ def test_follows_every_form_of_import(tmp_path: Path, monkeypatch: pytest.Monkey
     assert code_files("equimodal.a") == [f"src/equimodal/{name}.py" for name in names]
 
 
+def test_the_package_of_the_module_itself_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(tmp_path, monkeypatch, methods__mine__method="", b="")
+    (tmp_path / "equimodal/methods/mine/__init__.py").write_text("import equimodal.b")
+    names = ["b", "methods/mine/__init__", "methods/mine/method"]
+    assert code_files("equimodal.methods.mine.method") == [f"src/equimodal/{name}.py" for name in names]
+
+
 def test_leaves_out_what_cannot_change_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (
         "from typing import TYPE_CHECKING\nimport os, equimodal\nfrom equimodal import cli, settings,"
@@ -79,6 +87,40 @@ def test_leaves_out_what_cannot_change_a_result(tmp_path: Path, monkeypatch: pyt
     assert code_files("equimodal.a") == ["src/equimodal/a.py", "src/equimodal/b.py"]
 
 
+def test_only_a_test_for_type_checking_itself_hides_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(
+        tmp_path,
+        monkeypatch,
+        a="import typing\nif typing.TYPE_CHECKING:\n    from equimodal import typed\n"
+        "elif x:\n    from equimodal import b\nif not typing.TYPE_CHECKING:\n    from equimodal import c\n",
+        b="",
+        c="",
+        typed="",
+    )
+    assert code_files("equimodal.a") == [f"src/equimodal/{name}.py" for name in "abc"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "if x:\n    pass\nelse:\n    import equimodal.b",
+        "try:\n    pass\nexcept OSError:\n    import equimodal.b",
+        "try:\n    pass\nexcept* OSError:\n    import equimodal.b",
+        "try:\n    pass\nfinally:\n    import equimodal.b",
+        "for x in y:\n    pass\nelse:\n    import equimodal.b",
+        "while x:\n    import equimodal.b",
+        "with x:\n    import equimodal.b",
+        "match x:\n    case 1:\n        import equimodal.b",
+        "class X:\n    async def f(self):\n        async with x:\n            import equimodal.b",
+    ],
+)
+def test_imports_count_in_every_statement_that_holds_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    package(tmp_path, monkeypatch, a=text, b="")
+    assert code_files("equimodal.a") == ["src/equimodal/a.py", "src/equimodal/b.py"]
+
+
 def test_a_module_without_a_file_is_an_error() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"equimodal\.nowhere"):
         code_files("equimodal.nowhere")
@@ -88,6 +130,38 @@ def test_a_file_that_is_not_python_is_named(tmp_path: Path, monkeypatch: pytest.
     package(tmp_path, monkeypatch, a="x = 1\ndef (")
     with pytest.raises(UserError, match=r"equimodal/a\.py, line 2: invalid syntax"):
         code_files("equimodal.a")
+
+
+def test_a_half_written_file_stops_no_stage_that_does_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(tmp_path, monkeypatch, a="", methods__mine="def (")
+    assert code_files("equimodal.a") == ["src/equimodal/a.py"]
+
+
+def test_grimp_finds_the_same_files(root: Path) -> None:
+    graph = grimp.build_graph("equimodal", cache_dir=None, exclude_type_checking_imports=True)
+    for stage in sorted(graph.find_children("equimodal.stages")):
+        found: set[str] = set()
+        waiting = {stage, "equimodal.stages"}
+        while waiting:
+            module = waiting.pop()
+            found.add(module)
+            imported = graph.find_modules_directly_imported_by(module)
+            packages = {name for child in imported for name in _packages(child)}
+            waiting |= {name for name in imported | packages if not closure._excluded(name)} - {"equimodal"} - found
+        files = {_file_of(root / "src", module).relative_to(root).as_posix() for module in found}
+        assert set(code_files(stage)) == files, stage
+
+
+def _packages(module: str) -> list[str]:
+    parts = module.split(".")
+    return [".".join(parts[:end]) for end in range(2, len(parts))]
+
+
+def _file_of(source: Path, module: str) -> Path:
+    base = source.joinpath(*module.split("."))
+    return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
 
 
 def test_files_exist_and_include_the_stage(root: Path, params: Params) -> None:

@@ -11,11 +11,11 @@ from torch import Tensor
 
 import tiny_dataset
 from equimodal.errors import UserError
+from equimodal.seeding import generator
 from equimodal.settings.training import AugmentSettings
 from equimodal.stages.setup import Setup, load_data
 from equimodal.store import read_json, write_json
 from equimodal.training.data import DataModule
-from equimodal.training.seeding import generator
 
 CPU = torch.device("cpu")
 PLAIN = AugmentSettings(crop=False, flip=False)

@@ -13,11 +13,11 @@ from equimodal.errors import UserError
 from equimodal.methods.base import Batch, Method
 from equimodal.methods.joint.method import Joint
 from equimodal.models.framework import Outputs
+from equimodal.seeding import derive
 from equimodal.stages.setup import Setup
 from equimodal.store import read_tensors
 from equimodal.training import loop as loop_module
 from equimodal.training.loop import Loop
-from equimodal.training.seeding import derive
 
 
 def made(

@@ -11,11 +11,11 @@ import training_process
 from equimodal.engines.layout import model_folder
 from equimodal.errors import UserError
 from equimodal.models.padded import Input, Padded
+from equimodal.seeding import generator
 from equimodal.settings.training import AugmentSettings
 from equimodal.stages.setup import load_data
 from equimodal.store import read_json, read_tensors, write_json
 from equimodal.training.data import DataModule
-from equimodal.training.seeding import generator
 
 CPU = torch.device("cpu")
 NAMES = ["text", "face", "facts"]

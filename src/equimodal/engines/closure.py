@@ -3,6 +3,10 @@
 The engines see commands, not Python imports: an edited function would rerun nothing. So every stage declares its code
 files as inputs, and this module finds them. Left out is what cannot change a stage's output: the command line,
 tracking, locks, and the settings models, whose resolved values are declared beside the code.
+
+Not by grimp (3.20), which parses the package as a whole: a half-written file of one method would stop every stage of a
+running study, and a folder without `__init__.py` is left out in silence. CPU, all stages: 0.11 s with it, 0.25 s here;
+one stage, as every job needs: 0.11 s with it, 0.04 s (index) to 0.10 s (train with AIM) here.
 """
 
 import ast
@@ -24,6 +28,7 @@ EXCLUDED = (
     "equimodal.settings",
     "equimodal.tracking",
 )
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # where statements hold statements
 
 
 def code_files(*modules: str) -> list[str]:
@@ -42,12 +47,13 @@ def code_files(*modules: str) -> list[str]:
 
 def _reachable(modules: tuple[str, ...]) -> set[Path]:
     found: set[Path] = set()
-    waiting = list(modules)
+    waiting = [name for module in modules for name in _with_packages(module)]
+    for module in modules:
+        if _file(module) is None:
+            raise ModuleNotFoundError(f"{module} has no file below {SOURCE}", name=module)
     while waiting:
-        path = _file(name := waiting.pop())
-        if path is None:
-            raise ModuleNotFoundError(f"{name} has no file below {SOURCE}", name=name)
-        if path not in found:
+        path = _file(waiting.pop())
+        if path is not None and path not in found:
             found.add(path)
             waiting.extend(_imports(path))
     return found
@@ -73,33 +79,36 @@ def _imports(path: Path) -> frozenset[str]:
         raise UserError(
             f"{path}, line {error.lineno}: {error.msg}; no stage can be planned until this file is valid Python"
         ) from None
-    for node in _live_nodes(tree):
+    for node in _live_statements(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             source = _absolute(node, path)
             names.add(source)
             names.update(f"{source}.{alias.name}" for alias in node.names)
-    wanted: set[str] = set()
-    for name in names:
-        parts = name.split(".")
-        # Importing a.b.c runs a/b/__init__.py too; the top package's own __init__ only re-exports.
-        wanted.update(".".join(parts[:end]) for end in range(2, len(parts) + 1))
-    return frozenset(n for n in wanted if n.startswith(PACKAGE + ".") and not _excluded(n) and _file(n) is not None)
+    wanted = {part for name in names if name.startswith(PACKAGE + ".") for part in _with_packages(name)}
+    return frozenset(name for name in wanted if not _excluded(name) and _file(name) is not None)
 
 
-def _live_nodes(tree: ast.AST) -> list[ast.AST]:
-    """All nodes but those under `if TYPE_CHECKING:`, which never run."""
-    nodes: list[ast.AST] = []
+def _with_packages(module: str) -> list[str]:
+    """Importing a.b.c runs a/b/__init__.py too; the top package's own __init__ only re-exports."""
+    parts = module.split(".")
+    return [".".join(parts[:end]) for end in range(2, len(parts) + 1)]
+
+
+def _live_statements(tree: ast.Module) -> list[ast.AST]:
+    """All statements but those under `if TYPE_CHECKING:`, which never run. Imports are never inside an expression, so
+    those are not walked, which took a third of the time.
+    """
+    statements: list[ast.AST] = []
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
-        nodes.append(node)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            waiting.extend(node.orelse)
-        else:
-            waiting.extend(ast.iter_child_nodes(node))
-    return nodes
+        statements.append(node)
+        typing_only = isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        for block in ("orelse",) if typing_only else BLOCKS:
+            waiting.extend(getattr(node, block, ()))
+    return statements
 
 
 def _absolute(node: ast.ImportFrom, path: Path) -> str:

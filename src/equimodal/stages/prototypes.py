@@ -6,9 +6,9 @@ from equimodal.engines.layout import fit_path, warmup_path
 from equimodal.errors import UserError
 from equimodal.methods.base import Batch
 from equimodal.params import Params
+from equimodal.seeding import generator
 from equimodal.stages.setup import Setup
 from equimodal.store import read_tensors, write_json, write_tensors
-from equimodal.training.seeding import generator
 
 
 def run(params: Params, dataset: str, method: str, seed: int) -> None:

@@ -11,10 +11,10 @@ from equimodal.methods.base import Method, Task
 from equimodal.models.framework import MultimodalModel, build_model
 from equimodal.models.pretrained import Pretrained
 from equimodal.params import Params, ResolvedMethod
+from equimodal.seeding import derive
 from equimodal.store import digest, file_sha256, read_json
 from equimodal.training.data import DataModule, open_data
 from equimodal.training.device import make_deterministic, pick_device
-from equimodal.training.seeding import derive
 
 RUNTIME_KEYS = ("threads", "precision", "channels_last", "devices")
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from equimodal.errors import UserError
+from equimodal.methods.class_means import ClassMeans
 from equimodal.models.padded import Input, Padded, lengths_mask
 from equimodal.objectives import objective_of
 from equimodal.settings.training import AugmentSettings
 from equimodal.store import open_array
-from equimodal.training.means import ClassMeans
 from equimodal.training.transforms import InputTransform
 
 Split = Literal["train", "held-out", "val", "test"]

@@ -23,7 +23,6 @@ from equimodal.training import state
 from equimodal.training.data import DataModule
 from equimodal.training.measure import measures, predict
 from equimodal.training.schedule import adopt, build_optimizer, rate_factor
-from equimodal.training.seeding import derive, generator
 
 
 @dataclass

@@ -17,12 +17,12 @@ from equimodal.methods.aim.modulation import BlockPass
 from equimodal.methods.aim.modulator import Modulator
 from equimodal.methods.aim.settings import AIMSettings
 from equimodal.methods.base import Batch, Task
+from equimodal.methods.class_means import ClassMeans
 from equimodal.models.encoder import detach, select
 from equimodal.models.framework import build_model
 from equimodal.models.padded import Input, Padded, lengths_mask
 from equimodal.objectives import Classification
 from equimodal.settings.training import ModelSettings, TransformerSettings
-from equimodal.training.means import ClassMeans
 
 CLASSES = 3
 SHAPES = {"text": (5, 6), "sound": (9, 4), "face": (7, 3)}

@@ -13,6 +13,7 @@ from equimodal.methods.aim.modulation import Terms
 from equimodal.methods.aim.modulator import Modulator
 from equimodal.methods.aim.settings import AIMSettings
 from equimodal.methods.aim.stepping import Stepper
+from equimodal.methods.class_means import ClassMeans
 from equimodal.models.encoder import Encoder
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.frozen import evaluation_mode
@@ -20,7 +21,6 @@ from equimodal.models.fusion import Fusion
 from equimodal.models.padded import Input, Padded
 from equimodal.objectives import Classification
 from equimodal.settings.base import deep_merge, describe
-from equimodal.training.means import ClassMeans
 
 Features = dict[str, Tensor]
 Sample = tuple[dict[str, Input], Tensor]

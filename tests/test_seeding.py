@@ -2,7 +2,7 @@
 
 import torch
 
-from equimodal.training.seeding import derive, generator
+from equimodal.seeding import derive, generator
 
 
 def test_seeds_are_the_same_everywhere() -> None:

@@ -2,10 +2,10 @@
 
 import torch
 
+from equimodal.methods.class_means import ClassMeans
 from equimodal.models.padded import Padded, lengths_mask
 from equimodal.objectives import Classification, Regression
 from equimodal.settings.regression import RegressionSettings
-from equimodal.training.means import ClassMeans
 
 
 def test_positions_are_averaged_over_the_samples_that_have_them() -> None:
