@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from equimodal.errors import UserError
 from equimodal.methods.base import Batch, Method, Part, SplitFeatures
 from equimodal.models.framework import MultimodalModel
+from equimodal.seeding import derive, generator
 from equimodal.settings.training import RuntimeSettings, TrainingSettings
 from equimodal.store import finite_or_none, read_tensors, write_tensors
 from equimodal.training import state

@@ -13,7 +13,7 @@ from equimodal.methods.aug.settings import AUGSettings
 from equimodal.methods.base import Batch, Method, Step, Task, Trainer
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.fusion import Fusion
-from equimodal.training.seeding import generator
+from equimodal.seeding import generator
 
 
 class BoostedHeads(Fusion):

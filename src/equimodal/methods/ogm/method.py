@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from equimodal.methods.base import Batch, Method, Step, Task, Trainer
 from equimodal.methods.ogm.settings import OGMSettings
 from equimodal.models.framework import MultimodalModel
-from equimodal.training.seeding import generator
+from equimodal.seeding import generator
 
 log = logging.getLogger(__name__)
 
