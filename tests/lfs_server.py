@@ -20,6 +20,7 @@ class Behaviour:
     busy: int = 0  # requests left that are answered 503
     refuse: str = ""  # batch answers 403 with this message
     ranges: bool = True
+    beyond: bool = False  # a range that begins at or after the end is answered 416, as the standard says
     batches: list[int] = field(default_factory=list)
     gets: list[tuple[str, str | None]] = field(default_factory=list)
     url: str = ""
@@ -78,6 +79,9 @@ def serving() -> Iterator[Behaviour]:
                 return
             content = behaviour.contents[name]
             start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and behaviour.ranges else 0
+            if behaviour.beyond and start >= len(content):
+                self.answer(416, b"")
+                return
             body = content[start:]
             self.send_response(206 if start else 200)
             if start:

@@ -4,7 +4,6 @@ checked before they count.
 Protocol: git-lfs docs/api/batch.md and basic-transfers.md. Names come from the caller's list, never from the server.
 """
 
-import hashlib
 import http.client
 import json
 import shutil
@@ -15,18 +14,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from equimodal.datasets.base import FileFact, some_of
-from equimodal.datasets.fetch.web import WebError, open_url, patiently, range_start
+from equimodal.datasets.fetch.transfer import begun, transfer
+from equimodal.datasets.fetch.web import WebError, open_url, patiently
 from equimodal.errors import UserError
 from equimodal.features.progress import watched
 from equimodal.store import disk_error
 
 BATCH = 100  # objects asked for at once, as git-lfs does
-PIECE = 1 << 18  # bytes read at once
 MEDIA_TYPE = "application/vnd.git-lfs+json"
-
-
-class Refused(WebError):
-    """Bytes that are not the file asked for."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,7 @@ def fetch(facts: Mapping[str, FileFact], target: Path, repository: str, key: str
     wanted = [(inside(target, name), fact) for name, fact in sorted(facts.items())]
     wanted = [(path, fact) for path, fact in wanted if not (path.is_file() and path.stat().st_size == fact.bytes)]
     target.mkdir(parents=True, exist_ok=True)
-    needed = sum(fact.bytes - _begun(path) for path, fact in wanted)
+    needed = sum(fact.bytes - begun(path) for path, fact in wanted)
     free = shutil.disk_usage(target).free
     if needed > free:
         raise UserError(
@@ -127,13 +122,9 @@ def _one(server: Server, path: Path, fact: FileFact, action: dict[str, Any] | No
             raise WebError(
                 f"the server does not have it: {told.get('error', {}).get('message', 'no address given')}", 404
             )
+        headers = {str(name): str(value) for name, value in (told.get("header") or {}).items()}
         try:
-            _transfer(
-                path,
-                fact,
-                str(told["href"]),
-                {str(name): str(value) for name, value in (told.get("header") or {}).items()},
-            )
+            transfer(str(told["href"]), path, fact, headers)
         except WebError as error:
             # An address that has run out is answered by 401, 403 or 410: asking again gives a new one.
             raise WebError(str(error), None if error.status in (401, 403, 410) else error.status) from None
@@ -143,45 +134,6 @@ def _one(server: Server, path: Path, fact: FileFact, action: dict[str, Any] | No
     except WebError as error:
         return path, str(error)
     return path, ""
-
-
-def _transfer(path: Path, fact: FileFact, href: str, headers: dict[str, str]) -> None:
-    """One GET into path.part, from where it stands; renamed only when size and sha256 are right."""
-    part = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    begun = _begun(path)
-    if begun < fact.bytes:
-        with open_url(href, {**headers, **({"Range": f"bytes={begun}-"} if begun else {})}) as answer:
-            goes_on = begun > 0 and answer.status == 206 and range_start(answer.headers) == begun
-            with open(part, "ab" if goes_on else "wb") as file:
-                size = begun if goes_on else 0
-                try:
-                    while piece := answer.read(PIECE):
-                        size += len(piece)
-                        if size > fact.bytes:
-                            break
-                        file.write(piece)
-                except (http.client.HTTPException, OSError) as error:
-                    raise WebError(f"broke off at {size} of {fact.bytes} bytes: {error}") from None
-        if size < fact.bytes:
-            raise WebError(f"broke off at {size} of {fact.bytes} bytes")
-        if size > fact.bytes:
-            part.unlink()
-            raise Refused(f"longer than the {fact.bytes} bytes of the manifest", 413)
-    with open(part, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if begun > fact.bytes or found != fact.sha256:
-        part.unlink()
-        # What was resumed may have been spoilt before: one clean try is worth it.
-        # A whole file that is wrong stays wrong.
-        raise Refused(f"wrong checksum: sha256 {found[:12]}..., not {str(fact.sha256)[:12]}...", None if begun else 422)
-    part.replace(path)
-
-
-def _begun(path: Path) -> int:
-    """Bytes of the file that an earlier run left."""
-    part = path.with_name(path.name + ".part")
-    return part.stat().st_size if part.is_file() else 0
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -3,12 +3,30 @@
 import hashlib
 import http.client
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from equimodal.datasets.base import FileFact
 from equimodal.datasets.fetch.web import WebError, open_url, patiently, range_start
 
 PIECE = 1 << 18  # bytes read at once
+
+
+class BrokenOff(WebError):
+    """An answer that ended early: what came is kept."""
+
+
+class Refused(WebError):
+    """Bytes that are not the file asked for: they are gone.
+
+    Args:
+        fault: `wrong size` or `wrong checksum`.
+        detail: what it is and what it should be.
+    """
+
+    def __init__(self, fault: str, detail: str, status: int | None) -> None:
+        super().__init__(f"{fault}: {detail}", status)
+        self.detail = detail
 
 
 def download(url: str, path: Path, fact: FileFact | None = None) -> None:
@@ -22,67 +40,91 @@ def download(url: str, path: Path, fact: FileFact | None = None) -> None:
             disk.
         OSError: the disk is full or read-only.
     """
+
+    def once() -> None:
+        try:
+            transfer(url, path, fact)
+        except BrokenOff as error:
+            raise WebError(f"{url} {error}", error.status) from None
+        except Refused as error:
+            raise WebError(f"{path.name} is not the file of the manifest: {error.detail}", error.status) from None
+
+    patiently(once)
+
+
+def transfer(url: str, path: Path, fact: FileFact | None = None, headers: Mapping[str, str] | None = None) -> None:
+    """One try of `download`: a GET into path.part from where it stands, renamed when it is whole and right."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    patiently(lambda: _once(url, path, fact))
-
-
-def _once(url: str, path: Path, fact: FileFact | None) -> None:
-    part = path.with_name(path.name + ".part")
-    begun = part.stat().st_size if part.is_file() else 0
-    if fact is None or begun < fact.bytes:
-        _append(url, part, begun, fact)
-    _check(part, fact, begun)
+    part, start = _part(path), begun(path)
+    if fact is None or start < fact.bytes:
+        _append(url, part, start, fact, headers or {})
+    if fact is not None:
+        _check(part, fact, start)
     part.replace(path)
 
 
-def _append(url: str, part: Path, begun: int, fact: FileFact | None) -> None:
-    """Everything from byte `begun` on, or from the beginning where the server does not resume."""
+def begun(path: Path) -> int:
+    """Bytes of a file that an earlier try left."""
+    part = _part(path)
+    return part.stat().st_size if part.is_file() else 0
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _append(url: str, part: Path, start: int, fact: FileFact | None, headers: Mapping[str, str]) -> None:
+    """Everything from byte `start` on, or from the beginning where the server does not resume."""
     try:
-        answer = open_url(url, {"Range": f"bytes={begun}-"} if begun else None)
+        answer = open_url(url, {**headers, "Range": f"bytes={start}-"} if start else headers)
     except WebError as error:
-        # Nothing lies beyond what is here: a leftover of another file, or complete; once more from the start tells
-        if error.status == 416:
-            part.unlink(missing_ok=True)
-            raise WebError(str(error)) from None
-        raise
+        if error.status != 416:
+            raise
+        # Nothing lies beyond what is here: a leftover of another file, or complete; once more from the start tells.
+        part.unlink(missing_ok=True)
+        raise WebError(str(error)) from None
     with answer:
-        goes_on = begun > 0 and answer.status == 206 and range_start(answer.headers) == begun
-        size = begun if goes_on else 0
+        goes_on = start > 0 and answer.status == 206 and range_start(answer.headers) == start
+        size = start if goes_on else 0
         stated = answer.headers.get("Content-Length", "")
         total = size + int(stated) if stated.isdigit() else None
         free = shutil.disk_usage(part.parent).free
         if total is not None and total - size > free:
+            name = part.name.removesuffix(".part")
             raise WebError(
-                f"{url} needs {(total - size) / 1e9:.1f} GB, {part.parent} has {free / 1e9:.1f} GB free", 413
+                f"{name} needs {(total - size) / 1e9:.1f} GB, {part.parent} has {free / 1e9:.1f} GB free", 413
             )
         with open(part, "ab" if goes_on else "wb") as file:
-            try:
-                while piece := answer.read(PIECE):
-                    size += len(piece)
-                    if fact is not None and size > fact.bytes:
-                        break
-                    file.write(piece)
-            except http.client.HTTPException as error:
-                raise WebError(f"{url} broke off at {size} bytes: {error}") from None
-            except (TimeoutError, ConnectionError) as error:
-                raise WebError(f"{url} broke off at {size} bytes: {error}") from None
-    if total is not None and size < total:
-        raise WebError(f"{url} broke off at {size} of {total} bytes")
-
-
-def _check(part: Path, fact: FileFact | None, begun: int) -> None:
-    if fact is None:
-        return
-    size = part.stat().st_size
-    wrong = "" if size == fact.bytes else f"{size} bytes, not {fact.bytes}"
-    if not wrong and fact.sha256 is not None:
-        with open(part, "rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        wrong = "" if found == fact.sha256 else f"sha256 {found[:12]}..., not {fact.sha256[:12]}..."
-    if wrong:
+            while (fact is None or size <= fact.bytes) and (piece := _read(answer, size)):
+                size += len(piece)
+                file.write(piece)
+    if fact is not None and size > fact.bytes:
         part.unlink()
-        # What was resumed may have been spoilt before: one clean try is worth it.
-        # A whole file that is wrong stays wrong.
-        raise WebError(
-            f"{part.name.removesuffix('.part')} is not the file of the manifest: {wrong}", None if begun else 422
-        )
+        raise Refused("wrong size", f"longer than the {fact.bytes} bytes of the manifest", 422)
+    expected = total if total is not None or fact is None else fact.bytes
+    if expected is not None and size < expected:
+        raise BrokenOff(f"broke off at {size} of {expected} bytes")
+
+
+def _read(answer: http.client.HTTPResponse, size: int) -> bytes:
+    """The next bytes. Apart from writing them: a broken connection and a full disk are both an OSError."""
+    try:
+        return answer.read(PIECE)
+    except (http.client.HTTPException, OSError) as error:
+        raise BrokenOff(f"broke off at {size} bytes: {error}") from None
+
+
+def _check(part: Path, fact: FileFact, start: int) -> None:
+    # What was resumed may have been spoilt before: one clean try is worth it. A whole file that is wrong stays wrong.
+    status = None if start else 422
+    size = part.stat().st_size
+    if size != fact.bytes:
+        part.unlink()
+        raise Refused("wrong size", f"{size} bytes, not {fact.bytes}", status)
+    if fact.sha256 is None:
+        return
+    with open(part, "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != fact.sha256:
+        part.unlink()
+        raise Refused("wrong checksum", f"sha256 {found[:12]}..., not {fact.sha256[:12]}...", status)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from equimodal.datasets.base import FileFact, some_of
 from equimodal.datasets.fetch.checksums import read_checksums
 from equimodal.datasets.fetch.lfs import inside
-from equimodal.datasets.fetch.transfer import download
+from equimodal.datasets.fetch.transfer import begun, download
 from equimodal.datasets.fetch.web import WebError
 from equimodal.datasets.ucf101.lists import STEM
 from equimodal.errors import UserError
@@ -64,7 +64,7 @@ def fetch_archive(raw: Path, fact: FileFact, url: str, key: str) -> None:
         )
     raw.mkdir(parents=True, exist_ok=True)
     if not (archive.is_file() and archive.stat().st_size == fact.bytes):
-        _check_room(raw, 2 * fact.bytes - _begun(archive))
+        _check_room(raw, 2 * fact.bytes - begun(archive))
         print(f"fetching {fact.bytes / 1e9:.2f} GB from {url} to {archive}", file=sys.stderr, flush=True)
         try:
             download(url, archive, fact)
@@ -156,7 +156,7 @@ def fetch_files(facts: Mapping[str, FileFact], raw: Path, url: str, key: str, jo
         (path, name, fact) for path, name, fact in wanted if not (path.is_file() and path.stat().st_size == fact.bytes)
     ]
     raw.mkdir(parents=True, exist_ok=True)
-    _check_room(raw, sum(fact.bytes - _begun(path) for path, _, fact in wanted))
+    _check_room(raw, sum(fact.bytes - begun(path) for path, _, fact in wanted))
 
     def one(item: tuple[Path, str, FileFact]) -> str:
         path, name, fact = item
@@ -180,12 +180,6 @@ def fetch_files(facts: Mapping[str, FileFact], raw: Path, url: str, key: str, jo
             f"{len(failed)} of {len(wanted)} files could not be fetched: {some_of(failed, 3)}; run again to"
             f" go on, or change {key}"
         )
-
-
-def _begun(path: Path) -> int:
-    """Bytes of a file that an earlier run left."""
-    part = path.with_name(path.name + ".part")
-    return part.stat().st_size if part.is_file() else 0
 
 
 def _check_room(folder: Path, needed: int) -> None:
