@@ -73,9 +73,19 @@ def test_any_files_told_apart_by_what_they_hold(params):
     assert b"tiny accuracy" in contents("one")["comparison.md"] and b"aim" not in contents("one")["comparison.md"]
 
 
+def test_some_rows_of_any_files(params):
+    files = sorted(map(str, Path("results").rglob("tiny_*.json")))
+    app(["tables", *files, "--methods", "aim", "--out", "one"], standalone_mode=False)
+    text = contents("one")["comparison.md"].decode()
+    assert "| aim |" in text and "| joint |" not in text and "tiny minus joint" in text
+    with pytest.raises(UserError, match="no file of method ami; there are: joint, aim"):
+        app(["tables", "--methods", "ami", "--out", "one"], standalone_mode=False)
+
+
 def test_given_files_are_not_drawn_over_the_study_s_tables(params):
-    with pytest.raises(UserError, match="need --out"):
-        app(["tables", "results/tiny_joint.json"], standalone_mode=False)
+    for words in (["results/tiny_joint.json"], ["--methods", "aim"]):
+        with pytest.raises(UserError, match="need --out"):
+            app(["tables", *words], standalone_mode=False)
 
 
 def test_another_file_is_one_line(params):

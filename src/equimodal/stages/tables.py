@@ -17,7 +17,13 @@ FOLDER = Path("results/tables")
 PAGES = {"comparison": comparison.page, "modalities": modalities.page, "cost": cost.page}
 
 
-def run(params: Params, table: str | None = None, files: list[Path] | None = None, out: Path = FOLDER) -> None:
+def run(
+    params: Params,
+    table: str | None = None,
+    files: list[Path] | None = None,
+    out: Path = FOLDER,
+    methods: list[str] | None = None,
+) -> None:
     """Write OUT/TABLE.{md,csv,tex,html}.
 
     Args:
@@ -25,9 +31,13 @@ def run(params: Params, table: str | None = None, files: list[Path] | None = Non
         files: result and cost files, told apart by what they hold; those of the study when None. The study's costs are
             read for its cost table only.
         out: the folder.
+        methods: the methods whose rows are shown, all when None. Tests stay those of all files: a comparison has one
+            corrected p, however many rows a table shows.
     """
     for name in [table] if table else PAGES:
         found = read(files) if files is not None else study(params, with_costs=name == "cost")
+        if methods is not None:
+            found = found.only(methods)
         for ending, text in PAGES[name](found).formats().items():
             with atomic(out / f"{name}{ending}") as scratch:
                 scratch.write_text(text, encoding="utf-8")

@@ -90,7 +90,7 @@ def _machine_lines(costs: list[Cost]) -> list[str]:
 
 def _rows(collection: Collection, dataset: str) -> dict[str, Row]:
     results, costs = collection.on(dataset), collection.costs_on(dataset)
-    joint = results.get("joint")
+    joint = collection.everything_on(dataset).get("joint")
     return {
         method: Row(results.get(method), costs.get(method), joint)
         for method in collection.methods
