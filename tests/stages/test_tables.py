@@ -1,6 +1,8 @@
 """Stage tables: the study's, or those of any files."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,7 +79,7 @@ def test_some_rows_of_any_files(params):
     files = sorted(map(str, Path("results").rglob("tiny_*.json")))
     app(["tables", *files, "--methods", "aim", "--out", "one"], standalone_mode=False)
     text = contents("one")["comparison.md"].decode()
-    assert "| aim |" in text and "| joint |" not in text and "tiny minus joint" in text
+    assert "\n| aim " in text and "\n| joint " not in text and "tiny minus joint" in text
     with pytest.raises(UserError, match="no file of method ami; there are: joint, aim"):
         app(["tables", "--methods", "ami", "--out", "one"], standalone_mode=False)
 
@@ -92,6 +94,11 @@ def test_another_file_is_one_line(params):
     write_json(Path("other.json"), {"a": 1})
     with pytest.raises(UserError, match=r"other\.json is neither a result"):
         tables.run(params, files=[Path("other.json")], out=Path("x"))
+
+
+def test_pandas_is_not_imported_before_a_table_is_written():
+    code = "import sys, equimodal.stages.show, equimodal.stages.tables, equimodal.stages.overview as _; "
+    subprocess.run([sys.executable, "-c", code + "sys.exit('pandas' in sys.modules)"], check=True)
 
 
 def test_files_from_before_optional_fields_are_read(params):

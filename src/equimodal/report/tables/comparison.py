@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+from equimodal.report.document import Document
+from equimodal.report.formats.cells import Table
 from equimodal.report.overview import percent
-from equimodal.report.pages import Table
 from equimodal.report.published import Printed, printed
 from equimodal.report.result import Result, Spread
 from equimodal.report.rules import RULES
@@ -12,11 +13,10 @@ from equimodal.report.tables.collection import BASELINES, Collection
 from equimodal.report.tables.described import dataset_lines, numbers, sample_note, source_lines
 from equimodal.report.tables.errors import errors_lines, errors_record, errors_table
 from equimodal.report.tables.marks import marked
-from equimodal.report.tables.page import Page
 from equimodal.report.tables.significance import WHAT_IT_SAYS, Test, Tests, signs, tests
 
 
-def page(collection: Collection) -> Page:
+def document(collection: Collection) -> Document:
     """results/tables/comparison.*"""
     by_dataset = {dataset: tests(collection.everything_on(dataset)) for dataset in collection.datasets}
     note = sample_note(collection)
@@ -48,7 +48,7 @@ def page(collection: Collection) -> Page:
             )
         )
     tables.append(("Accuracy by rule of selection", _rules(collection)))
-    return Page("Methods compared", lines, note, tables, _records(collection, by_dataset))
+    return Document("Methods compared", lines, note, tables, _records(collection, by_dataset))
 
 
 def _families(collection: Collection, by_dataset: dict[str, Tests]) -> list[str]:
