@@ -30,11 +30,7 @@ onstart:
 
 
 rule study:
-    """The results, tables and figures of every dataset and method that `study` lists."""
+    """The results, tables and figures of every dataset and method that `study` lists; in a report, those that are built."""
     default_target: True
     input:
-        results=expand("results/{dataset}_{method}.json", dataset=PARAMS.study.datasets, method=study_methods(PARAMS)),
-        figures=expand(
-            "results/figures/{dataset}_{method}", dataset=PARAMS.study.datasets, method=study_methods(PARAMS)
-        ),
-        tables=expand("results/tables/{table}.html", table=[*PARAMS.study.datasets, *TABLES]),
+        unpack(study_targets),

@@ -139,14 +139,18 @@ def tables(
     ] = None,
     table: Annotated[TableName | None, typer.Option(help="one of them; all when not given")] = None,
     out: Annotated[Path | None, typer.Option(help="folder to write to; results/tables for the study")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="rows to show, such as joint,aim; tests stay corrected for all files")
+    ] = None,
 ) -> None:
     """Compare methods, modalities and cost from result files alone. Writes
     OUT/{comparison,modalities,cost}.{md,csv,tex,html}.
     """
-    if files and out is None:
-        raise UserError("tables of given files need --out FOLDER: results/tables holds the study's")
-    if files or out is not None:
-        _call("tables", table=table, files=files or None, **({"out": out} if out else {}))
+    if (files or methods) and out is None:
+        raise UserError("tables of given files or methods need --out FOLDER: results/tables holds the whole study's")
+    if out is not None:
+        shown = methods.split(",") if methods else None
+        _call("tables", table=table, files=files or None, out=out, methods=shown)
     else:
         _stage("tables", table=table)
 

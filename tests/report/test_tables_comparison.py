@@ -7,16 +7,17 @@ import pytest
 
 import made_results
 from equimodal.errors import UserError
-from equimodal.report.pages import Marked
+from equimodal.report.formats.cells import Marked
 from equimodal.report.paired import holm, paired
 from equimodal.report.tables.collection import Collection
-from equimodal.report.tables.comparison import page
+from equimodal.report.tables.comparison import document
 
+CLIP = 1 / 200  # what one test clip adds to an accuracy
 JOINT, UNI, AIM = [0.60, 0.62, 0.61, 0.59], [0.70, 0.71, 0.72, 0.69], [0.66, 0.69, 0.66, 0.66]
 
 
 def study(*results):
-    return page(Collection.of(results))
+    return document(Collection.of(results))
 
 
 def column(found, head, table=0):
@@ -39,7 +40,7 @@ def test_best_is_bold_and_second_underlined(three):
     marks = {method: getattr(cell, "mark", None) for method, cell in column(three, "made accuracy").items()}
     assert marks == {"joint": None, "joint-uni": "best", "aim": "second"}
     text = three.formats()[".md"]
-    assert "| **70.5 ± 1.3 †** | **60.5 ± 1.3** |" in text and "<ins>66.8 ± 1.5" in text
+    assert " **70.5 ± 1.3 †** |" in text and "**60.5 ± 1.3**" in text and "<ins>66.8 ± 1.5" in text
 
 
 def test_numbers_that_read_alike_are_marked_alike():
@@ -57,7 +58,7 @@ def test_one_method_has_nothing_to_be_marked_against():
 
 
 def test_significance_is_the_paired_test_corrected_by_holm(three):
-    raw = [paired(values, JOINT).p for values in (UNI, AIM)]
+    raw = [paired(values, JOINT, CLIP).p for values in (UNI, AIM)]
     expected = dict(zip(("joint-uni", "aim"), holm(raw), strict=True))
     shown = column(three, "p (Holm)", table=1)
     assert shown == {"joint": "–", **{method: f"{p:.2g}" for method, p in expected.items()}}
@@ -65,6 +66,45 @@ def test_significance_is_the_paired_test_corrected_by_holm(three):
     cells = column(three, "made accuracy")
     assert cells["aim"].endswith("†‡") and cells["joint"].endswith("‡") and cells["joint-uni"].endswith(" †")
     assert column(three, "made minus joint [95 %]", table=1)["aim"].startswith("+6.")
+
+
+def test_one_comparison_has_one_corrected_p_whichever_baseline_is_subtracted(three):
+    joint_uni = column(three, "made minus joint [95 %]", table=1)["joint-uni"]
+    joint = column(three, "made minus joint-uni [95 %]", table=1)["joint"]
+    assert joint_uni.startswith("+10.0 [") and joint.startswith("-10.0 [")
+    by_method = {record["method"]: record for record in three.records}
+    assert by_method["joint-uni"]["p_joint_holm"] == by_method["joint"]["p_joint-uni_holm"]
+    heads, rows = three.tables[1][1]
+    assert rows[1][heads.index("p (Holm)")] == rows[0][-1] != "–"
+
+
+@pytest.mark.parametrize(
+    ("methods", "hidden"), [(["aim"], 5), (["joint", "aim", "other-1"], 4), (["joint-uni", "aim", "other-2"], 3)]
+)
+def test_fewer_rows_leave_every_corrected_p_as_it_is(methods, hidden):
+    others = [made_results.of(f"other-{i}", [a + 0.01 * i for a in JOINT[::-1]]) for i in range(1, 5)]
+    every = Collection.of(
+        [made_results.of("joint", JOINT), made_results.of("joint-uni", UNI), made_results.of("aim", AIM), *others]
+    )
+    part, whole = document(every.only(methods)), document(every)
+    assert [row[0] for row in part.tables[0][1][1]] == [method for method in every.methods if method in methods]
+    for head in ("made minus joint [95 %]", "made minus joint-uni [95 %]", "p (Holm)"):
+        assert column(part, head, table=1)["aim"] == column(whole, head, table=1)["aim"] != "–"
+    by_method = {record["method"]: record for record in whole.records}
+    assert part.records == [by_method[record["method"]] for record in part.records]
+    assert any(line.endswith(f"corrects for: made 6 ({hidden} of them not shown).") for line in part.lines)
+
+
+def test_a_row_without_any_file_is_refused():
+    every = Collection.of([made_results.of("joint", JOINT), made_results.of("aim", AIM)])
+    with pytest.raises(UserError, match=r"no file of method ami; there are: joint, aim"):
+        every.only(["ami"])
+
+
+def test_equal_differences_on_few_clips_are_no_sign():
+    found = study(made_results.of("joint", [0.60, 0.70]), made_results.of("aim", [0.61, 0.71]))
+    assert column(found, "made accuracy")["aim"] == "66.0 ± 7.1"
+    assert float(column(found, "p (Holm)", table=1)["aim"]) > 0.05
 
 
 def test_one_seed_has_no_p():
@@ -139,7 +179,7 @@ def test_the_caption_names_protocol_source_rule_and_seeds(three):
         "source local",
         "protocol custom",
         "split by the table's own column",
-        "12 / 3 / 6 samples",
+        "12 / 3 / 200 samples",
         "seeds 0, 1, 2, 3",
         "validation",
         "dddddddd",
@@ -160,7 +200,7 @@ def test_csv_reads_back_to_the_numbers(three):
     aim = made_results.of("aim", AIM)
     assert float(rows["aim"]["accuracy"]) == aim.selection.val.accuracy.mean
     assert float(rows["aim"]["accuracy_std"]) == aim.selection.val.accuracy.std
-    assert float(rows["aim"]["p_joint"]) == paired(AIM, JOINT).p
+    assert float(rows["aim"]["p_joint"]) == paired(AIM, JOINT, CLIP).p
     assert rows["joint"]["p_joint"] == ""
 
 

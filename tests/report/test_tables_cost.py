@@ -5,7 +5,7 @@ import io
 
 import made_results
 from equimodal.report.tables.collection import Collection
-from equimodal.report.tables.cost import page
+from equimodal.report.tables.cost import document
 
 
 def result(method, flops, total=300, **options):
@@ -21,7 +21,7 @@ def result(method, flops, total=300, **options):
 
 def rows(*files):
     costs = [file for file in files if hasattr(file, "machine")]
-    heads, found = page(Collection.of([file for file in files if file not in costs], costs)).tables[0][1]
+    heads, found = document(Collection.of([file for file in files if file not in costs], costs)).tables[0][1]
     return {row[0]: dict(zip(heads, row, strict=True)) for row in found}
 
 
@@ -47,16 +47,16 @@ def test_measured_time_and_memory():
 
 
 def test_the_caption_names_the_machine_or_says_that_nothing_was_measured():
-    without = page(Collection.of([result("joint", 1)])).lines
+    without = document(Collection.of([result("joint", 1)])).lines
     assert any("were not measured" in line for line in without)
-    measured = page(Collection.of([result("joint", 1)], [made_results.cost()])).lines
+    measured = document(Collection.of([result("joint", 1)], [made_results.cost()])).lines
     assert any(
         "Measured on: a processor, 1 thread, torch 2.13.0 (made); processor seconds" in line for line in measured
     )
 
 
 def test_csv_reads_back():
-    content = page(
+    content = document(
         Collection.of([result("joint", 2e9), result("aim", 6.2e9)], [made_results.cost("aim", ratio=2.5)])
     ).formats()[".csv"]
     read = {row["method"]: row for row in csv.DictReader(io.StringIO(content))}

@@ -23,13 +23,13 @@ def both():
     )
 
 
-def table(page, name):
-    heads, rows = next(found for title, found in page.tables if name in title)
+def table(found, name):
+    heads, rows = next(cells for title, cells in found.tables if name in title)
     return {row[0]: dict(zip(heads, row, strict=True)) for row in rows}
 
 
 def test_lowest_error_and_highest_correlation_are_best(both):
-    found = table(comparison.page(both), "Regressions")
+    found = table(comparison.document(both), "Regressions")
     assert list(found["aim"]) == ["method", "mosi MAE", "mosi correlation", "mosi binary", "mosi binary, no ties"]
     assert found["aim"]["mosi MAE"] == "0.810 ± 0.014 †" and found["aim"]["mosi MAE"].mark == "best"
     assert found["aim"]["mosi correlation"].mark == "best" and found["joint"]["mosi correlation"].mark == "second"
@@ -37,13 +37,13 @@ def test_lowest_error_and_highest_correlation_are_best(both):
 
 
 def test_the_test_is_on_the_error_in_its_own_unit(both):
-    page = comparison.page(both)
-    cell = table(page, "Differences")["aim"]["mosi minus joint [95 %]"]
+    found = comparison.document(both)
+    cell = table(found, "Differences")["aim"]["mosi minus joint [95 %]"]
     assert cell.startswith("-0.095 [-0.1")
     difference, _ = paired_results(both.results["mosi", "aim"], both.results["mosi", "joint"])
     assert difference == paired(AIM, JOINT)
-    assert "†" not in table(page, "Accuracy and macro-F1")["aim"]["mosi accuracy"]
-    assert any("mosi: a regression (l1 loss)" in line for line in page.lines)
+    assert "†" not in table(found, "Accuracy and macro-F1")["aim"]["mosi accuracy"]
+    assert any("mosi: a regression (l1 loss)" in line for line in found.lines)
 
 
 def test_a_regression_and_a_classification_are_not_compared():
@@ -52,15 +52,15 @@ def test_a_regression_and_a_classification_are_not_compared():
 
 
 def test_papers_accuracies_are_of_another_task(both):
-    assert not any("printed" in head for head in comparison.page(both).tables[0][1][0])
+    assert not any("printed" in head for head in comparison.document(both).tables[0][1][0])
 
 
 def test_modalities_by_error(both):
-    found = table(modalities.page(both), "mosi: mean absolute error")
+    found = table(modalities.document(both), "mosi: mean absolute error")
     assert found["aim"]["audio (split)"] == "0.810 ± 0.014" and "visual (probe)" in found["aim"]
 
 
 def test_csv_has_the_errors(both):
-    rows = list(csv.DictReader(io.StringIO(comparison.page(both).formats()[".csv"])))
+    rows = list(csv.DictReader(io.StringIO(comparison.document(both).formats()[".csv"])))
     assert float(rows[1]["mae"]) == both.results["mosi", rows[1]["method"]].selection.val.errors.mae.mean
     assert rows[-1]["mae"] == "" and rows[-1]["task"] == "classification"

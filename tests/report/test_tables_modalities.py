@@ -6,7 +6,7 @@ import io
 import made_results
 from equimodal.report.overview import percent
 from equimodal.report.tables.collection import Collection
-from equimodal.report.tables.modalities import page
+from equimodal.report.tables.modalities import document
 
 
 def made(dataset="made", source="local"):
@@ -17,7 +17,7 @@ def made(dataset="made", source="local"):
     alone = alone.model_copy(
         update={"dataset": dataset, "method": alone.method.model_copy(update={"kind": "unimodal"})}
     )
-    return page(Collection.of([made_results.of("aim", [0.7, 0.7], dataset, source=source), alone, joint]))
+    return document(Collection.of([made_results.of("aim", [0.7, 0.7], dataset, source=source), alone, joint]))
 
 
 def test_a_row_a_model_with_every_estimator_named():
@@ -49,7 +49,7 @@ def test_heads_without_split_weights_show_their_own_readout():
     readouts = {name: values for name, values in film.selection.val.modalities.items() if name != "split"}
     val = film.selection.val.model_copy(update={"modalities": readouts})
     film = film.model_copy(update={"selection": film.selection.model_copy(update={"val": val})})
-    assert page(Collection.of([film])).tables[0][1][0][1] == "audio (zero-feature)"
+    assert document(Collection.of([film])).tables[0][1][0][1] == "audio (zero-feature)"
 
 
 def test_papers_beside():

@@ -1,4 +1,4 @@
-"""Stage table: the study's results as pages."""
+"""Stage overview: the study's results side by side."""
 
 import pytest
 

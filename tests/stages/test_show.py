@@ -10,6 +10,7 @@ import made_results
 import tiny_dataset
 from equimodal.errors import UserError
 from equimodal.stages import show
+from equimodal.store import write_json
 
 
 @pytest.fixture
@@ -17,10 +18,11 @@ def shown(tmp_path, monkeypatch):
     """Print results of the current folder, as a terminal of some width or as a pipe."""
     monkeypatch.chdir(tmp_path)
 
-    def text(*methods, terminal=False, width=80, **overrides):
+    def text(*methods, dataset="made", terminal=False, width=80, **overrides):
         out = StringIO()
         console = Console(file=out, force_terminal=terminal, width=width, highlight=False)
-        show.run(tiny_dataset.params(**overrides), [Path(f"results/made_{method}.json") for method in methods], console)
+        paths = [Path(f"results/{dataset}_{method}.json") for method in methods]
+        show.run(tiny_dataset.params(**overrides), paths, console)
         return out.getvalue()
 
     return text
@@ -43,15 +45,35 @@ def test_generated_samples_are_called_so(shown, tmp_path):
     assert "generated" not in shown("joint")
 
 
+def write(root, method, dataset):
+    found = made_results.of(method, [0.6], dataset=dataset)
+    write_json(root / f"results/{dataset}_{method}.json", found.model_dump(mode="json"))
+
+
 def test_where_to_look_next(shown, tmp_path):
-    made_results.write(tmp_path)
-    assert "snakemake --cores 4 -- results/figures/made_joint" in shown("joint")
-    (tmp_path / "results/figures/made_joint").mkdir(parents=True)
-    text = shown("joint", tracking={"enabled": True, "uri": "sqlite:///mlflow.db"})
-    assert "results/figures/made_joint/" in text and "snakemake --cores 4" not in text
+    write(tmp_path, "joint", "tiny")
+    assert "snakemake --cores 4 -- results/figures/tiny_joint" in shown("joint", dataset="tiny")
+    (tmp_path / "results/figures/tiny_joint").mkdir(parents=True)
+    text = shown("joint", dataset="tiny", tracking={"enabled": True, "uri": "sqlite:///mlflow.db"})
+    assert "results/figures/tiny_joint/" in text and "snakemake --cores 4" not in text
     assert "mlflow ui --backend-store-uri sqlite:///mlflow.db" in text
-    assert "snakemake --report" in text
-    assert "mlflow ui" not in shown("joint")
+    assert "mlflow ui" not in shown("joint", dataset="tiny")
+
+
+def test_the_report_is_of_the_study_or_of_results_beside_it(shown, tmp_path):
+    write(tmp_path, "joint", "tiny")
+    write(tmp_path, "aim", "tiny")
+    study = {"datasets": ["tiny"], "from-scratch": ["joint"], "from-warmup": []}
+    assert shown("joint", dataset="tiny", study=study).splitlines()[-1] == "  report   snakemake --report report.html"
+    # A report of the study would leave out what is not of it.
+    assert shown("joint", "aim", dataset="tiny", study=study).splitlines()[-1] == (
+        "  report   snakemake --report report.html -- results/tiny_joint.json results/tiny_aim.json"
+    )
+
+
+def test_no_command_is_named_that_would_be_refused(shown, tmp_path):
+    write(tmp_path, "joint", "gone")  # no dataset of params.yaml
+    assert "Next:" not in shown("joint", dataset="gone") and "snakemake" not in shown("joint", dataset="gone")
 
 
 def test_no_escape_codes_in_a_pipe(shown, tmp_path):

@@ -1,6 +1,8 @@
 """Stage tables: the study's, or those of any files."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,15 +75,30 @@ def test_any_files_told_apart_by_what_they_hold(params):
     assert b"tiny accuracy" in contents("one")["comparison.md"] and b"aim" not in contents("one")["comparison.md"]
 
 
+def test_some_rows_of_any_files(params):
+    files = sorted(map(str, Path("results").rglob("tiny_*.json")))
+    app(["tables", *files, "--methods", "aim", "--out", "one"], standalone_mode=False)
+    text = contents("one")["comparison.md"].decode()
+    assert "\n| aim " in text and "\n| joint " not in text and "tiny minus joint" in text
+    with pytest.raises(UserError, match="no file of method ami; there are: joint, aim"):
+        app(["tables", "--methods", "ami", "--out", "one"], standalone_mode=False)
+
+
 def test_given_files_are_not_drawn_over_the_study_s_tables(params):
-    with pytest.raises(UserError, match="need --out"):
-        app(["tables", "results/tiny_joint.json"], standalone_mode=False)
+    for words in (["results/tiny_joint.json"], ["--methods", "aim"]):
+        with pytest.raises(UserError, match="need --out"):
+            app(["tables", *words], standalone_mode=False)
 
 
 def test_another_file_is_one_line(params):
     write_json(Path("other.json"), {"a": 1})
     with pytest.raises(UserError, match=r"other\.json is neither a result"):
         tables.run(params, files=[Path("other.json")], out=Path("x"))
+
+
+def test_pandas_is_not_imported_before_a_table_is_written():
+    code = "import sys, equimodal.stages.show, equimodal.stages.tables, equimodal.stages.overview as _; "
+    subprocess.run([sys.executable, "-c", code + "sys.exit('pandas' in sys.modules)"], check=True)
 
 
 def test_files_from_before_optional_fields_are_read(params):

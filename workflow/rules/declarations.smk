@@ -1,7 +1,9 @@
 """Functions that rules ask for code files, settings and what differs between datasets; equimodal.engines.declarations knows."""
 
-from equimodal.engines import declarations
-from equimodal.engines.declarations import TABLES, study_methods
+import sys
+
+from equimodal.engines import declarations, study
+from equimodal.engines.declarations import study_methods
 from equimodal.engines.workflow import gpus
 
 FAMILIES = declarations.families(PARAMS)
@@ -87,6 +89,11 @@ def prototype_logs(wildcards):
         seed=PARAMS.study.seeds,
         owner=owner,
     )
+
+
+def study_targets(wildcards):
+    """Members of the study; under `--report` those that are there, since Snakemake refuses a report with any other."""
+    return study.targets(PARAMS, sys.argv[1:])
 
 
 wildcard_constraints:

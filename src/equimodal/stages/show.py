@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from equimodal.engines.layout import figures_folder
+from equimodal.engines import study
+from equimodal.engines.layout import figures_folder, result_path
 from equimodal.params import Params
 from equimodal.report.overview import caption, comparison
 from equimodal.report.result import Result
@@ -42,18 +43,37 @@ def run(params: Params, results: list[Path], console: Console | None = None) -> 
 
 
 def next_steps(params: Params, results: list[Result]) -> list[str]:
-    """Where to look next: figures, the runs, the report."""
-    first = results[0]
+    """Where to look next: figures, the runs, the report; only commands that params.yaml and the files here allow."""
     drawn = [
         figures_folder(r.dataset, r.method.name) for r in results if figures_folder(r.dataset, r.method.name).is_dir()
     ]
-    folder = figures_folder(first.dataset, first.method.name)
-    lines = ["Next:"]
-    lines.append(f"  figures  {drawn[0]}/" if drawn else f"  figures  snakemake --cores 4 -- {folder}")
+    here = [
+        r
+        for r in results
+        if r.dataset in params.datasets
+        and r.method.name in params.methods
+        and result_path(r.dataset, r.method.name).is_file()
+    ]
+    lines = []
+    if drawn:
+        lines.append(f"  figures  {drawn[0]}/")
+    elif here:
+        lines.append(f"  figures  snakemake --cores 4 -- {figures_folder(here[0].dataset, here[0].method.name)}")
     if params.tracking.enabled:
         lines.append(f"  runs     mlflow ui --backend-store-uri {params.tracking.uri}")
-    lines.append("  report   snakemake --report report.html")
-    return lines
+    if here:
+        lines.append(f"  report   {_report_command(params, here)}")
+    return ["Next:", *lines] if lines else []
+
+
+def _report_command(params: Params, results: list[Result]) -> str:
+    """Snakemake's report of the study, which shows what of it is built; of the results themselves where one is not of
+    the study.
+    """
+    members = study.members(params)["results"]
+    paths = [str(result_path(result.dataset, result.method.name)) for result in results]
+    named = "" if all(path in members for path in paths) else f" -- {' '.join(dict.fromkeys(paths))}"
+    return f"snakemake --report report.html{named}"
 
 
 def _line(console: Console, text: str) -> None:

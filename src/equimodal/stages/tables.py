@@ -1,4 +1,4 @@
-"""Stage tables: the study's tables, or those of any result files, as Markdown, CSV, LaTeX and a page for the report.
+"""Stage tables: the study's tables, or those of any result files, as Markdown, CSV, LaTeX and HTML for the report.
 Nothing is trained or measured.
 """
 
@@ -14,21 +14,31 @@ from equimodal.report.tables.collection import Collection
 from equimodal.store import atomic, read_json
 
 FOLDER = Path("results/tables")
-PAGES = {"comparison": comparison.page, "modalities": modalities.page, "cost": cost.page}
+DOCUMENTS = {"comparison": comparison.document, "modalities": modalities.document, "cost": cost.document}
 
 
-def run(params: Params, table: str | None = None, files: list[Path] | None = None, out: Path = FOLDER) -> None:
+def run(
+    params: Params,
+    table: str | None = None,
+    files: list[Path] | None = None,
+    out: Path = FOLDER,
+    methods: list[str] | None = None,
+) -> None:
     """Write OUT/TABLE.{md,csv,tex,html}.
 
     Args:
-        table: one of `PAGES`; all of them when None.
+        table: one of `DOCUMENTS`; all of them when None.
         files: result and cost files, told apart by what they hold; those of the study when None. The study's costs are
             read for its cost table only.
         out: the folder.
+        methods: the methods whose rows are shown, all when None. Tests stay those of all files: a comparison has one
+            corrected p, however many rows a table shows.
     """
-    for name in [table] if table else PAGES:
+    for name in [table] if table else DOCUMENTS:
         found = read(files) if files is not None else study(params, with_costs=name == "cost")
-        for ending, text in PAGES[name](found).formats().items():
+        if methods is not None:
+            found = found.only(methods)
+        for ending, text in DOCUMENTS[name](found).formats().items():
             with atomic(out / f"{name}{ending}") as scratch:
                 scratch.write_text(text, encoding="utf-8")
 

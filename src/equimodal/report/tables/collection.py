@@ -1,7 +1,7 @@
 """Result and cost files of several methods and datasets, as the tables look at them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from equimodal.errors import UserError
@@ -15,10 +15,16 @@ File = TypeVar("File", Result, Cost)
 
 @dataclass(frozen=True)
 class Collection:
-    """Results and costs by (dataset, method); any may be missing."""
+    """Results and costs by (dataset, method); any may be missing.
+
+    Args:
+        results, costs: what tables show.
+        everything: all results that were read, shown or not: what comparisons are made with and corrected for.
+    """
 
     results: dict[Key, Result]
     costs: dict[Key, Cost]
+    everything: dict[Key, Result]
 
     @classmethod
     def of(cls, results: Iterable[Result], costs: Iterable[Cost] = ()) -> "Collection":
@@ -35,7 +41,23 @@ class Collection:
             _add(by_cost, (cost.dataset, cost.method), cost)
         if not by_result and not by_cost:
             raise UserError("no result files: name some, such as results/cremad_aim.json")
-        return cls(by_result, by_cost)
+        return cls(by_result, by_cost, by_result)
+
+    def only(self, methods: Iterable[str]) -> "Collection":
+        """The rows of some methods; their comparisons, and what those are corrected for, stay as they are.
+
+        Raises:
+            UserError: a method without any file.
+        """
+        names = set(methods)
+        unknown = sorted(names - set(self.methods))
+        if unknown:
+            raise UserError(f"no file of method {', '.join(unknown)}; there are: {', '.join(self.methods)}")
+        return replace(
+            self,
+            results={key: result for key, result in self.results.items() if key[1] in names},
+            costs={key: cost for key, cost in self.costs.items() if key[1] in names},
+        )
 
     @property
     def datasets(self) -> list[str]:
@@ -52,6 +74,10 @@ class Collection:
     def on(self, dataset: str) -> dict[str, Result]:
         """Results of one dataset by method, in the order of `methods`."""
         return {method: self.results[dataset, method] for method in self.methods if (dataset, method) in self.results}
+
+    def everything_on(self, dataset: str) -> dict[str, Result]:
+        """All results of one dataset by method, shown or not, in the order of the files."""
+        return {method: result for (on, method), result in self.everything.items() if on == dataset}
 
     def costs_on(self, dataset: str) -> dict[str, Cost]:
         """Costs of one dataset by method, in the order of `methods`."""

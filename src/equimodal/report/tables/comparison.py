@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+from equimodal.report.document import Document
+from equimodal.report.formats.cells import Table
 from equimodal.report.overview import percent
-from equimodal.report.pages import Table
 from equimodal.report.published import Printed, printed
 from equimodal.report.result import Result, Spread
 from equimodal.report.rules import RULES
@@ -12,13 +13,12 @@ from equimodal.report.tables.collection import BASELINES, Collection
 from equimodal.report.tables.described import dataset_lines, numbers, sample_note, source_lines
 from equimodal.report.tables.errors import errors_lines, errors_record, errors_table
 from equimodal.report.tables.marks import marked
-from equimodal.report.tables.page import Page
 from equimodal.report.tables.significance import WHAT_IT_SAYS, Test, Tests, signs, tests
 
 
-def page(collection: Collection) -> Page:
+def document(collection: Collection) -> Document:
     """results/tables/comparison.*"""
-    by_dataset = {dataset: tests(collection.on(dataset)) for dataset in collection.datasets}
+    by_dataset = {dataset: tests(collection.everything_on(dataset)) for dataset in collection.datasets}
     note = sample_note(collection)
     cited = [
         found.source
@@ -30,7 +30,7 @@ def page(collection: Collection) -> Page:
         "Test split, percent, mean ± standard deviation over seeds. Of ours, the best of a column is bold"
         " and the second underlined, by the number shown.",
         *WHAT_IT_SAYS,
-        *_families(by_dataset),
+        *_families(collection, by_dataset),
         *errors_lines(collection),
         *dataset_lines(collection),
         *source_lines(collection, cited),
@@ -48,14 +48,18 @@ def page(collection: Collection) -> Page:
             )
         )
     tables.append(("Accuracy by rule of selection", _rules(collection)))
-    return Page("Methods compared", lines, note, tables, _records(collection, by_dataset))
+    return Document("Methods compared", lines, note, tables, _records(collection, by_dataset))
 
 
-def _families(by_dataset: dict[str, Tests]) -> list[str]:
-    """How many tests each correction is for: more rows, larger corrected p."""
-    counts = {dataset: sum(baseline == "joint" for _, baseline in found) for dataset, found in by_dataset.items()}
-    named = ", ".join(f"{dataset} {count}" for dataset, count in counts.items() if count)
-    return [f"Methods tested against joint, which Holm's rule corrects for: {named}."] if named else []
+def _families(collection: Collection, by_dataset: dict[str, Tests]) -> list[str]:
+    """How many tests each correction is for: more methods, larger corrected p."""
+    named = []
+    for dataset, found in by_dataset.items():
+        tested = [method for method, baseline in found if baseline == "joint"]
+        hidden = sum((dataset, method) not in collection.results for method in tested)
+        if tested:
+            named.append(f"{dataset} {len(tested)}" + (f" ({hidden} of them not shown)" if hidden else ""))
+    return [f"Methods tested against joint, which Holm's rule corrects for: {', '.join(named)}."] if named else []
 
 
 def beside(collection: Collection, dataset: str, method: str) -> list[Printed]:

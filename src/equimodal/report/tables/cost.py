@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from equimodal.report.cost_file import Cost
-from equimodal.report.pages import Table
+from equimodal.report.document import Document
+from equimodal.report.formats.cells import Table
 from equimodal.report.result import Result
 from equimodal.report.tables.collection import Collection
 from equimodal.report.tables.described import dataset_lines, sample_note
-from equimodal.report.tables.page import Page
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Row:
         return self.cost.weights.model - self.cost.weights.joint if self.cost else None
 
 
-def page(collection: Collection) -> Page:
+def document(collection: Collection) -> Document:
     """results/tables/cost.*"""
     note = sample_note(collection)
     rows = {dataset: _rows(collection, dataset) for dataset in collection.datasets}
@@ -67,7 +67,7 @@ def page(collection: Collection) -> Page:
     ]
     tables = [(dataset, _table(found)) for dataset, found in rows.items()]
     records = [_record(dataset, method, row) for dataset, found in rows.items() for method, row in found.items()]
-    return Page("Cost of training", lines, note, tables, records)
+    return Document("Cost of training", lines, note, tables, records)
 
 
 def _machine_lines(costs: list[Cost]) -> list[str]:
@@ -88,7 +88,7 @@ def _machine_lines(costs: list[Cost]) -> list[str]:
 
 def _rows(collection: Collection, dataset: str) -> dict[str, Row]:
     results, costs = collection.on(dataset), collection.costs_on(dataset)
-    joint = results.get("joint")
+    joint = collection.everything_on(dataset).get("joint")
     return {
         method: Row(results.get(method), costs.get(method), joint)
         for method in collection.methods

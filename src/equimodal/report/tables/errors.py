@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from equimodal.report.formats.cells import Table
 from equimodal.report.overview import number, percent
-from equimodal.report.pages import Table
 from equimodal.report.result import Errors, Result, Spread
 from equimodal.report.tables.collection import Collection
 from equimodal.report.tables.marks import Better, marked

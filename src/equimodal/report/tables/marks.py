@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from equimodal.report.pages import Marked
+from equimodal.report.formats.cells import Marked
 from equimodal.report.result import Spread
 
 Better = Literal["higher", "lower"]

@@ -2,13 +2,13 @@
 
 from typing import Any
 
+from equimodal.report.document import Document
+from equimodal.report.formats.cells import Table
 from equimodal.report.overview import number, percent
-from equimodal.report.pages import Table
 from equimodal.report.result import Result
 from equimodal.report.tables.collection import Collection
 from equimodal.report.tables.comparison import beside
 from equimodal.report.tables.described import dataset_lines, numbers, sample_note, source_lines
-from equimodal.report.tables.page import Page
 
 READOUTS = {
     "split": "split: the fusion head's own weights for the modality, what the fused answer makes of it.",
@@ -18,7 +18,7 @@ READOUTS = {
 }
 
 
-def page(collection: Collection) -> Page:
+def document(collection: Collection) -> Document:
     """results/tables/modalities.*"""
     note = sample_note(collection)
     datasets = [dataset for dataset in collection.datasets if collection.on(dataset)]
@@ -52,7 +52,7 @@ def page(collection: Collection) -> Page:
         for dataset in datasets
         if (alpha := _imbalance(collection, dataset)) is not None
     ]
-    return Page("Modalities inside the models", lines, note, tables, _records(collection))
+    return Document("Modalities inside the models", lines, note, tables, _records(collection))
 
 
 def readouts_of(collection: Collection, dataset: str) -> list[str]:

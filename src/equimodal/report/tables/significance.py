@@ -8,12 +8,14 @@ from equimodal.report.tables.collection import BASELINES
 
 LEVEL = 0.05
 WHAT_IT_SAYS = [
-    f"† differs from joint, ‡ from joint-uni: p < {LEVEL} of a two-sided paired t test over the seeds that both have,"
-    " corrected by Holm's rule over the methods of one dataset and baseline."
-    " Intervals are of single differences, not corrected.",
-    "The test is about seeds (start, order, augmentation) on one split: whether the difference would show with other"
-    " seeds on the same clips. It says nothing about other splits, speakers or data; and a large p shows no difference,"
-    " not that there is none.",
+    f"† differs from joint, ‡ from joint-uni: p < {LEVEL} of a two-sided paired t test over the seeds"
+    " that both have, corrected by Holm's"
+    " rule over the methods of one dataset and baseline (joint against joint-uni is one comparison, corrected among"
+    " those with joint). Intervals are of single differences, not corrected. A spread over seeds below that of rounding"
+    " to whole test clips counts as that.",
+    "The test is about seeds (start, order, augmentation) on one split: whether the difference would"
+    " show with other seeds on the same clips. It says nothing"
+    " about other splits, speakers or data; and a large p shows no difference, not that there is none.",
 ]
 
 
@@ -37,30 +39,38 @@ Tests = dict[tuple[str, str], Test]  # by (method, baseline)
 
 
 def tests(results: dict[str, Result]) -> Tests:
-    """(method, baseline) -> test, of one dataset's results by method;
-    pairs without a common seed or with other data are left out.
+    """(method, baseline) -> test, of one dataset's results by method; pairs without a common seed or with other data
+    are left out.
+
+    A family is all methods against one baseline. The two baselines against each other are one comparison, of the first
+    one's family; it has one corrected p, whichever of them is subtracted.
     """
-    found: Tests = {}
+    differences = {
+        (method, baseline): paired_results(result, results[baseline])
+        for baseline in BASELINES
+        if baseline in results
+        for method, result in results.items()
+        if method != baseline and _comparable(result, results[baseline])
+    }
+    corrected: dict[frozenset[str], float] = {}
     for baseline in BASELINES:
-        if baseline not in results:
-            continue
-        family = {}
-        for method, result in results.items():
-            base = results[baseline]
-            if (
-                method != baseline
-                and (result.data.digest, result.task) == (base.data.digest, base.task)
-                and set(result.seeds) & set(base.seeds)
-            ):
-                family[method] = paired_results(result, base)
-        tested = [method for method, (difference, _) in family.items() if difference.p is not None]
-        ps: list[float] = [difference.p for difference, _ in family.values() if difference.p is not None]
-        corrected = dict(zip(tested, holm(ps), strict=True))
-        found |= {
-            (method, baseline): Test(difference, seeds, corrected.get(method))
-            for method, (difference, seeds) in family.items()
+        family = {
+            pair: difference.p
+            for (method, other), (difference, _) in differences.items()
+            if other == baseline
+            and difference.p is not None
+            and (pair := frozenset((method, baseline))) not in corrected
         }
-    return found
+        corrected |= dict(zip(family, holm(list(family.values())), strict=True))
+    return {
+        pair: Test(difference, seeds, corrected.get(frozenset(pair)))
+        for pair, (difference, seeds) in differences.items()
+    }
+
+
+def _comparable(result: Result, baseline: Result) -> bool:
+    same = (result.data.digest, result.task) == (baseline.data.digest, baseline.task)
+    return same and bool(set(result.seeds) & set(baseline.seeds))
 
 
 def signs(method: str, found: Tests) -> str:

@@ -1,25 +1,26 @@
-"""One page of tables in every format it is wanted in."""
+"""Tables with a caption, and the numbers behind them, in every format that they are wanted in."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from equimodal.report.latex import latex
-from equimodal.report.pages import Table, html, markdown
+from equimodal.report.formats.cells import Table
+from equimodal.report.formats.csv import csv_text
+from equimodal.report.formats.html import html
+from equimodal.report.formats.latex import latex
+from equimodal.report.formats.markdown import markdown
 
 
 @dataclass(frozen=True)
-class Page:
+class Document:
     """Tables with a caption, and the same numbers unrounded.
 
     Args:
-        title: of the page.
+        title: of the whole.
         lines: the caption: what a reader must know.
         note: the one of `lines` that stands out, if any.
         tables: (name, (heads, rows)).
-        records: rows of the CSV, None where a number is not defined; keys of the first are its columns.
+        records: rows of the CSV, None where a number is not defined; their keys are its columns.
     """
 
     title: str
@@ -33,18 +34,7 @@ class Page:
         points = [f"- {line}" for line in self.lines]
         return {
             ".md": markdown(self.title, self.tables, points),
-            ".csv": self._csv(),
+            ".csv": csv_text(self.records),
             ".tex": latex(self.title, self.tables, self.lines),
             ".html": html(self.title, self.tables, self.lines, self.note),
         }
-
-    def _csv(self) -> str:
-        out = io.StringIO()
-        heads = list(dict.fromkeys(key for record in self.records for key in record))
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(heads)
-        # repr of a float reads back as the same float.
-        writer.writerows(
-            [["" if (value := record.get(key)) is None else value for key in heads] for record in self.records]
-        )
-        return out.getvalue()

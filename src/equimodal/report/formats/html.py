@@ -1,22 +1,9 @@
-"""Tables as Markdown and as a page that stands alone."""
+"""Tables as an HTML page that stands alone."""
 
 from collections.abc import Sequence
 from html import escape
-from typing import Literal, Self
 
-Table = tuple[Sequence[str], Sequence[Sequence[str]]]
-
-
-class Marked(str):
-    """A cell that stands out: `best` is set bold, `second` underlined."""
-
-    def __new__(cls, text: str, mark: Literal["best", "second"]) -> Self:
-        cell = super().__new__(cls, text)
-        cell.mark = mark
-        return cell
-
-    mark: Literal["best", "second"]
-
+from equimodal.report.formats.cells import Table, wrap
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; margin: 2rem; }
@@ -28,16 +15,10 @@ th { border-bottom: 2px solid #888; font-weight: 600; }
 """
 
 
-def markdown(title: str, tables: Sequence[tuple[str, Table]], lines: Sequence[str]) -> str:
-    """A heading, lines of text, and tables with their own headings."""
-    parts = [f"# {title}", "", *lines, ""]
-    for name, (heads, rows) in tables:
-        parts += [f"## {name}", "", _row(heads), _row(["---", *["---:"] * (len(heads) - 1)]), *map(_row, rows), ""]
-    return "\n".join(parts)
-
-
 def html(title: str, tables: Sequence[tuple[str, Table]], lines: Sequence[str], note: str | None) -> str:
-    """The same as one page without scripts or links; `note` stands out."""
+    """A heading, lines of text, and tables with their own headings, without scripts or links; `note`, one of the lines,
+    stands out.
+    """
     parts = [
         f"<h1>{escape(title)}</h1>",
         *(f"<p{' class=note' if line == note else ''}>{escape(line)}</p>" for line in lines),
@@ -56,14 +37,3 @@ def html(title: str, tables: Sequence[tuple[str, Table]], lines: Sequence[str], 
     content = "\n".join(parts)
     head = f'<head><meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style></head>'
     return f'<!doctype html>\n<html lang="en">\n{head}\n<body>\n{content}\n</body>\n</html>\n'
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(wrap(cell, cell.replace("|", "\\|"), "**{}**", "<ins>{}</ins>") for cell in cells) + " |"
-
-
-def wrap(cell: str, text: str, best: str, second: str) -> str:
-    """`text` in the format of the cell's mark, or as it is."""
-    if not isinstance(cell, Marked):
-        return text
-    return (best if cell.mark == "best" else second).format(text)

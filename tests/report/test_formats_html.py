@@ -1,17 +1,11 @@
-"""Tables as Markdown and HTML."""
+"""HTML: escapes, marks, one page that stands alone."""
 
 from html.parser import HTMLParser
 
-from equimodal.report.pages import html, markdown
+from equimodal.report.formats.cells import Marked
+from equimodal.report.formats.html import html
 
 TABLES = [("One", (["a", "b"], [["x|y", "1"], ["<b>", "2"]]))]
-
-
-def test_markdown_keeps_columns():
-    lines = markdown("T", TABLES, ["text"]).splitlines()
-    assert lines[0] == "# T"
-    assert "| a | b |" in lines
-    assert "| x\\|y | 1 |" in lines
 
 
 def test_html_escapes_and_is_balanced():
@@ -34,3 +28,10 @@ def test_html_escapes_and_is_balanced():
     parser = Balance()
     parser.feed(page)
     assert parser.open == []
+
+
+def test_marks():
+    page = html(
+        "T", [("One", (["a", "b"], [["x", Marked("<1>", "best")], ["y", Marked("2", "second")]]))], [], note=None
+    )
+    assert "<td><b>&lt;1&gt;</b></td>" in page and "<td><u>2</u></td>" in page

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from equimodal.report.pages import Table, wrap
+from equimodal.report.formats.cells import Table, wrap
 
 ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -39,23 +39,25 @@ def escaped(text: str) -> str:
 def latex(title: str, tables: Sequence[tuple[str, Table]], lines: Sequence[str]) -> str:
     """One `table` environment per table, with its own caption; `lines` are the first one's, the others refer to it."""
     parts = [r"% needs \usepackage{booktabs}"]
-    for i, (name, (heads, rows)) in enumerate(tables):
-        said = " ".join([f"{title}: {name}.", *lines]) if i == 0 else f"{title}: {name}."
-        body = [
-            " & ".join(wrap(cell, escaped(cell), r"\textbf{{{}}}", r"\underline{{{}}}") for cell in row) + r" \\"
-            for row in rows
-        ]
-        parts += [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{escaped(said)}}}",
-            rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
-            r"\toprule",
-            " & ".join(map(escaped, heads)) + r" \\",
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-        ]
+    for i, (name, table) in enumerate(tables):
+        caption = " ".join([f"{title}: {name}.", *(lines if i == 0 else [])])
+        parts.append(_table(*table, caption))
     return "\n".join(parts) + "\n"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
+    import pandas as pd  # half a second, which a command that writes no table should not wait for
+
+    # pandas could escape, but knows neither of the signs above nor of minuses; nor can it mark cells below equal heads.
+    frame = pd.DataFrame([list(map(_cell, row)) for row in rows], columns=list(map(escaped, heads)), dtype=object)
+    text = frame.style.hide(axis="index").to_latex(
+        caption=escaped(caption),
+        column_format="l" + "r" * (len(heads) - 1),
+        hrules=True,
+        position_float="centering",
+    )
+    return text.rstrip("\n")
+
+
+def _cell(cell: str) -> str:
+    return wrap(cell, escaped(cell), r"\textbf{{{}}}", r"\underline{{{}}}")

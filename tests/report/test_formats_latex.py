@@ -1,7 +1,7 @@
 """LaTeX: escapes, marks, one environment per table."""
 
-from equimodal.report.latex import escaped, latex
-from equimodal.report.pages import Marked
+from equimodal.report.formats.cells import Marked
+from equimodal.report.formats.latex import escaped, latex
 
 
 def test_escapes():
@@ -34,3 +34,25 @@ def test_marks_columns_and_captions():
     assert r"\caption{T: One. Said \& done.}" in text and r"\caption{T: Two.}" in text
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 2
     assert text.count("{") == text.count("}")
+
+
+def test_the_whole_of_a_table():
+    heads = ["method", "a_b", "p (Holm)", "p (Holm)"]  # two columns of one name, as two baselines have
+    text = latex("T", [("One", (heads, [["x", "80.0 ± 1.0 †", "-1", Marked("0", "best")]]))], [])
+    assert text == "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            r"\begin{table}",
+            r"\centering",
+            r"\caption{T: One.}",
+            r"\begin{tabular}{lrrr}",
+            r"\toprule",
+            r"method & a\_b & p (Holm) & p (Holm) \\",
+            r"\midrule",
+            r"x & 80.0 $\pm$ 1.0 $\dagger$ & $-$1 & \textbf{0} \\",
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
