@@ -66,6 +66,24 @@ def test_a_unimodal_model_has_one_encoder_and_its_own_classifier(tiny: Path) -> 
     torch.testing.assert_close(method.model.readout(out.features)["visual"], out.logits)
 
 
+@pytest.mark.parametrize("fusion", ["sum", "film", "gated"])
+def test_a_unimodal_model_is_the_same_whatever_the_fusion_of_others(tiny: Path, fusion: str) -> None:
+    written = []
+    for overrides in ({}, {"model": {"fusion": fusion}}):
+        train.run(tiny_dataset.params(training={"epochs": 2}, **overrides), "tiny", "audio", 0)
+        written.append(Path("models/tiny/audio/0/last.safetensors").read_bytes())
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("fusion", ["film", "gated"])
+def test_a_fusion_of_two_refuses_three_in_one_line(tiny: Path, fusion: str) -> None:
+    tiny_dataset.write(tiny, third=True)
+    params = tiny_dataset.params(third=True, model={"fusion": fusion})
+    with pytest.raises(UserError, match=rf"model.fusion = {fusion} is defined for two modalities, not 3"):
+        Setup.open(params, "tiny", "joint", 0).method()
+    assert Setup.open(params, "tiny", "audio", 0).method().model.modalities == ["audio"]
+
+
 def test_a_modality_that_the_dataset_lacks_is_one_line(tiny: Path) -> None:
     with pytest.raises(UserError, match=r"reads modality 'motion'.* has: audio, visual"):
         made("visual", methods={"visual": {"modality": "motion"}})

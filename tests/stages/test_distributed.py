@@ -19,6 +19,7 @@ from equimodal.store import read_json, read_tensors
 PROBE = """
 import os, sys
 from pathlib import Path
+from equimodal.params import load_params
 from equimodal.stages import train
 from equimodal.stages.running import Run
 from equimodal.store import write_tensors

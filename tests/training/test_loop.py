@@ -265,13 +265,33 @@ def test_too_few_samples_for_a_batch_are_refused(tiny: Path) -> None:
         made()
 
 
-def test_bfloat16_trains_on_the_cpu_and_keeps_its_weights_exact(tiny: Path) -> None:
-    loop = made(training={"epochs": 1}, runtime={"precision": "bf16-mixed"})
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16-mixed", torch.bfloat16), ("16-mixed", torch.float16)])
+def test_mixed_precision_trains_on_the_cpu_and_keeps_its_weights_exact(
+    tiny: Path, precision: str, dtype: torch.dtype
+) -> None:
+    loop = made(training={"epochs": 1}, runtime={"precision": precision})
+    kinds = set()
+    loop.method.model.encoders["audio"].blocks[1].register_forward_hook(lambda *seen: kinds.add(seen[2].dtype))
     metrics = loop.run().history[0]["metrics"]
     assert math.isfinite(metrics["train/loss"]) and {p.dtype for p in loop.method.parameters()} == {torch.float32}
+    assert dtype in kinds
     assert (
         metrics["train/loss"] != made(folder="full", training={"epochs": 1}).run().history[0]["metrics"]["train/loss"]
     )
+
+
+def test_methods_see_true_gradients_whatever_the_scale_of_float16(tiny: Path) -> None:
+    norms = {}
+    for precision in ("32-true", "16-mixed"):
+        loop = made(runtime={"precision": precision})
+        seen: list[float] = []
+        loop.method.after_backward = lambda loop, seen=seen: seen.append(  # type: ignore[method-assign]
+            float(loop.method.model.fusion.linear.weight.grad.norm())
+        )
+        batch = next(loop.batches(0))
+        loop.method.training_step(batch, loop)
+        norms[precision] = seen[0]
+    assert norms["16-mixed"] == pytest.approx(norms["32-true"], rel=0.02)
 
 
 def test_threads_come_from_the_settings(tiny: Path) -> None:
@@ -288,5 +308,3 @@ def test_settings_that_this_machine_cannot_do_are_one_line(tiny: Path, monkeypat
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=r"runtime.device = cuda, but torch sees no CUDA device"):
         made(runtime={"device": "cuda"})
-    with pytest.raises(UserError, match=r"runtime.precision = 16-mixed needs a GPU"):
-        made(runtime={"precision": "16-mixed"})

@@ -151,6 +151,8 @@ def build_model(
 ) -> MultimodalModel:
     """A model for inputs of the given shapes, initialised from the global torch generator.
 
+    A model of one modality has nothing to fuse: one Linear (`concat`), whatever `model.fusion` says.
+
     Args:
         shapes: modality -> shape of one model input: (C, F, T) of a spectrogram, (C, T, H, W) of pictures, (L, W) of
             sequences, (W) of vectors.
@@ -166,7 +168,8 @@ def build_model(
         name: ENCODERS[chosen[name]].load().build(shape, kinds[name], settings, channels_last)
         for name, shape in shapes.items()
     }
-    fusion = FUSIONS[settings.fusion]({name: encoder.dims[-1] for name, encoder in encoders.items()}, outputs)
+    head = FUSIONS[settings.fusion if len(encoders) > 1 else "concat"]
+    fusion = head({name: encoder.dims[-1] for name, encoder in encoders.items()}, outputs)
     fusion.averaged = averaged
     model = MultimodalModel(encoders, fusion)
     if settings.init == "ogm":

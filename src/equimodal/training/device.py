@@ -46,16 +46,21 @@ def launch(runtime: RuntimeSettings) -> "Fabric":
     """A launched Fabric: one process, or `runtime.devices` processes by DDP."""
     make_deterministic(runtime)
     device = pick_device(runtime)
-    if runtime.precision == "16-mixed" and device.type == "cpu":
-        raise UserError("runtime.precision = 16-mixed needs a GPU: use 32-true or bf16-mixed on the CPU")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from lightning_fabric import Fabric
+        from lightning_fabric.plugins import MixedPrecision
         from lightning_fabric.strategies import DDPStrategy
 
         strategy = DDPStrategy(find_unused_parameters=True) if runtime.devices > 1 else "auto"
+        # Fabric takes bfloat16 for float16 where it is told `precision` and `cpu`; torch has float16 there since 2.3.
+        float16_on_cpu = runtime.precision == "16-mixed" and device.type == "cpu"
         fabric = Fabric(
-            accelerator=device.type, devices=runtime.devices, strategy=strategy, precision=runtime.precision
+            accelerator=device.type,
+            devices=runtime.devices,
+            strategy=strategy,
+            precision=None if float16_on_cpu else runtime.precision,
+            plugins=MixedPrecision("16-mixed", "cpu") if float16_on_cpu else None,
         )
         fabric.launch()
     torch.set_num_threads(runtime.threads)  # launching several processes sets it

@@ -134,10 +134,10 @@ class BlockPass:
     targets: Tensor
 
 
-def block_logs(name: str, block: Score, rho: Tensor, prototypes: Tensor | None) -> Logs:
-    """Scalars of one original block, as `{name}/...` (aim.md section 7)."""
+def block_logs(name: str, block: Score, s: Tensor, rho: Tensor, prototypes: Tensor | None) -> Logs:
+    """Scalars of one original block, as `{name}/...` (aim.md section 7); `s` of all processes' samples."""
     logs = {
-        f"{name}/s": block.s,
+        f"{name}/s": s,
         f"{name}/L": block.loss.detach(),
         f"{name}/rho": rho,
         f"{name}/saturated_low": block.low,

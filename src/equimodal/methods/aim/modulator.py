@@ -16,6 +16,7 @@ from equimodal.methods.aim.dap import Prototypes
 from equimodal.methods.aim.decoupling import Decoupling
 from equimodal.methods.aim.modulation import BlockPass, Logs, Terms, block_logs
 from equimodal.methods.aim.settings import AIMSettings
+from equimodal.methods.distributed import average
 from equimodal.models.encoder import Encoder, aligned_depths, detach, join, select
 from equimodal.models.framework import MultimodalModel, Outputs, Stage
 from equimodal.models.frozen import call_untouched, evaluation_mode
@@ -235,6 +236,8 @@ class Modulator(nn.Module):
         )  # [D, M]
         auxiliary: dict[tuple[str, int], modulation.Score] = {}
         if self.pdm is not None and settings.lambda_mod > 0:
+            if settings.aux_modalities == "dominant":
+                (s,) = average(s)  # processes that chose different blocks would wait for each other's gradients
             rows = self.part(settings.aux_fraction, batch, step, targets.device)
             shown = self.part(settings.aux_fraction * settings.pdm.fraction, batch, step, targets.device)
             weak_blocks = self.auxiliary_blocks(s)
@@ -251,10 +254,13 @@ class Modulator(nn.Module):
                     self._passes[block] = self._kept(
                         select(inputs, len(outputs.logits), shown), prototypes[block], targets[shown]
                     )
+        # A step of several processes is one step on all their batches: its blocks have one s, rho and alpha.
+        s, *found = average(s, *(block.s for block in auxiliary.values()))
+        weakened = dict(zip(auxiliary, found, strict=True))
         total = []
         for depth in range(self.depths):
             helped = [m for m in self.modalities if (m, depth) in auxiliary]
-            s_aux = torch.stack([auxiliary[m, depth].s for m in helped]) if helped else None
+            s_aux = torch.stack([weakened[m, depth] for m in helped]) if helped else None
             rho, rho_aux = modulation.block_weights(s[depth], s_aux)  # Eq. 12
             alpha = modulation.imbalance(s[depth]) if settings.dam else torch.ones_like(s[depth, 0])  # Eq. 14
             originals = settings.original_weight * torch.stack([original[m, depth].loss for m in self.modalities])
@@ -262,11 +268,13 @@ class Modulator(nn.Module):
             total.append(alpha * modulation.depth_loss(originals, weak, rho, rho_aux))
             logs[f"depth{depth + 1}/alpha"] = alpha
             for i, m in enumerate(self.modalities):
-                logs |= block_logs(f"depth{depth + 1}/{m}", original[m, depth], rho[i], prototypes[m, depth])
+                logs |= block_logs(
+                    f"depth{depth + 1}/{m}", original[m, depth], s[depth, i], rho[i], prototypes[m, depth]
+                )
             for i, m in enumerate(helped):
                 name, weak_block = f"depth{depth + 1}/{m}", auxiliary[m, depth]
                 logs |= {
-                    f"{name}/s_aux": weak_block.s,
+                    f"{name}/s_aux": weakened[m, depth],
                     f"{name}/rho_aux": rho_aux[i],
                     f"{name}/L_aux": weak_block.loss.detach(),
                 }
