@@ -92,10 +92,6 @@ class Cremad(DatasetKind):
 
     def listing(self, files: Mapping[str, FileFact]) -> Listing:
         """One sample a clip that has sound or picture; ids are CREMA-D's own names."""
-        if self.settings.split.rule == "column":
-            raise UserError(
-                f"{self.key('split.rule')} = column: CREMA-D has no split column; use actor, ogm or stratified"
-            )
         samples = []
         for stem in sorted({Path(name).stem for name in files}):
             match = _STEM.fullmatch(stem)
