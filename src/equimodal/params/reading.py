@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from equimodal.errors import UserError
-from equimodal.methods.aim.settings import AIMSettings
+from equimodal.params.bases import with_bases
 from equimodal.params.resolve import Params, _hint
 from equimodal.params.text import read_yaml
 from equimodal.settings.base import nearest
@@ -30,7 +30,7 @@ def parse_params(raw: Any) -> Params:
     """Check a params.yaml that is already a dict (as an engine read it)."""
     if not isinstance(raw, dict):
         raise UserError("params.yaml is empty or not a mapping of sections")
-    params = Params.read(raw, "")
+    params = Params.read({**raw, "datasets": with_bases(raw["datasets"])} if "datasets" in raw else raw, "")
     modalities = {name for settings in params.datasets.values() for name in settings.modalities}
     for name in params.model.weights_for or ():
         if name not in modalities:
@@ -41,15 +41,9 @@ def parse_params(raw: Any) -> Params:
     for dataset in params.datasets:
         params.encoders_of(dataset)
         params.weights_of(dataset)
-        training = params.training_of(dataset)
+        params.training_of(dataset)
         for name in params.methods:
-            resolved = params.method(dataset, name)
-            if isinstance(resolved.settings, AIMSettings) and resolved.settings.start_epoch >= training.epochs:
-                raise UserError(
-                    f"params.yaml: methods.{name}.start_epoch = {resolved.settings.start_epoch} leaves no"
-                    " epoch for modulation:"
-                    f" {dataset} trains {training.epochs} (training.epochs); lower start_epoch or raise epochs"
-                )
+            params.method(dataset, name)
         for override in params.datasets[dataset].methods:
             if override not in params.methods:
                 raise UserError(

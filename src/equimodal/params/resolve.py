@@ -132,7 +132,7 @@ class Params(Settings):
 
     def check_pair(self, dataset: str, method: str) -> None:
         """Refuse a method of one modality where there is no such modality, one that balances where there is nothing to
-        balance, one of another task.
+        balance, one of another task, one that modulates where the warm-up takes every epoch.
         """
         settings = self.method(dataset, method).settings
         names = list(self.dataset(dataset).modalities)
@@ -150,6 +150,12 @@ class Params(Settings):
         if len(names) < settings.least_modalities:
             raise UserError(
                 f"method '{method}' balances modalities and needs two or more; {dataset} has: {', '.join(names)}"
+            )
+        epochs = self.training_of(dataset).epochs
+        if isinstance(settings, AIMSettings) and settings.start_epoch >= epochs:
+            raise UserError(
+                f"params.yaml: methods.{method}.start_epoch = {settings.start_epoch} leaves no epoch for modulation:"
+                f" {dataset} trains {epochs} (training.epochs); lower start_epoch or raise epochs"
             )
 
     def warmup_of(self, dataset: str, method: str) -> str:
