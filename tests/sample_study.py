@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from equimodal.params.bases import with_bases
 from equimodal.settings.base import deep_merge
 
 # What makes a kind's sample small; a new kind of dataset with a sample adds its line.
@@ -34,7 +35,7 @@ EPOCHS = 2
 
 def datasets(raw: dict[str, Any]) -> list[str]:
     """Names of the datasets in params.yaml that generate a sample of their own."""
-    return [name for name, settings in raw["datasets"].items() if settings.get("source") == "sample"]
+    return [name for name, settings in with_bases(raw["datasets"]).items() if settings.get("source") == "sample"]
 
 
 def small_params(root: Path, names: list[str] | None = None) -> dict[str, Any]:
@@ -43,6 +44,7 @@ def small_params(root: Path, names: list[str] | None = None) -> dict[str, Any]:
     Where all datasets are classified, the other methods that are unlike joint training come along.
     """
     raw = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    raw["datasets"] = with_bases(raw["datasets"])
     names = datasets(raw) if names is None else names
     classified = all(raw["datasets"][name].get("task", "classification") == "classification" for name in names)
     scratch = ["joint", *(CLASSIFIERS if classified else ())]
@@ -66,7 +68,8 @@ def small_params(root: Path, names: list[str] | None = None) -> dict[str, Any]:
         assert settings["kind"] in SMALL, (
             f"say in tests/sample_study.py what makes the sample of {settings['kind']} small"
         )
-        kept[name] = deep_merge(deep_merge(settings, short), SMALL[settings["kind"]])
+        alone = {key: value for key, value in settings.items() if key != "base"}
+        kept[name] = deep_merge(deep_merge(alone, short), SMALL[settings["kind"]])
     methods = deep_merge(raw["methods"], {"aim": aim})
     runtime = {"device": "cpu", "workers": 1}
     return {

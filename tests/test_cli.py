@@ -27,6 +27,8 @@ def project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with params.yaml, and a module that puts stub stages in place of the real ones."""
     folder = tmp_path_factory.mktemp("cli")
     (folder / "params.yaml").write_text((root / "params.yaml").read_text())
+    (folder / "data/cremad").mkdir(parents=True)
+    (folder / "data/cremad/manifest.json").write_text("{}")
     for stage in ("train", "summary", "features", "show"):
         (folder / f"stub_{stage}.py").write_text(STUB)
     (folder / "stubbed.py").write_text(
@@ -150,6 +152,23 @@ def test_only_the_first_process_of_a_ddp_training_takes_the_lock(project: Path) 
         assert equimodal(project, *words, LOCAL_RANK="1").returncode == 0
 
 
+@pytest.mark.parametrize("stage", ["warmup", "prototypes", "train", "evaluate", "cost"])
+def test_a_dataset_without_manifest_is_said_before_torch_is_imported(project: Path, stage: str) -> None:
+    code = (
+        "import sys\n"
+        "class Refused:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        assert name.partition('.')[0] != 'torch', 'torch is imported'\n"
+        "sys.meta_path.insert(0, Refused())\n"
+        "from equimodal import cli\n"
+        "cli.main()\n"
+    )
+    words = [stage, "--dataset", "ks", "--method", "aim", *(() if stage == "cost" else ("--seed", "0"))]
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=project, capture_output=True, text=True, timeout=60)
+    said = "error: data/ks/manifest.json is missing: build it first (snakemake --cores 4 -- data/ks/manifest.json)"
+    assert refused(done) == said
+
+
 def test_starting_imports_nothing_heavy() -> None:
     code = (
         "import sys, equimodal.cli; print(sorted({'torch', 'mlflow', 'pandas', 'numpy', 'snakemake',"
@@ -172,4 +191,7 @@ def test_explain_says_what_a_key_means_and_refuses_others(root: Path) -> None:
         "  now      false",
     ]
     assert "now      15" in explain("datasets.cremad.training.epochs").stdout
+    assert "now      64" in explain("datasets.grid-words-clean.training.batch_size").stdout
+    for key, base in (("datasets.grid-words-clean", "grid-words"), ("methods.aim-no-pam", "aim")):
+        assert f"now      {base}" in explain(f"{key}.base").stdout
     assert "did you mean 'epochs'?" in refused(explain("training.epoch"))

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from equimodal.engines import locks
+from equimodal.engines import experiments, locks
+from equimodal.engines.layout import manifest_path
 from equimodal.errors import UserError
 from equimodal.params import load_params
 
@@ -22,6 +23,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Balanced multimodal learning as a cached workflow.",
 )
+
+# The stages that import torch to read a dataset as its manifest describes it.
+FROM_MANIFEST = ("warmup", "prototypes", "train", "evaluate", "cost")
 
 DatasetOption = Annotated[str, typer.Option("--dataset", help="a name of `datasets` in params.yaml")]
 MethodOption = Annotated[str, typer.Option("--method", help="a name of `methods` in params.yaml")]
@@ -204,6 +208,8 @@ def _stage(stage: str, **axes: Any) -> None:
     if os.environ.get("LOCAL_RANK", "0") != "0":
         _call(stage, **axes)
         return
+    if locks.current_engine() == "dvc":
+        experiments.refuse_copy()
     key = "-".join([stage, *(str(value) for name, value in axes.items() if name != "seeds")])
     with locks.engine(locks.current_engine()), locks.stage(key):
         _call(stage, **axes)
@@ -216,6 +222,9 @@ def _call(stage: str, **axes: Any) -> None:
         params.dataset(axes["dataset"])
     if "method" in axes:
         params.check_pair(axes["dataset"], axes["method"])
+    if stage in FROM_MANIFEST and not (path := manifest_path(axes["dataset"])).is_file():
+        # The stage would say so itself, after the seconds that torch takes to import.
+        raise UserError(f"{path} is missing: build it first (snakemake --cores 4 -- {path})")
     if axes.get("seeds", ...) is None:
         axes["seeds"] = list(params.study.seeds)
     # Both must be set before torch is imported: threads that wait busily slow down whatever else runs

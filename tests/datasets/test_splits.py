@@ -5,7 +5,9 @@ import random
 import pytest
 
 from equimodal.datasets.base import Listing, Sample
+from equimodal.datasets.ks.settings import KineticsSoundsSplit
 from equimodal.datasets.splits import assign, counts
+from equimodal.datasets.ucf101.settings import Ucf101Split
 from equimodal.errors import UserError
 from equimodal.settings.datasets import SplitSettings
 
@@ -57,6 +59,17 @@ def test_stratified_takes_its_share_of_every_class() -> None:
     labels = {sample.id: sample.label for sample in listing().samples}
     for part, number in (("test", 4), ("val", 4), ("train", 12)):
         assert sorted(labels[name] for name in parts[part]) == sorted("xyz" * number)
+
+
+def test_stratified_carves_validation_by_class_unless_told_otherwise() -> None:
+    ungrouped = Listing(("x", "y"), [Sample(f"{n:02d}", "xy"[n % 2], {}) for n in range(40)])
+    parts = by_split(assign(ungrouped, SplitSettings(rule="stratified", folds=5, validation=0.25), "d"))
+    assert {part: len(names) for part, names in parts.items()} == {"train": 24, "val": 8, "test": 8}
+    told = {"rule": "stratified", "validation_by": "group"}
+    assert SplitSettings.model_validate(told).validation_by == "group"
+    assert [SplitSettings(rule=rule).validation_by for rule in ("actor", "column", "ogm", "lists")] == ["group"] * 4
+    assert Ucf101Split(rule="stratified").validation_by == "stratified"
+    assert KineticsSoundsSplit().validation_by == "stratified"
 
 
 def test_validation_by_group_holds_whole_groups_of_about_the_share() -> None:

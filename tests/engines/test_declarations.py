@@ -181,7 +181,7 @@ def test_a_result_of_a_modality_that_the_dataset_lacks_is_refused(raw: dict[str,
 
 def test_aim_with_one_modality_is_refused(raw: dict[str, Any]) -> None:
     changed = copy.deepcopy(raw)
-    del changed["datasets"]["grid-digit"]["modalities"]["audio"]
+    changed["datasets"]["grid-digit"]["modalities"]["audio"] = None
     with pytest.raises(
         UserError, match="method 'aim-no-pam' balances modalities and needs two or more; grid-digit has: visual"
     ):

@@ -119,11 +119,25 @@ def test_too_many_rejected_stop_the_stage(project: Path, capsys: pytest.CaptureF
     table(project / "media", rows)
     with pytest.raises(
         UserError,
-        match=r"1 of 24 samples are rejected, more than datasets.d.max_rejected = 0.01 \(first: 00: empty file\)",
+        match=r"1 of 24 samples are rejected, more than datasets.d.max_rejected = 0.01 \(first: 00: 00\.flv: empty",
     ):
         build(params_of(TABLE, split=BY_CLASS))
-    assert "d: rejected 00: 00.flv: empty file" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("00.flv") == 1  # once, though two modalities are read from it
     assert not (project / "data/d/index.json").exists()
+
+
+def test_a_broken_file_is_named_once_whatever_is_read_from_it(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [row.partition(",")[0] for row in clips(project / "media", 6)]
+    (project / "media/00.flv").write_bytes(b"")
+    rows = [f"{name},{'xy'[part % 2]},{part / 100:g}" for name in names for part in range(8)]
+    table(project / "media", rows, "path,label,s")
+    found = build(params_of(TABLE, columns={"start": "s"}, split=BY_CLASS, max_rejected=0.2))
+    assert len(found["rejected"]) == 16  # an entry for each sample and modality
+    assert [line for line in capsys.readouterr().err.splitlines() if "rejected" in line] == [
+        "d: rejected 8 samples (00@0, 00@0.01, 00@0.02 and 5 more): 00.flv: empty file"
+    ]
 
 
 def test_segments_keep_their_times_and_one_beyond_the_clip_is_rejected(project: Path) -> None:

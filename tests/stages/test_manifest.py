@@ -136,12 +136,25 @@ def test_too_many_rejected_stop_with_count_share_reasons_and_setting(folder: Pat
     with pytest.raises(UserError) as caught:
         made(max_rejected=0.2)
     said = str(caught.value)
-    reasons = ("gone0 (index): unreadable: gone", "s02 (audio): audio rejected")
+    reasons = ("First: gone0: p: unreadable: gone; s02: audio: audio rejected; s02: visual: visual missing. ",)
     for part in ("3 of 13 samples rejected", "23.1%", "datasets.own.max_rejected = 0.2", *reasons, "missing: zero"):
         assert part in said
     assert "\n" not in said
     assert not Path("data/own/manifest.json").exists()
     assert len(made(max_rejected=0.25)["rows"]) == 10
+
+
+def test_a_file_that_two_modalities_cannot_read_is_named_once(folder: Path) -> None:
+    write({"audio": {"rejected": [2]}, "visual": {"rejected": [2]}})
+    index = json.loads(Path("data/own/index.json").read_text())
+    index["samples"][2]["paths"] = {"audio": "a.mp4", "visual": "a.mp4"}
+    Path("data/own/index.json").write_text(json.dumps(index))
+    for modality in KINDS:
+        path = Path(f"data/own/features/{modality}.json")
+        path.write_text(path.read_text().replace(f"{modality} rejected", "broken"))
+    with pytest.raises(UserError, match=r"First: s02: a\.mp4: broken\. Repair"):
+        made(max_rejected=0.0)
+    assert [entry["modality"] for entry in made()["rejected"]] == ["audio", "visual"]
 
 
 @pytest.mark.parametrize(("rows", "split"), [([0, 2], "train"), ([9, 11], "test")])

@@ -10,6 +10,11 @@ from equimodal.errors import UserError
 from equimodal.params import Params
 from equimodal.settings.base import nearest
 
+# `base` is resolved before a method's settings are read, and so is none of them.
+BASE = FieldInfo(
+    annotation=str | None, default=None, description="the method that this one is based on: the rest is as there"
+)
+
 
 def explain(params: Params, key: str) -> str:
     """A few lines on `key`, a dotted path such as `training.optimizer.lr`, `datasets.cremad.split.rule` or
@@ -51,7 +56,8 @@ def _below(params: Params, here: Any, path: list[str]) -> dict[str, tuple[FieldI
     if (
         path[:1] == ["methods"] and len(path) == 2
     ):  # as the first dataset of the study sees the method, overrides included
-        here = params.method(params.study.datasets[0], path[1]).settings
+        below = _below(params, params.method(params.study.datasets[0], path[1]).settings, [])
+        return {**below, "base": (BASE, params.methods[path[1]].get("base"))}
     if path[:1] == ["datasets"] and len(path) == 3 and path[2] in ("model", "training"):
         here = params.model_of(path[1]) if path[2] == "model" else params.training_of(path[1])
     if isinstance(here, BaseModel):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from equimodal.errors import UserError
-from equimodal.methods.registry import Family
+from equimodal.params.bases import with_bases
 from equimodal.params.resolve import Params, _hint
 from equimodal.params.text import read_yaml
 from equimodal.settings.base import nearest
@@ -30,7 +30,7 @@ def parse_params(raw: Any) -> Params:
     """Check a params.yaml that is already a dict (as an engine read it)."""
     if not isinstance(raw, dict):
         raise UserError("params.yaml is empty or not a mapping of sections")
-    params = Params.read(raw, "")
+    params = Params.read({**raw, "datasets": with_bases(raw["datasets"])} if "datasets" in raw else raw, "")
     modalities = {name for settings in params.datasets.values() for name in settings.modalities}
     for name in params.model.weights_for or ():
         if name not in modalities:
@@ -43,7 +43,7 @@ def parse_params(raw: Any) -> Params:
         params.weights_of(dataset)
         params.training_of(dataset)
         for name in params.methods:
-            params.check_start(dataset, name)
+            params.method(dataset, name)
         for override in params.datasets[dataset].methods:
             if override not in params.method_names:
                 raise UserError(

@@ -6,8 +6,10 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from equimodal.datasets.registry import KINDS
 from equimodal.methods.registry import METHODS
 from equimodal.params import Params
+from equimodal.params.variants import dataset_variant
 from equimodal.settings.training import ModelSettings, TrainingSettings
 
 TEMPLATE = "#/$defs/{model}"
@@ -40,6 +42,11 @@ def params_schema() -> dict[str, Any]:
                 pattern: {"$ref": TEMPLATE.format(model="Variant")} for pattern in names
             }
     params = parts.pop("Params")
+    entries = params["properties"]["datasets"]["patternProperties"]
+    parts["DatasetVariant"] = dataset_variant(parts, [entry.load_settings().__name__ for entry in KINDS.values()])
+    variant = {"if": {"required": ["base"]}, "then": {"$ref": TEMPLATE.format(model="DatasetVariant")}}
+    for pattern, entry in entries.items():
+        entries[pattern] = {**variant, "else": entry}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **params, "title": "params.yaml", "$defs": parts}
 
 

@@ -36,7 +36,9 @@ class Settings(BaseModel):
 
 def describe(model: type[BaseModel], error: ValidationError, where: str, given: Any = None) -> str:
     """One line for the first problem of a validation error; `given` is what was validated."""
-    problem = error.errors()[0]
+    # A default that follows from another key is not made where that key is wrong: no mistake of its own.
+    problems = [problem for problem in error.errors() if problem["type"] != "default_factory_not_called"]
+    problem = problems[0]
     kind, place = problem["type"], problem["loc"]
     tags = _tags(place, given, kind == "missing")
     key = ".".join([where, *(str(part) for i, part in enumerate(place) if i not in tags)]).strip(".")
@@ -44,7 +46,7 @@ def describe(model: type[BaseModel], error: ValidationError, where: str, given: 
         return f"params.yaml: unknown key {key}" + nearest(str(place[-1]), _valid_keys(model, place[:-1], tags))
     if place[-1:] == ("[key]",):
         return f"params.yaml: {key}: a name is lower-case letters and digits, with single hyphens between"
-    more = len(error.errors()) - 1
+    more = len(problems) - 1
     value = repr(problem.get("input"))
     shown = value if len(value) <= 60 else value[:57] + "..."
     wrong = (

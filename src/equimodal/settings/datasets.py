@@ -31,7 +31,9 @@ class SplitSettings(Settings):
         description="share of the training part held out for validation (0 only with a split column that has val)",
     )
     validation_by: Literal["group", "stratified"] = Field(
-        "group", description="how validation is carved: whole groups (actors), or by class"
+        default_factory=lambda split: "stratified" if split.get("rule") == "stratified" else "group",
+        description="how validation is carved: whole groups (actors), or by class (stratified); by default as the rule"
+        " divides: by class for rule stratified, else whole groups",
     )
     lists: str | None = Field(
         None, description="rule ogm: folder with train.csv and test.csv; null downloads them (pinned checksum)"
@@ -69,6 +71,11 @@ class DatasetSettings(Settings):
     protocols: ClassVar[dict[str, dict[str, Any]]] = {}
     takes_arrays: ClassVar[bool] = False
 
+    base: str | None = Field(
+        None,
+        exclude=True,  # resolved before these settings are read: nothing depends on it
+        description="the dataset that this one is based on: what is not written here is as there (docs/workflow.md)",
+    )
     kind: str
     source: str = "local"
     protocol: str = Field(

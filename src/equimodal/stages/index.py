@@ -10,6 +10,7 @@ from typing import Any
 from equimodal.datasets import targets
 from equimodal.datasets.base import FileFact, Sample
 from equimodal.datasets.registry import dataset_kind
+from equimodal.datasets.rejections import told
 from equimodal.datasets.splits import assign, counts
 from equimodal.datasets.tracks import Tracks, probe, probe_arrays
 from equimodal.engines.layout import index_path, raw_manifest_path
@@ -23,6 +24,8 @@ from equimodal.store import read_json, write_json
 
 # Seconds, by the clock, after which a file that does not open is given up; headers take milliseconds.
 PATIENCE = 120.0
+# Rejected files that are named, one a line.
+QUOTED = 20
 
 
 def run(params: Params, dataset: str) -> None:
@@ -158,17 +161,17 @@ def unusable(
 def check_rejected(rejected: list[dict[str, Any]], total: int, limit: float, dataset: str) -> None:
     """Stop when more than a share `limit` of `total` samples is rejected; the reasons go to stderr."""
     ids = {entry["id"] for entry in rejected}
-    for entry in rejected[:20]:
-        where = entry["path"] or entry["modality"]
-        print(f"{dataset}: rejected {entry['id']}: {f'{where}: ' if where else ''}{entry['reason']}", file=sys.stderr)
-    if len(rejected) > 20:
-        print(f"{dataset}: ... and {len(rejected) - 20} more", file=sys.stderr)
+    lines = told(rejected)
+    for line in lines[:QUOTED]:
+        print(f"{dataset}: rejected {line}", file=sys.stderr)
+    if len(lines) > QUOTED:
+        print(f"{dataset}: ... and {len(lines) - QUOTED} more", file=sys.stderr)
     if len(ids) > limit * total:
-        first = rejected[0]
         raise UserError(
-            f"{dataset}: {len(ids)} of {total} samples are rejected, more than datasets.{dataset}.max_rejected ="
-            f" {limit:g} (first: {first['id']}: {first['reason']}): mend the files, raise max_rejected,"
-            " or set missing: zero for absent tracks"
+            f"{dataset}: {len(ids)} of {total} samples are rejected, more than"
+            f" datasets.{dataset}.max_rejected = {limit:g}"
+            f" (first: {lines[0]}): mend the files, raise max_rejected, or set missing:"
+            " zero for absent tracks"
         )
 
 

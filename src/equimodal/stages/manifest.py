@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 from equimodal.datasets import targets
+from equimodal.datasets.rejections import told
 from equimodal.engines.layout import feature_paths, index_path, manifest_path
 from equimodal.errors import UserError
 from equimodal.params import Params
@@ -35,12 +36,10 @@ def run(params: Params, dataset: str) -> None:
             )
     rejected, zero_filled = reject(features, settings)
     gone = {entry["id"] for entry in rejected}
-    rejected = [
-        {"id": entry["id"], "modality": entry.get("modality"), "reason": entry["reason"]} for entry in index["rejected"]
-    ] + rejected
-    check_share(
-        rejected, len(samples) + len({entry["id"] for entry in index["rejected"]}), dataset, settings.max_rejected
-    )
+    paths = {sample["id"]: sample["paths"] for sample in samples}
+    named = index["rejected"] + [{**entry, "path": paths[entry["id"]].get(entry["modality"])} for entry in rejected]
+    rejected = [{key: entry.get(key) for key in ("id", "modality", "reason")} for entry in named]
+    check_share(named, len(samples) + len({entry["id"] for entry in index["rejected"]}), dataset, settings.max_rejected)
     rows = [row for row, sample in enumerate(samples) if sample["id"] not in gone]
     kept = [samples[row] for row in rows]
     numbers = settings.numbers
@@ -137,7 +136,7 @@ def reject(
 
 
 def check_share(rejected: list[dict[str, Any]], total: int, dataset: str, allowed: float) -> None:
-    """Refuse a dataset of which too much is unusable.
+    """Refuse a dataset of which too much is unusable; `rejected` as `told` takes them.
 
     Raises:
         UserError: count, share, first reasons, and the settings to change.
@@ -145,9 +144,7 @@ def check_share(rejected: list[dict[str, Any]], total: int, dataset: str, allowe
     ids = {entry["id"] for entry in rejected}
     if len(ids) <= allowed * total:
         return
-    reasons = "; ".join(
-        f"{entry['id']} ({entry['modality'] or 'index'}): {entry['reason']}" for entry in rejected[:QUOTED]
-    )
+    reasons = "; ".join(told(rejected)[:QUOTED])
     raise UserError(
         f"{dataset}: {len(ids)} of {total} samples rejected ({len(ids) / total:.1%},"
         f" datasets.{dataset}.max_rejected = {allowed:g} allows {allowed:.1%}). "

@@ -77,9 +77,8 @@ def test_empty_folders_and_folders_that_are_rebuilt_are_refused(project: Path) -
 
 
 def test_a_split_column_is_refused(project: Path) -> None:
-    kind = kind_of(params_of(CREMAD, split={"rule": "column"}), "d")
-    with pytest.raises(UserError, match="CREMA-D has no split column"):
-        kind.listing({})
+    with pytest.raises(UserError, match=r"datasets.d.split.rule = 'column': .* 'actor', 'ogm' or 'stratified'$"):
+        params_of(CREMAD, split={"rule": "column"})
 
 
 def test_a_download_ends_as_a_copy(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

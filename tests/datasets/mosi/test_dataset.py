@@ -156,7 +156,7 @@ def test_a_voice_of_no_steps_is_missing(project: Path) -> None:
 
     packaging(project / "mosi.pkl", change)
     local = {"source": "local", "raw": "mosi.pkl"}
-    with pytest.raises(UserError, match=r"sample000\[4\]: no audio file"):
+    with pytest.raises(UserError, match=r"sample000\[4\]: audio: no audio file"):
         listed(params_of(BASE, **local))
     found = built(params_of(BASE, **local, missing="zero"))
     assert (

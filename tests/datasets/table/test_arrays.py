@@ -132,7 +132,7 @@ def test_media_and_arrays_mix(arrays: Path) -> None:
 def test_a_missing_array_is_rejected_or_filled_with_zeros(arrays: Path) -> None:
     text = (arrays / "rows.csv").read_text().replace(",5.npy", ",")
     (arrays / "rows.csv").write_text(text)
-    with pytest.raises(UserError, match=r"1 of 24 samples are rejected.*05: no audio file"):
+    with pytest.raises(UserError, match=r"1 of 24 samples are rejected.*05: audio: no audio file"):
         build()
     found = build(missing="zero")
     assert found["zero_filled"] == {"text": 0, "audio": 1} and len(found["ids"]) == COUNT

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from equimodal.datasets.cremad.protocols import PROTOCOLS
-from equimodal.settings.datasets import DatasetSettings, VideoSample
+from equimodal.settings.datasets import DatasetSettings, SplitSettings, VideoSample
 
 
 class CremadSample(VideoSample):
@@ -16,6 +16,16 @@ class CremadSample(VideoSample):
         36, ge=6, le=72, description="clips of each actor, spread over the six emotions (each at most in 12 sentences)"
     )
     seconds: float = Field(1.2, ge=0.4, le=20, description="length of the longest clips; the shortest have 0.85 of it")
+
+
+class CremadSplit(SplitSettings):
+    """How CREMA-D is divided; it has no split column."""
+
+    rule: Literal["actor", "ogm", "stratified"] = Field(
+        "actor",
+        description="actor: disjoint actors by folds; ogm: the published 6,698/744 list; stratified: by class, actors"
+        " mixed",
+    )
 
 
 class CremadSettings(DatasetSettings):
@@ -37,4 +47,5 @@ class CremadSettings(DatasetSettings):
         description="CSV with path, sha256, bytes of every file, for verify and download; null: read from the LFS"
         " pointers of the mirror or repository",
     )
+    split: CremadSplit = CremadSplit()
     sample: CremadSample = CremadSample()

@@ -34,8 +34,9 @@ class KineticsSoundsLists(Settings):
 class KineticsSoundsSplit(SplitSettings):
     """The published lists by default, validation taken from training by class."""
 
-    rule: Literal["actor", "ogm", "column", "stratified", "lists"] = Field(
-        "lists", description="lists: the train, val and test lists; stratified: by class"
+    rule: Literal["lists", "actor", "stratified"] = Field(
+        "lists",
+        description="lists: the train, val and test lists; actor: disjoint videos by folds; stratified: by class",
     )
     validation_by: Literal["group", "stratified"] = Field(
         "stratified", description="how validation is carved: by class, or by whole videos (group)"

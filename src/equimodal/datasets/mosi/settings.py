@@ -30,6 +30,16 @@ class MosiSample(Settings):
         return self
 
 
+class MosiSplit(SplitSettings):
+    """How CMU-MOSI is divided: by default as the packaging says."""
+
+    rule: Literal["column", "actor", "stratified"] = Field(
+        "column",
+        description="column: the packaging's own parts; actor: disjoint videos by folds; stratified: by class, videos"
+        " mixed",
+    )
+
+
 class MosiSettings(DatasetSettings):
     """CMU-MOSI: 2,199 segments, 93 videos, labels in [-3, 3]; text, audio and vision as sequences."""
 
@@ -58,7 +68,7 @@ class MosiSettings(DatasetSettings):
     takes_arrays: ClassVar[bool] = True
 
     kind: Literal["mosi"]
-    split: SplitSettings = SplitSettings(rule="column")
+    split: MosiSplit = MosiSplit()
     source: Literal["sample", "local", "download"] = "sample"
     raw: str = Field(
         "data/mosi/copy/mosi_raw.pkl", description="local: the packaging, a .pkl file; download: where it is fetched to"

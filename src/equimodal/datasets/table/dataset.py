@@ -92,11 +92,6 @@ class Table(DatasetKind):
                 f"{self.table} has one class only ('{labels.pop()}' in column"
                 f" '{self.settings.columns.label}'): check {self.key('columns.label')}"
             )
-        if self.settings.split.rule == "stratified" and self.settings.columns.group is not None:
-            raise UserError(
-                f"{self.key('split.rule')} = stratified would put a group of '{self.settings.columns.group}'"
-                " on two sides: use rule actor"
-            )
         stacked = self._stacked(rows)
         samples = []
         for number, (name, row) in enumerate(zip(_ids(rows), rows, strict=True)):
@@ -168,11 +163,6 @@ class Table(DatasetKind):
                 raise UserError(
                     f"{self.table} has no column '{name}' ({self.key(role)}); it has: {', '.join(present) or 'none'}"
                 )
-        if self.settings.split.rule == "column" and columns.split is None:
-            raise UserError(
-                f"{self.key('split.rule')} = column needs {self.key('columns.split')}; {self.table} has:"
-                f" {', '.join(present)}"
-            )
         twice = [name for name, number in Counter(present).items() if number > 1]
         if twice:
             raise UserError(f"{self.table} has two columns named {some_of(twice)}: rename one")

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from equimodal.settings.base import Settings
-from equimodal.settings.datasets import DatasetSettings
+from equimodal.settings.datasets import DatasetSettings, SplitSettings
 from equimodal.settings.features import ArraySettings, Feature, SequenceSettings
 
 
@@ -28,6 +28,16 @@ class TableColumns(Settings):
     end: str | None = Field(None, description="column with the end in seconds")
 
 
+class TableSplit(SplitSettings):
+    """How a table's rows are divided."""
+
+    rule: Literal["actor", "column", "stratified"] = Field(
+        "actor",
+        description="actor: disjoint groups (columns.group) by folds; column: the table's own (columns.split);"
+        " stratified: by class",
+    )
+
+
 class TableSettings(DatasetSettings):
     """Your own data: a CSV with one row per sample."""
 
@@ -36,6 +46,7 @@ class TableSettings(DatasetSettings):
     root: str = Field(description="folder that the CSV's paths are relative to")
     table: str = Field(description="the CSV file, relative to root")
     columns: TableColumns = TableColumns()
+    split: TableSplit = TableSplit()
     takes_arrays: ClassVar[bool] = True
 
     @property
@@ -43,6 +54,17 @@ class TableSettings(DatasetSettings):
         """The modalities that are read from the row's media file."""
         arrays = sources(self.modalities)
         return [name for name in self.modalities if name not in arrays]
+
+    @model_validator(mode="after")
+    def _rule_has_its_column(self) -> Self:
+        if self.split.rule == "column" and self.columns.split is None:
+            raise ValueError("split.rule = column needs columns.split, the column with train, val or test")
+        if self.split.rule == "stratified" and self.columns.group is not None:
+            raise ValueError(
+                f"split.rule = stratified would put a group of '{self.columns.group}' (columns.group) on two sides: use"
+                " rule actor, or leave out columns.group"
+            )
+        return self
 
     @model_validator(mode="after")
     def _arrays_are_somewhere(self) -> Self:

@@ -98,11 +98,6 @@ class Ucf101(DatasetKind):
         with the reason.
         """
         split = self.settings.split
-        if split.rule in ("column", "ogm"):
-            raise UserError(
-                f"{self.key('split.rule')} = {split.rule} is not for UCF-101: use lists, actor (whole groups)"
-                " or stratified"
-            )
         folder = f"{self.root}/{LISTS}" if self.settings.source == "sample" else split.lists
         lists = read_lists(folder, split.list, self.key("split.lists"))
         found = {stem: name for name in files if name.endswith(".avi") and STEM.fullmatch(stem := Path(name).stem)}

@@ -45,7 +45,7 @@ class Ucf101Sample(VideoSample):
 class Ucf101Split(SplitSettings):
     """How UCF-101 is divided: by default as its list files say, validation carved from the training part by groups."""
 
-    rule: Literal["actor", "ogm", "column", "stratified", "lists"] = Field(
+    rule: Literal["lists", "actor", "stratified"] = Field(
         "lists",
         description="lists: the official list files; actor: groups (g01 to g25) by folds; stratified: by class,"
         " groups mixed",
