@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from equimodal.errors import UserError
+from equimodal.methods.registry import Family
 from equimodal.params.bases import with_bases
 from equimodal.params.resolve import Params, _hint
 from equimodal.params.text import read_yaml

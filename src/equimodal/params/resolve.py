@@ -129,8 +129,8 @@ class Params(Settings):
         return ResolvedMethod(name, kind, entry, read)
 
     def check_pair(self, dataset: str, method: str) -> None:
-        """Refuse a method of one modality where there is no such modality, one that balances where there is nothing to
-        balance, one of another task, one that modulates where the warm-up takes every epoch.
+        """Refuse a method on data that it cannot work with (`MethodSettings.refusal`), one whose warm-up takes every
+        epoch, or one that starts from models of one modality that no method trains.
         """
         resolved, data = self.method(dataset, method), self.dataset(dataset)
         why = resolved.settings.refusal(method, dataset, list(data.modalities), data.task)
@@ -144,12 +144,6 @@ class Params(Settings):
         """Refuse a start epoch that leaves the method no epoch of its own."""
         settings, epochs = self.method(dataset, method).settings, self.training_of(dataset).epochs
         if isinstance(settings, WarmupSettings) and settings.start_epoch >= epochs:
-            raise UserError(
-                f"params.yaml: methods.{method}.start_epoch = {settings.start_epoch} leaves no epoch for modulation:"
-                f" {dataset} trains {epochs} (training.epochs); lower start_epoch or raise epochs"
-            )
-        epochs = self.training_of(dataset).epochs
-        if isinstance(settings, AIMSettings) and settings.start_epoch >= epochs:
             raise UserError(
                 f"params.yaml: methods.{method}.start_epoch = {settings.start_epoch} leaves no epoch for modulation:"
                 f" {dataset} trains {epochs} (training.epochs); lower start_epoch or raise epochs"
