@@ -69,11 +69,6 @@ def test_a_key_that_only_the_base_has_is_set_with_two_pluses(project: Project) -
     )
 
 
-def test_an_inherited_key_without_pluses_is_dvc_s_to_refuse(project: Project) -> None:
-    done = project.run("dvc", "exp", "run", "-S", "methods.aim-no-pam.lambda_mod=3", "plan", check=False)
-    assert done.returncode != 0 and "To append to your config use +methods.aim-no-pam.lambda_mod=3" in done.stderr
-
-
 @pytest.mark.parametrize("where", ["--temp", "--queue"])
 def test_a_run_in_a_copy_of_the_project_is_refused_with_its_reason(project: Project, where: str) -> None:
     words = ("-S", "datasets.grid-words.training.epochs=5", "-n", "tried")
