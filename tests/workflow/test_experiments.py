@@ -58,10 +58,9 @@ def test_a_key_that_only_the_base_has_is_set_with_two_pluses(project: Project) -
         assert after.dataset(dataset).slice() | {"training": {}} == before.dataset(dataset).slice() | {"training": {}}
         assert after.training_of(dataset).slice() == before.training_of(dataset).slice() | changed
         for method in before.methods:
-            changed = {"lambda_mod": 3.0} if method == "aim-no-pam" else {}
+            own = {"lambda_mod": 3.0} if method == "aim-no-pam" else {}
             assert (
-                after.method(dataset, method).settings.slice()
-                == before.method(dataset, method).settings.slice() | changed
+                after.method(dataset, method).settings.slice() == before.method(dataset, method).settings.slice() | own
             )
     assert (
         read_json(project.root / "data/plan/train-grid-words-clean-joint.json")["settings"]["training"]["batch_size"]
