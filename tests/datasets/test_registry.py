@@ -9,7 +9,8 @@ import yaml
 
 from equimodal.datasets.base import DatasetKind
 from equimodal.datasets.registry import KINDS
-from equimodal.settings.datasets import DatasetSettings
+from equimodal.errors import UserError
+from equimodal.settings.datasets import DatasetSettings, SplitSettings
 from small_datasets import CREMAD, KS, TABLE, UCF101, kind_of, params_of
 
 
@@ -42,3 +43,27 @@ def test_settings_shown_in_the_docs_are_accepted(root: Path, page: str) -> None:
     block = yaml.safe_load(textwrap.dedent("\n".join(lines[start:end])))
     shown = block.get("datasets", block)
     assert params_of(next(iter(shown.values()))).datasets["d"].modalities.keys() == {"audio", "visual"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "rules"),
+    [
+        ("cremad", {"actor", "ogm", "stratified"}),
+        ("ks", {"lists", "actor", "stratified"}),
+        ("mosi", {"column", "actor", "stratified"}),
+        ("ucf101", {"lists", "actor", "stratified"}),
+        ("table", {"column", "actor", "stratified"}),
+    ],
+)
+def test_a_kind_takes_the_rules_that_fit_it(kind: str, rules: set[str]) -> None:
+    split = KINDS[kind].load_settings().model_fields["split"].annotation
+    assert split is not None
+    assert {rule for rule in ("actor", "ogm", "column", "stratified", "lists") if taken(split, rule)} == rules
+
+
+def taken(split: type[SplitSettings], rule: str) -> bool:
+    try:
+        split.read({"rule": rule}, "split")
+    except UserError:
+        return False
+    return True

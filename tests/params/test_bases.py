@@ -130,6 +130,7 @@ def test_the_schema_takes_variants_and_refuses_unknown_keys(root: Path) -> None:
     assert accepted(base="mosi-regression", regression={"threshold": 1}, protocol="raw")
     assert not accepted(training={"epochs": 3})  # neither base nor kind
     assert not accepted(base=3)
+    wrong: dict[str, Any]
     for wrong in ({"trainin": {}}, {"training": {"epoch": 3}}, {"modalities": {"audio": {"mel_bin": 3}}}):
         assert not accepted(base="cremad", **wrong)
 
