@@ -16,7 +16,6 @@ from importlinter.cli import lint_imports
 USED_OTHERWISE = {
     "snakemake": "the engine's command",
     "dvc": "the engine's command",
-    "pandas": "the report's tables are about to be made with it",
 }
 # Of the extra `dev`: tools, and what pytest loads by itself.
 TOOLS = {"pytest-xdist", "ruff", "mypy", "snakefmt"}

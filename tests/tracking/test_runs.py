@@ -23,7 +23,7 @@ from equimodal.tracking import RunInfo, Tracker
 LIVE = (("aim", 0), ("aim", 1))
 KILLED = """
 import os, signal
-from equimodal.settings import Params
+from equimodal.params import Params
 from equimodal.settings.training import TrackingSettings
 from equimodal.tracking import RunInfo, Tracker
 params = Params.model_construct(tracking=TrackingSettings(uri="sqlite:///mlflow.db"))

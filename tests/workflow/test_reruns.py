@@ -14,8 +14,9 @@ from engine_project import Project
 def built(project: Project) -> Project:
     """The study built by Snakemake and recorded by DVC: the bridge `equimodal plan && dvc commit -f`."""
     project.run("snakemake", "--cores", "4")
-    assert len(project.ran()) == 6 + 2 + 5 * 6 + 1 + 3, (
-        "preprocessing, warm-up and prototypes, five stages per method, one table per dataset, three of the study"
+    assert len(project.ran()) == 6 + 2 + 2 + 5 * 9 + 1 + 3, (
+        "preprocessing, warm-up and prototypes, two models of one modality handed on, five stages per method, one"
+        " table per dataset, three of the study"
     )
     project.run("equimodal", "plan")
     project.dvc("commit", "-f", "-q")
