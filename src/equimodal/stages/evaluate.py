@@ -21,6 +21,7 @@ from equimodal.params import Params
 from equimodal.report.rules import RULES
 from equimodal.stages.setup import Setup
 from equimodal.store import canonical_json, read_json, read_tensors, write_json
+from equimodal.tracking import clock
 
 
 def run(params: Params, dataset: str, method: str, seed: int) -> None:
@@ -29,6 +30,7 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
     What needs a pass over the training split (linear probe, s and alpha by depth) is measured for rule `val`, the
     result.
     """
+    begun = clock.begun()
     setup = Setup.open(params, dataset, method, seed)
     folder = model_folder(dataset, method, seed)
     check_trained_so(setup, folder / "curves.json")
@@ -48,6 +50,7 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
     write_json(
         folder / "evaluation.json", {"meta": run_meta, "classes": setup.data.classes, "selection": selection, **chosen}
     )
+    clock.end(run_meta["key"], begun)
 
 
 def check_trained_so(setup: Setup, curves: Path) -> None:

@@ -9,11 +9,13 @@ from equimodal.methods.base import Batch
 from equimodal.params import Params
 from equimodal.stages.setup import Setup
 from equimodal.store import read_tensors, write_json, write_tensors
+from equimodal.tracking import clock
 from equimodal.training.seeding import generator
 
 
 def run(params: Params, dataset: str, method: str, seed: int) -> None:
     """Fit on the warm-up's weights; write tensors and the log of L_cls, L_r, accuracies, L_g, L_re."""
+    begun = clock.begun()
     setup = Setup.open(params, dataset, method, seed)
     start = warmup_path(dataset, params.warmup_of(dataset, method), seed)
     trained = setup.method()
@@ -34,6 +36,7 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
     path = fit_path(dataset, method, seed)
     write_tensors(path, trained.fit_state(), {"key": key})
     write_json(path.with_suffix(".json"), {"meta": setup.meta("prototypes", key), "log": log})
+    clock.end(key, begun)
 
 
 def endless(setup: Setup) -> Iterator[Batch]:

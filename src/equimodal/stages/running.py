@@ -13,7 +13,7 @@ from equimodal.engines.declarations import encoder_modules
 from equimodal.methods.base import Method
 from equimodal.stages.setup import Setup
 from equimodal.store import digest, file_sha256, write_json
-from equimodal.tracking import RunInfo, Tracker
+from equimodal.tracking import RunInfo, Tracker, clock
 from equimodal.training.device import is_first_process
 from equimodal.training.loop import Loop
 
@@ -33,12 +33,18 @@ class Run:
     def __enter__(self) -> Self:
         info = RunInfo.from_meta({**self.meta, "device": str(self.setup.data.device)})
         # DDP runs the command once a process; the run is tracked once.
-        self.tracker = Tracker.start(self.setup.params, info) if is_first_process() else Tracker("", None)
+        if is_first_process():
+            self._started = clock.start(self.key, goes_on=(self.folder / "state.safetensors").is_file())
+            self.tracker = Tracker.start(self.setup.params, info, self._started)
+        else:
+            self.tracker = Tracker("", None)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None and is_first_process():
+            clock.end(self.key, self._started)
         self.tracker.__exit__(kind, error, trace)
 
     def loop(self, method: Method) -> Loop:
