@@ -14,6 +14,7 @@ from equimodal.methods.base import Batch, Method
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.padded import Input, Padded, blank
 from equimodal.objectives import Objective
+from equimodal.progress import watched
 from equimodal.settings.training import TrainingSettings
 
 PLAIN_BATCH = 2  # batch normalisation wants two
@@ -66,7 +67,7 @@ def method_training_flops(
     method.prepare(loop)  # type: ignore[arg-type]
     method.begin_epoch(0, loop)  # type: ignore[arg-type]
     with FlopCounterMode(display=False) as counter:
-        for _ in range(cycle):
+        for _ in watched(range(cycle), cycle, "counting operations", "steps"):
             method.training_step(batch, loop)  # type: ignore[arg-type]
     return counter.get_total_flops() / (cycle * training.batch_size)
 

@@ -95,7 +95,7 @@ def by_split(setup: Setup, model: MultimodalModel) -> dict[str, Any]:
     measured = {}
     for split in ("val", "test"):
         decisions = Decisions(model, setup.data.objective)
-        observe(model, setup.data, split, size, [decisions])  # type: ignore[arg-type]
+        observe(model, setup.data, split, size, [decisions], progress=True)  # type: ignore[arg-type]
         measured[split] = measures(decisions, setup.data.objective)
     return measured
 
@@ -111,12 +111,12 @@ def with_training_split(setup: Setup, model: MultimodalModel) -> tuple[dict[str,
     size = setup.params.training_of(setup.dataset).eval_batch_size
     objective = setup.data.objective
     statistics, train = ClassStatistics(objective), Features()
-    observe(model, setup.data, "train", size, [statistics, train])
+    observe(model, setup.data, "train", size, [statistics, train], progress=True)
     scores = TrueClassProbability(statistics.prototypes, statistics.spreads, objective)
     decisions = {split: Decisions(model, objective) for split in ("val", "test")}
     features = {"val": Features(), "test": Features()}
-    observe(model, setup.data, "val", size, [decisions["val"], features["val"]])
-    observe(model, setup.data, "test", size, [decisions["test"], features["test"], scores])
+    observe(model, setup.data, "val", size, [decisions["val"], features["val"]], progress=True)
+    observe(model, setup.data, "test", size, [decisions["test"], features["test"], scores], progress=True)
     labels = decisions["test"].labels
     probed = {}
     for name, feature in features["test"].features.items():
@@ -127,7 +127,7 @@ def with_training_split(setup: Setup, model: MultimodalModel) -> tuple[dict[str,
         probed[name] = (
             fit_linear_probe(*known).predict(feature)
             if isinstance(objective, Regression)
-            else fit_probe(*known, objective.classes).predict(feature)
+            else fit_probe(*known, objective.classes, title=f"linear probe of {name}").predict(feature)
         )
     probe = {name: share(found, labels, objective) for name, found in probed.items()}
     measured = {split: measures(found, objective) for split, found in decisions.items()}

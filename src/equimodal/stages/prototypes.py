@@ -29,7 +29,7 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
         }
     )
     try:
-        log = trained.fit(lambda: endless(setup))
+        log = trained.fit(lambda: endless(setup), progress=True)
     except UserError as error:
         raise UserError(f"prototypes of {dataset} {method}, seed {seed}: {error}") from None
     key = setup.key("prototypes", [start])

@@ -1,5 +1,6 @@
 """Training arrays kept at hand: on the device when they fit, else behind a memory map; the same bytes either way."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from torch.utils import _pytree as pytree
 from equimodal.errors import UserError
 from equimodal.models.padded import Input, Padded, lengths_mask
 from equimodal.objectives import objective_of
+from equimodal.progress import watched
 from equimodal.settings.training import AugmentSettings
 from equimodal.store import open_array
 from equimodal.training.means import ClassMeans
@@ -147,7 +149,8 @@ class DataModule:
         Xbar of aim.md Eq. 4, summed in float64.
         """
         means = ClassMeans(self.objective, torch.float64)
-        for inputs, labels in self.evaluation_batches("train", size):
+        batches = self.evaluation_batches("train", size)
+        for inputs, labels in watched(batches, math.ceil(self.count("train") / size), "class means", "batches"):
             means.add(inputs, labels)
         return pytree.tree_map_only(
             torch.Tensor, lambda mean: mean.float() if mean.is_floating_point() else mean, means.result()

@@ -2,20 +2,23 @@
 
 import hashlib
 import http.client
+import math
 import shutil
 from pathlib import Path
 
 from equimodal.datasets.base import FileFact
 from equimodal.datasets.fetch.web import WebError, open_url, patiently, range_start
+from equimodal.progress import watched
 
-PIECE = 1 << 18  # bytes read at once
+PIECE = 1_000_000  # bytes read at once
 
 
-def download(url: str, path: Path, fact: FileFact | None = None) -> None:
+def download(url: str, path: Path, fact: FileFact | None = None, title: str | None = None) -> None:
     """Bring the file at `url` to `path`; begun bytes lie in path.part and are gone on with, also by a later run.
 
     Args:
         fact: size and sha256 if known; else the file is complete when it has the length that the server states.
+        title: with one, show on stderr how far it is, where the server states a length.
 
     Raises:
         WebError: no answer, an error status, a transfer that keeps breaking off, another size or checksum, too little
@@ -23,19 +26,19 @@ def download(url: str, path: Path, fact: FileFact | None = None) -> None:
         OSError: the disk is full or read-only.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    patiently(lambda: _once(url, path, fact))
+    patiently(lambda: _once(url, path, fact, title))
 
 
-def _once(url: str, path: Path, fact: FileFact | None) -> None:
+def _once(url: str, path: Path, fact: FileFact | None, title: str | None) -> None:
     part = path.with_name(path.name + ".part")
     begun = part.stat().st_size if part.is_file() else 0
     if fact is None or begun < fact.bytes:
-        _append(url, part, begun, fact)
+        _append(url, part, begun, fact, title)
     _check(part, fact, begun)
     part.replace(path)
 
 
-def _append(url: str, part: Path, begun: int, fact: FileFact | None) -> None:
+def _append(url: str, part: Path, begun: int, fact: FileFact | None, title: str | None) -> None:
     """Everything from byte `begun` on, or from the beginning where the server does not resume."""
     try:
         answer = open_url(url, {"Range": f"bytes={begun}-"} if begun else None)
@@ -56,9 +59,11 @@ def _append(url: str, part: Path, begun: int, fact: FileFact | None) -> None:
             raise WebError(
                 f"{url} needs {(total - size) / 1e9:.1f} GB, {part.parent} has {free / 1e9:.1f} GB free", 413
             )
+        left = math.ceil((total - size) / PIECE) if total is not None else 0
+        pieces = watched(iter(lambda: answer.read(PIECE), b""), left, title or "", "MB", bool(title and left))
         with open(part, "ab" if goes_on else "wb") as file:
             try:
-                while piece := answer.read(PIECE):
+                for piece in pieces:
                     size += len(piece)
                     if fact is not None and size > fact.bytes:
                         break
