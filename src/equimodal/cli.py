@@ -15,7 +15,6 @@ import typer
 from equimodal.engines import locks
 from equimodal.errors import UserError
 from equimodal.params import load_params
-from equimodal.tracking import clock
 
 app = typer.Typer(
     add_completion=False,
@@ -211,6 +210,8 @@ def _call(stage: str, **axes: Any) -> None:
     # 20.
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ["OMP_NUM_THREADS"] = str(params.runtime.threads)
+    from equimodal.tracking import clock  # not at the top: numpy comes with it
+
     with clock.command():
         import_module(f"equimodal.stages.{stage}").run(params, **axes)
 
