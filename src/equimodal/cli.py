@@ -231,7 +231,10 @@ def _call(stage: str, **axes: Any) -> None:
     # by a factor of 20.
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ["OMP_NUM_THREADS"] = str(params.runtime.threads)
-    import_module(f"equimodal.stages.{stage}").run(params, **axes)
+    from equimodal.tracking import clock  # not at the top: numpy comes with it
+
+    with clock.command():
+        import_module(f"equimodal.stages.{stage}").run(params, **axes)
 
 
 def _seeds(text: str | None) -> list[int] | None:

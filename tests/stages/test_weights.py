@@ -1,5 +1,6 @@
 """Stage weights and the trainings that start from what it writes."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 
 import tiny_dataset
 import weight_files
+from equimodal import progress
 from equimodal.datasets.base import FileFact
 from equimodal.datasets.fetch import web
 from equimodal.engines.layout import model_folder, warmup_path, weights_path
@@ -156,7 +158,10 @@ def home(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Behaviour]:
         yield server
 
 
-def test_a_download_is_resumed_checked_and_kept(home: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_is_resumed_checked_and_kept(
+    home: Behaviour, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "INTERVAL", 0.0)
     params = with_weights("download", width=64, layers=[2, 2, 2, 2])
     home.cut[str(weights.FACT.sha256)] = 1
     with (
@@ -175,6 +180,8 @@ def test_a_download_is_resumed_checked_and_kept(home: Behaviour, monkeypatch: py
     weights.CACHE.write_bytes(b"spoilt")
     weights.run(params, "tiny")
     assert len(home.gets) == asked + 1 and file_sha256(weights.CACHE) == weights.FACT.sha256
+    size = math.ceil(weights.FACT.bytes / 1e6)
+    assert f"{weights.CACHE.name}: {size} of {size} MB, " in capsys.readouterr().err
 
 
 def test_a_download_that_is_another_file_is_refused(home: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from equimodal.store import write_json
-from equimodal.tracking.files import leaves, records, results
+from equimodal.tracking import clock
+from equimodal.tracking.files import Record, leaves, records, results
 
 
 def test_every_stage_of_a_result_becomes_a_run(
@@ -90,3 +91,55 @@ def test_a_file_of_another_form_is_named(tmp_path: Path, content: Any) -> None:
     problems: list[str] = []
     assert [record.info.stage for record in records(tmp_path, "toy", "joint", problems)] == ["result"]
     assert len(problems) == 1 and "models/toy/joint/0/curves.json" in problems[0]
+
+
+def by_stage(root: Path) -> dict[str, Record]:
+    """Stage of aim, seed 0 (or `result`) -> its record."""
+    return {record.info.stage: record for record in records(root, "toy", "aim", []) if record.info.seed in (None, 0)}
+
+
+def test_a_run_has_its_stages_own_times(
+    tmp_path: Path,
+    write_study: Callable[[Path], None],
+    write_warmup: Callable[[Path], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path)
+    write_warmup(tmp_path)
+    for record in by_stage(tmp_path).values():
+        assert record.started < record.ended  # where no file knows: an epoch counts one second
+    assert by_stage(tmp_path)["train"].ended - by_stage(tmp_path)["train"].started == 2000
+    content = by_stage(tmp_path)["evaluate"].content
+    clock.end("aim-0-evaluate", 1_000_000)
+    known = clock.span(tmp_path, "aim-0-evaluate")
+    found = by_stage(tmp_path)
+    assert known is not None and known[0] == 1_000_000 < known[1]
+    assert (found["evaluate"].started, found["evaluate"].ended) == known
+    assert found["evaluate"].content == content  # when it ran is no news of what it found
+    assert found["result"].started == 1_000_000 and found["result"].ended >= known[1]
+
+
+def test_a_stage_begins_with_its_command_and_goes_on_after_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ticks = iter(range(0, 1000, 10))
+    monkeypatch.setattr(clock, "now", lambda: next(ticks))
+    with clock.command():
+        assert clock.begun() == clock.begun() == clock.start("a") == 0
+    assert clock.span(Path(), "a") is None  # not ended
+    assert clock.start("a", goes_on=True) == 0
+    assert clock.start("a") == 10  # called as a function
+    clock.end("a", 10)
+    assert clock.span(Path(), "a") == (10, 20)
+    clock.end("b", 30)
+    assert clock.span(Path(), "b") == (30, 31)  # never empty, however coarse the clock
+    (tmp_path / clock.FOLDER / "a.json").write_text("[")
+    assert clock.span(Path(), "a") is None
+
+
+def test_a_folder_that_cannot_be_written_fails_no_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".equimodal").write_text("a file in the way")
+    clock.end("a", clock.start("a"))

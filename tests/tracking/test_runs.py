@@ -18,7 +18,7 @@ from equimodal.params import Params
 from equimodal.settings.training import TrackingSettings
 from equimodal.stages import track
 from equimodal.store import read_json, write_json
-from equimodal.tracking import RunInfo, Tracker
+from equimodal.tracking import RunInfo, Tracker, clock
 
 LIVE = (("aim", 0), ("aim", 1))
 KILLED = """
@@ -153,6 +153,38 @@ def test_track_adds_what_was_not_live_and_doubles_nothing(
     track.run(params)
     assert capsys.readouterr().out.splitlines()[-1].endswith("0 runs added, 0 updated, 12 unchanged")
     assert histories(study) == full and runs_of(study).keys() == runs.keys()
+
+
+def test_every_run_starts_before_it_ends(study: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stages of this study took milliseconds, less than their child needs to import mlflow."""
+    monkeypatch.chdir(study)
+    track.run(params)
+    for name, run in runs_of(study).items():
+        assert run.info.end_time is not None and 0 < run.info.end_time - run.info.start_time < 600_000, name
+
+
+def test_a_finished_stage_that_runs_again_has_its_new_times(
+    study: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(study)
+    track.run(params)
+    name = "joint · seed 1 · train (sample)"
+    before, started = histories(study), clock.now() - 5000
+    content = read_json(study / "models" / "toy" / "joint" / "1" / "curves.json")
+    tracker = Tracker.start(params, RunInfo.from_meta({**content["meta"], "device": "cpu"}), started)
+    for row in content["epochs"]:
+        tracker.epoch(row["epoch"], row["metrics"])
+    tracker.end()
+    tracker.close(120)
+    run = runs_of(study)[name]
+    assert run.info.start_time == started < run.info.end_time and run.info.status == "FINISHED"
+    track.run(params)  # the new run has no file attached yet
+    run = runs_of(study)[name]
+    assert run.info.start_time == started and histories(study) == before
+    from mlflow import MlflowClient
+
+    attached = MlflowClient("sqlite:///mlflow.db").list_artifacts(run.info.run_id)
+    assert {file.path for file in attached} == {"curves.json", "settings.json"}
 
 
 def test_deleting_the_database_loses_nothing(study: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:

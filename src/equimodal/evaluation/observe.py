@@ -1,5 +1,6 @@
 """One pass over a split in evaluation mode, watched by whatever measures something on it."""
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from equimodal.models.framework import MultimodalModel, Outputs
 from equimodal.objectives import Objective, by_target
+from equimodal.progress import watched
 from equimodal.training.data import DataModule, Split
 
 
@@ -20,11 +22,22 @@ class Observer(Protocol):
 
 @torch.no_grad()
 def observe(
-    model: MultimodalModel, data: DataModule, split: Split, batch_size: int, observers: Sequence[Observer]
+    model: MultimodalModel,
+    data: DataModule,
+    split: Split,
+    batch_size: int,
+    observers: Sequence[Observer],
+    progress: bool = False,
 ) -> None:
-    """Pass a split, evaluation transforms and mode, through the model; block outputs live for one batch only."""
+    """Pass a split, evaluation transforms and mode, through the model; block outputs live for one batch only.
+
+    `progress` shows on stderr how far it is.
+    """
     model.eval()
-    for inputs, labels in data.evaluation_batches(split, batch_size):
+    batches = data.evaluation_batches(split, batch_size)
+    if progress:
+        batches = watched(batches, math.ceil(data.count(split) / batch_size), f"pass over {split}", "batches")
+    for inputs, labels in batches:
         outputs = model(inputs)
         for observer in observers:
             observer(outputs, labels)

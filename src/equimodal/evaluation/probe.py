@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from equimodal.progress import watched
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -82,6 +84,7 @@ def fit_probe(
     validation: tuple[Tensor, Tensor],
     classes: int,
     penalties: tuple[float, ...] = PENALTIES,
+    title: str | None = None,
 ) -> Probe:
     """Multinomial logistic regression on (features [n, d], labels [n]), the penalty with the best accuracy on
     validation (the larger in a tie).
@@ -95,7 +98,8 @@ def fit_probe(
     weight = torch.zeros(classes, x.shape[1], dtype=torch.float64)
     bias = torch.zeros(classes, dtype=torch.float64)
     best: tuple[float, Probe] | None = None
-    for penalty in sorted(penalties, reverse=True):
+    ordered = sorted(penalties, reverse=True)
+    for penalty in watched(ordered, len(ordered), title or "", "penalties", title is not None):
         weight, bias = _solve(x, train[1], weight, bias, penalty)
         probe = Probe(mean, std, weight, bias, penalty)
         accuracy = float((probe.predict(validation[0]) == validation[1]).double().mean())

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from equimodal.features import flow, frames, pool, progress, sequence, spectrogram, vector
+from equimodal.features import flow, frames, pool, sequence, spectrogram, vector
 from equimodal.features.arrays import locate
 from equimodal.features.contract import Kind, Place, Row, Segment
 from equimodal.features.journal import Journal
 from equimodal.features.media import MediaError, MissingTrackError
+from equimodal.progress import watched
 from equimodal.settings.features import ArraySettings, Feature
 
 # A new kind of feature is a module that fits `Kind`, a settings model in settings.features, and a line here.
@@ -136,7 +137,7 @@ def fill(
     left = [job for job in jobs if numbers[job] not in done]
     work = Work(settings, Path(array.filename or ""), int(array.offset), array.shape[1:], row_bytes)
     results = pool.run(work, left, workers, lambda job: str(job.path), (__name__, *kind_of(settings).LIBRARIES), LIMIT)
-    for job, failed, found in progress.watched(results, len(left), f"{modality} features"):
+    for job, failed, found in watched(results, len(left), f"{modality} features"):
         failures += failed
         facts += found
         if journal is not None and not failed:  # a clip that failed is tried again: it may have been mended

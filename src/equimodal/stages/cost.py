@@ -16,6 +16,7 @@ import torch
 from equimodal.engines.layout import cost_path
 from equimodal.evaluation.memory import LiveTensors
 from equimodal.params import Params
+from equimodal.progress import watched
 from equimodal.report.cost_file import Cost, Machine, Memory, Time, Weights
 from equimodal.stages.setup import Setup
 from equimodal.stages.steps import Steps
@@ -62,8 +63,7 @@ def timed(own: Steps, joint: Steps) -> Time:
     for steps in (own, joint):
         steps.run(count)
     seconds: dict[bool, list[float]] = {True: [], False: []}
-    begun = time.perf_counter()
-    while len(seconds[True]) < ROUNDS[0] or (len(seconds[True]) < ROUNDS[1] and time.perf_counter() - begun < BUDGET):
+    for _ in watched(rounds(), ROUNDS[1], "timing steps", "rounds at most"):
         first = len(seconds[True]) % 2 == 0
         for is_own in (first, not first):
             start = clock()
@@ -80,6 +80,15 @@ def timed(own: Steps, joint: Steps) -> Time:
         quartiles=(low, high),
         cycle=count,
     )
+
+
+def rounds() -> Iterator[int]:
+    """Numbers of rounds, as many as fit in the budget."""
+    begun = time.perf_counter()
+    for number in range(ROUNDS[1]):
+        if number >= ROUNDS[0] and time.perf_counter() - begun >= BUDGET:
+            return
+        yield number
 
 
 def peak_bytes(setup: Setup) -> int:

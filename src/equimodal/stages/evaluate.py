@@ -20,6 +20,7 @@ from equimodal.report.rules import RULES
 from equimodal.stages.setup import Setup
 from equimodal.stages.steps import Steps
 from equimodal.store import canonical_json, read_json, read_tensors, write_json
+from equimodal.tracking import clock
 
 
 def run(params: Params, dataset: str, method: str, seed: int) -> None:
@@ -28,6 +29,7 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
     What needs a pass over the training split (linear probe, s and alpha by depth) is measured
     for rule `val`, the result.
     """
+    begun = clock.begun()
     setup = Setup.open(params, dataset, method, seed)
     folder = model_folder(dataset, method, seed)
     check_trained_so(setup, folder / "curves.json")
@@ -47,6 +49,7 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
     write_json(
         folder / "evaluation.json", {"meta": run_meta, "classes": setup.data.classes, "selection": selection, **chosen}
     )
+    clock.end(run_meta["key"], begun)
 
 
 def check_trained_so(setup: Setup, curves: Path) -> None:
@@ -91,7 +94,7 @@ def by_split(setup: Setup, model: MultimodalModel) -> dict[str, Any]:
     measured = {}
     for split in ("val", "test"):
         decisions = Decisions(model, setup.data.objective)
-        observe(model, setup.data, split, size, [decisions])  # type: ignore[arg-type]
+        observe(model, setup.data, split, size, [decisions], progress=True)  # type: ignore[arg-type]
         measured[split] = measures(decisions, setup.data.objective)
     return measured
 
@@ -107,12 +110,12 @@ def with_training_split(setup: Setup, model: MultimodalModel) -> tuple[dict[str,
     size = setup.params.training_of(setup.dataset).eval_batch_size
     objective = setup.data.objective
     statistics, train = ClassStatistics(objective), Features()
-    observe(model, setup.data, "train", size, [statistics, train])
+    observe(model, setup.data, "train", size, [statistics, train], progress=True)
     scores = TrueClassProbability(statistics.prototypes, statistics.spreads, objective)
     decisions = {split: Decisions(model, objective) for split in ("val", "test")}
     features = {"val": Features(), "test": Features()}
-    observe(model, setup.data, "val", size, [decisions["val"], features["val"]])
-    observe(model, setup.data, "test", size, [decisions["test"], features["test"], scores])
+    observe(model, setup.data, "val", size, [decisions["val"], features["val"]], progress=True)
+    observe(model, setup.data, "test", size, [decisions["test"], features["test"], scores], progress=True)
     labels = decisions["test"].labels
     probed = {}
     for name, feature in features["test"].features.items():
@@ -123,7 +126,7 @@ def with_training_split(setup: Setup, model: MultimodalModel) -> tuple[dict[str,
         probed[name] = (
             fit_linear_probe(*known).predict(feature)
             if isinstance(objective, Regression)
-            else fit_probe(*known, objective.classes).predict(feature)
+            else fit_probe(*known, objective.classes, title=f"linear probe of {name}").predict(feature)
         )
     probe = {name: share(found, labels, objective) for name, found in probed.items()}
     measured = {split: measures(found, objective) for split, found in decisions.items()}

@@ -15,9 +15,10 @@ from equimodal.datasets.splits import assign, counts
 from equimodal.datasets.tracks import Tracks, probe, probe_arrays
 from equimodal.engines.layout import index_path, raw_manifest_path
 from equimodal.errors import UserError
-from equimodal.features import pool, progress
+from equimodal.features import pool
 from equimodal.features.arrays import locate
 from equimodal.params import Params
+from equimodal.progress import watched
 from equimodal.settings.datasets import DatasetSettings
 from equimodal.settings.features import ArraySettings, Feature
 from equimodal.store import read_json, write_json
@@ -114,7 +115,7 @@ def look(
         lambda job: PATIENCE, lambda job: (job[1], Tracks(error=f"stuck: not opened after {PATIENCE:.0f} s"))
     )
     results = pool.run(_look, jobs, workers, lambda job: job[1][0], (__name__, "av"), limit)
-    return dict(progress.watched(results, len(jobs), f"{dataset}: looking into files", "files"))
+    return dict(watched(results, len(jobs), f"{dataset}: looking into files", "files"))
 
 
 def file_of(path: str, feature: Feature) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from equimodal.store import read_tensors, write_json, write_tensors
 
 def run(params: Params, dataset: str, method: str, seed: int) -> None:
     """Fit on the warm-up's weights; write tensors and the log of L_cls, L_r, accuracies, L_g, L_re."""
+    begun = clock.begun()
     setup = Setup.open(params, dataset, method, seed)
     start = warmup_path(dataset, params.warmup_of(dataset, method), seed)
     trained = setup.method()
@@ -25,13 +26,14 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
         }
     )
     try:
-        log = trained.fit(lambda: endless(setup))
+        log = trained.fit(lambda: endless(setup), progress=True)
     except UserError as error:
         raise UserError(f"prototypes of {dataset} {method}, seed {seed}: {error}") from None
     key = setup.key("prototypes", [start])
     path = fit_path(dataset, method, seed)
     write_tensors(path, trained.fit_state(), {"key": key})
     write_json(path.with_suffix(".json"), {"meta": setup.meta("prototypes", key), "log": log})
+    clock.end(key, begun)
 
 
 def endless(setup: Setup) -> Iterator[Batch]:

@@ -13,7 +13,7 @@ from equimodal.engines.declarations import encoder_modules
 from equimodal.methods.base import Method
 from equimodal.stages.setup import Setup
 from equimodal.store import digest, file_sha256, write_json
-from equimodal.tracking import RunInfo, Tracker
+from equimodal.tracking import RunInfo, Tracker, clock
 from equimodal.training.device import is_first_process
 from equimodal.training.loop import Loop
 
@@ -39,6 +39,8 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None and is_first_process():
+            clock.end(self.key, self._started)
         self.tracker.__exit__(kind, error, trace)
 
     def loop(self, method: Method) -> Loop:

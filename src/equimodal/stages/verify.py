@@ -6,8 +6,9 @@ from pathlib import Path
 from equimodal.datasets.base import DatasetKind, FileFact
 from equimodal.datasets.registry import dataset_kind
 from equimodal.errors import UserError
-from equimodal.features import pool, progress
+from equimodal.features import pool
 from equimodal.params import Params
+from equimodal.progress import watched
 from equimodal.store import file_sha256
 
 FAULTS = ("missing", "unreadable", "wrong size", "wrong checksum")
@@ -29,7 +30,7 @@ def run(params: Params, dataset: str) -> None:
     paths = sorted(expected)
     jobs = [(path, str(Path(kind.root) / path), expected[path]) for path in paths]
     results = pool.run(_check, jobs, params.runtime.workers, lambda job: job[0], (__name__,))
-    faults = dict(progress.watched(results, len(jobs), f"{dataset}: verifying", "files"))
+    faults = dict(watched(results, len(jobs), f"{dataset}: verifying", "files"))
     show(dataset, kind.root, expected, faults)
     wrong = sum(fault is not None for fault in faults.values())
     if wrong:

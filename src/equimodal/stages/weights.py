@@ -48,7 +48,7 @@ def downloaded(dataset: str) -> Path:
     try:
         with FileLock(CACHE.with_suffix(".lock")):  # two datasets' jobs may want it at once; the second finds it there
             if not (CACHE.is_file() and file_sha256(CACHE) == FACT.sha256):
-                download(HOME, CACHE, FACT)
+                download(HOME, CACHE, FACT, CACHE.name)
     except WebError as error:
         raise UserError(
             f"datasets.{dataset}.model.weights = download: {error}; try again later (it goes on), or set"

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from equimodal.params import Params
+from equimodal.tracking import clock
 from equimodal.tracking.info import RunInfo, without_password
 
 __all__ = ["RunInfo", "Tracker", "publish"]
@@ -54,10 +55,13 @@ class Tracker:
         self._warned = False
 
     @classmethod
-    def start(cls, params: Params, run: RunInfo) -> Self:
-        """Open the run of `run.key`: a new one, or the one that this key already has."""
+    def start(cls, params: Params, run: RunInfo, started: int | None = None) -> Self:
+        """Open the run of `run.key`: a new one, or the one of this key that was broken off.
+
+        `started`: when the stage began, in milliseconds since 1970; now if None. The child opens the run seconds later.
+        """
         tracker = cls._spawn(params)
-        tracker._send({"type": "start", "run": run.as_dict(), "time": _now()})
+        tracker._send({"type": "start", "run": run.as_dict(), "time": clock.now() if started is None else started})
         return tracker
 
     @classmethod
@@ -86,7 +90,7 @@ class Tracker:
     def epoch(self, epoch: int, metrics: Mapping[str, Any], seconds: float | None = None) -> None:
         """Log one epoch: flat names to numbers (None and NaN are left out); `seconds` is what it took."""
         timing = {} if seconds is None else {"time/epoch_seconds": seconds}
-        self._send({"type": "epoch", "epoch": epoch, "metrics": _numbers({**metrics, **timing}), "time": _now()})
+        self._send({"type": "epoch", "epoch": epoch, "metrics": _numbers({**metrics, **timing}), "time": clock.now()})
 
     def artifact(self, path: str | Path, folder: str = "") -> None:
         """Attach a file; it must stay in place until the run has ended."""
@@ -94,7 +98,7 @@ class Tracker:
 
     def end(self, metrics: Mapping[str, Any] | None = None, status: str = "FINISHED") -> None:
         """End the run as FINISHED, FAILED or KILLED; final `metrics` are shown as final/<name>."""
-        self._send({"type": "end", "status": status, "metrics": _numbers(metrics or {}), "time": _now()})
+        self._send({"type": "end", "status": status, "metrics": _numbers(metrics or {}), "time": clock.now()})
 
     def close(self, timeout: float = 2.0) -> None:
         """Give the child `timeout` seconds to write what it has; then leave it to finish alone."""
@@ -227,11 +231,6 @@ def _widen(pipe: int) -> None:
         import fcntl
 
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-
-
-def _now() -> int:
-    """Milliseconds since 1970, as MLflow counts."""
-    return time.time_ns() // 1_000_000
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -39,7 +39,7 @@ class Feed:
         from equimodal.tracking.runs import Runs
 
         self._runs = Runs(self._uri)
-        self._run = self._runs.open(self._info(**message["run"]))
+        self._run = self._runs.open(self._info(**message["run"]), message["time"])
         self._run.running()
 
     def publish(self, message: dict[str, Any]) -> None:

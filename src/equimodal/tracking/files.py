@@ -11,6 +11,7 @@ from typing import Any
 
 from equimodal.errors import UserError
 from equimodal.store import digest, file_sha256, read_json
+from equimodal.tracking import clock
 from equimodal.tracking.info import RunInfo
 
 EPOCH_MS = 1000  # files hold no clock: an epoch counts one second, so that any two runs lie on one time axis
@@ -24,14 +25,13 @@ NO_MEASURES = ("meta", "settings", "method", "split", "seeds", "data", "regressi
 
 @dataclass(frozen=True)
 class Record:
-    """One run from files: metrics by step, files to attach, and when the newest of its files was written
-    (milliseconds).
-    """
+    """One run from files: metrics by step, files to attach, and when its stage began and ended (milliseconds)."""
 
     info: RunInfo
     points: list[tuple[int, dict[str, float], int]]
     artifacts: list[tuple[Path, str]]
-    written: int
+    started: int = 0
+    ended: int = 0
 
     @property
     def content(self) -> str:
@@ -67,7 +67,7 @@ def records(root: Path, dataset: str, method: str, problems: list[str]) -> Itera
     ):
         for path in found:
             try:
-                children.append(read(path))
+                children.append(_timed(root, path, read(path)))
             except UserError as error:
                 problems.append(str(error))
     path = root / "results" / f"{dataset}_{method}.json"
@@ -75,10 +75,29 @@ def records(root: Path, dataset: str, method: str, problems: list[str]) -> Itera
         if path.is_file():
             yield _result(path, dataset, method, children)
         elif children:  # a warm-up that only variants use has no result of its own
-            yield Record(_without_seed(children[0].info.parent()), [], [], max(child.written for child in children))
+            yield _around(Record(_without_seed(children[0].info.parent()), [], []), children)
     except UserError as error:
         problems.append(str(error))
     yield from children
+
+
+def _timed(root: Path, path: Path, record: Record) -> Record:
+    """The record with its stage's own times. Where they are not known (a restored file, another machine) it ended when
+    its file was written, and a logged epoch or step counts one second.
+    """
+    written = path.stat().st_mtime_ns // 1_000_000
+    guess = written - max(1, len(record.points)) * EPOCH_MS, written
+    started, ended = clock.span(root, record.info.key) or guess
+    return dataclasses.replace(record, started=started, ended=ended)
+
+
+def _around(record: Record, children: list[Record]) -> Record:
+    """A result's run lasts from its first stage's start to its own end or its last stage's, whichever is later."""
+    return dataclasses.replace(
+        record,
+        started=min([child.started for child in children] or [record.ended - EPOCH_MS]),
+        ended=max([record.ended, *(child.ended for child in children)]),
+    )
 
 
 def _seed(path: Path) -> tuple[int, str]:
@@ -88,12 +107,12 @@ def _seed(path: Path) -> tuple[int, str]:
 
 def _trained(path: Path) -> Record:
     content = _mapping(path)
-    return Record(_info(path, content.get("meta")), _epochs(content.get("epochs", [])), [(path, "")], _written(path))
+    return Record(_info(path, content.get("meta")), _epochs(content.get("epochs", [])), [(path, "")])
 
 
 def _evaluated(path: Path) -> Record:
     content = _mapping(path)
-    return Record(_info(path, content.get("meta")), [(0, leaves(content), EPOCH_MS)], [(path, "")], _written(path))
+    return Record(_info(path, content.get("meta")), [(0, leaves(content), EPOCH_MS)], [(path, "")])
 
 
 def _fitted(path: Path) -> Record:
@@ -102,7 +121,7 @@ def _fitted(path: Path) -> Record:
     points = [
         (step, metrics, (step + 1) * EPOCH_MS) for step, metrics in sorted(_columns(content.get("log", {})).items())
     ]
-    return Record(_info(path, content.get("meta")), points, [(path, "")], _written(path))
+    return Record(_info(path, content.get("meta")), points, [(path, "")])
 
 
 def _warmed(path: Path) -> Record:
@@ -111,7 +130,7 @@ def _warmed(path: Path) -> Record:
         with open(path, "rb") as file:
             header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
         meta = json.loads(header["__metadata__"]["json"])
-        return Record(_info(path, meta["run"]), _epochs(meta["history"]), [], _written(path))
+        return Record(_info(path, meta["run"]), _epochs(meta["history"]), [])
     except (OSError, ValueError, KeyError, struct.error):
         raise UserError(f"{path} is not a readable warm-up: delete it and build it again") from None
 
@@ -163,7 +182,8 @@ def _result(path: Path, dataset: str, method: str, children: list[Record]) -> Re
     figures = sorted((path.parent / "figures" / path.stem).glob("*"))
     artifacts = [(path, "")] + [(figure, "figures") for figure in figures if figure.suffix in (".svg", ".png")]
     info = _without_seed(trained.parent())
-    return Record(info, [(0, leaves(content), EPOCH_MS)], artifacts, max(_written(file) for file, _ in artifacts))
+    written = max(file.stat().st_mtime_ns // 1_000_000 for file, _ in artifacts)
+    return _around(Record(info, [(0, leaves(content), EPOCH_MS)], artifacts, ended=written), children)
 
 
 def leaves(content: Mapping[str, Any]) -> dict[str, float]:
@@ -222,7 +242,3 @@ def _info(path: Path, meta: Any) -> RunInfo:
 def _without_seed(info: RunInfo) -> RunInfo:
     """A parent's settings: those that its seeds share."""
     return dataclasses.replace(info, settings={name: value for name, value in info.settings.items() if name != "seed"})
-
-
-def _written(path: Path) -> int:
-    return path.stat().st_mtime_ns // 1_000_000

@@ -42,11 +42,11 @@ def _publish(runs: Runs, record: Record, spare_live: bool) -> str:
     content = record.content
     if found is not None and found.data.tags.get("content") == content and found.info.status == "FINISHED":
         return "unchanged"
-    run = runs.open(record.info, started=record.written)
+    run = runs.open(record.info, record.started, rebuilt=True)
     run.log(record.points)
     for path, folder in record.artifacts:
         run.artifact(path, folder)
     run.tag({"content": content})
     if run.stored.info.status != "FINISHED":
-        run.end("FINISHED", record.written)
+        run.end("FINISHED", record.ended)
     return "added" if found is None else "updated"

@@ -3,11 +3,11 @@ the same key is the same run, whoever writes it and however often.
 """
 
 import re
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from equimodal.tracking import clock
 from equimodal.tracking.database import locked, prepare
 from equimodal.tracking.info import RunInfo
 from equimodal.tracking.provenance import provenance
@@ -39,10 +39,14 @@ class Runs:
             self.client = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)  # opens the store while no other process can
 
-    def open(self, info: RunInfo, started: int | None = None) -> "Run":
-        """The run of `info.key`, made if absent, below its result's run. `started`: milliseconds, for a run that is
-        made from files.
+    def open(self, info: RunInfo, started: int | None = None, rebuilt: bool = False) -> "Run":
+        """The run of `info.key`, made if absent, below its result's run.
+
+        Args:
+            started: when its stage began, in milliseconds; now if None. A run that is there keeps its start.
+            rebuilt: it is made from files, not live.
         """
+        started = clock.now() if started is None else started
         with locked(self.uri):
             experiment = self._experiment(info.dataset)
             tags = info.tags() | {"current": "true"}
@@ -53,8 +57,8 @@ class Runs:
                 tags[PARENT] = parent.info.run_id
             stored = self.find(info)
             if stored is None:
-                stored = self._create(experiment, info, tags | {"rebuilt": str(started is not None).lower()}, started)
-            run = Run(self, info, stored)
+                stored = self._create(experiment, info, tags | {"rebuilt": str(rebuilt).lower()}, started)
+            run = Run(self, info, stored, started)
             run.update(tags)
             self._retire(experiment, info)
             return run
@@ -71,12 +75,13 @@ class Runs:
         condition = " AND ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
         return list(self.client.search_runs([experiment], filter_string=condition, max_results=1000))
 
-    def create(self, like: "StoredRun") -> "StoredRun":
-        """An empty run with the tags, parameters and start of another."""
+    def create(self, like: "StoredRun", started: int) -> "StoredRun":
+        """An empty run with the tags and parameters of another."""
+        tags = {name: value for name, value in like.data.tags.items() if name != "content"}  # it holds nothing yet
         stored = self.client.create_run(
             like.info.experiment_id,
-            start_time=like.info.start_time,
-            tags=dict(like.data.tags),
+            start_time=started,
+            tags=tags,
             run_name=like.info.run_name,
         )
         self.log_params(stored.info.run_id, like.data.params)
@@ -98,10 +103,10 @@ class Runs:
             self.client.restore_experiment(found.experiment_id)
         return found.experiment_id
 
-    def _create(self, experiment: str, info: RunInfo, tags: Mapping[str, str], started: int | None) -> "StoredRun":
+    def _create(self, experiment: str, info: RunInfo, tags: Mapping[str, str], started: int) -> "StoredRun":
         from mlflow.entities import Dataset, DatasetInput
 
-        stored = self.client.create_run(experiment, start_time=started or _now(), tags=dict(tags), run_name=info.name)
+        stored = self.client.create_run(experiment, start_time=started, tags=dict(tags), run_name=info.name)
         self.log_params(stored.info.run_id, info.parameters())
         if info.data_digest is not None:
             data = Dataset(
@@ -124,8 +129,9 @@ class Runs:
 class Run:
     """One run that can be written again without doubling what it holds."""
 
-    def __init__(self, runs: Runs, info: RunInfo, stored: "StoredRun") -> None:
+    def __init__(self, runs: Runs, info: RunInfo, stored: "StoredRun", started: int) -> None:
         self._runs = runs
+        self._started = started
         self._client = runs.client
         self._info = info
         self.stored = stored
@@ -183,12 +189,19 @@ class Run:
         self._client.log_artifact(self.run_id, str(path), folder or None)
 
     def running(self) -> None:
-        """Mark a run that was ended before as running again."""
-        if self.stored.info.status != "RUNNING":
+        """Mark a run that was broken off as running again. A finished one gives way to a new one: MLflow cannot change
+        a start.
+        """
+        if self.stored.info.status == "FINISHED":
+            self._replace(keep_before=0)
+        elif self.stored.info.status != "RUNNING":
             self._client.update_run(self.run_id, status="RUNNING")
 
     def end(self, status: str, ended: int | None = None) -> None:
-        """Mark the run FINISHED, FAILED or KILLED; `ended` in milliseconds, now if None."""
+        """Mark the run FINISHED, FAILED or KILLED; `ended` in milliseconds, now if None, and never before its start (of
+        a run that another stage opened, or on a clock that was set back).
+        """
+        ended = max(clock.now() if ended is None else ended, self.stored.info.start_time + 1)
         self._client.set_terminated(self.run_id, status, ended)
 
     def _write(self, rows: list[tuple[str, float, int, int]]) -> None:
@@ -221,7 +234,7 @@ class Run:
             if params is not None:
                 old.data.params.clear()
                 old.data.params.update(params)
-            self.stored = self._runs.create(old)
+            self.stored = self._runs.create(old, self._started)
             self._client.delete_run(old.info.run_id)
             for child in self._runs.search(old.info.experiment_id, {PARENT: old.info.run_id}):
                 self._client.set_tag(child.info.run_id, PARENT, self.run_id)
@@ -233,7 +246,3 @@ class Run:
 def _allowed(name: str) -> str:
     """MLflow takes letters, digits, and these marks: `s~` becomes `s_aux`, as the auxiliary blocks' score."""
     return re.sub(r"[^\w\-. :/]", "_", name.replace("~", "_aux"))
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

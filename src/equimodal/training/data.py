@@ -14,6 +14,7 @@ from equimodal.errors import UserError
 from equimodal.methods.class_means import ClassMeans
 from equimodal.models.padded import Input, Padded, lengths_mask
 from equimodal.objectives import objective_of
+from equimodal.progress import watched
 from equimodal.settings.training import AugmentSettings
 from equimodal.store import open_array
 from equimodal.training.transforms import InputTransform
@@ -173,7 +174,8 @@ class DataModule:
         Xbar of aim.md Eq. 4, summed in float64.
         """
         means = ClassMeans(self.objective, torch.float64)
-        for inputs, labels in self.evaluation_batches("train", size):
+        batches = self.evaluation_batches("train", size)
+        for inputs, labels in watched(batches, math.ceil(self.count("train") / size), "class means", "batches"):
             means.add(inputs, labels)
         return pytree.tree_map_only(
             torch.Tensor, lambda mean: mean.float() if mean.is_floating_point() else mean, means.result()

@@ -10,7 +10,8 @@ from equimodal.datasets.base import DatasetKind, FileFact, Listing, Sample, size
 from equimodal.datasets.cremad.public import CLIPS, HOME, MIRROR, ORIGIN_BYTES, load_facts, ogm_lists
 from equimodal.datasets.cremad.settings import CremadSample, CremadSettings
 from equimodal.errors import UserError
-from equimodal.features import pool, progress
+from equimodal.features import pool
+from equimodal.progress import watched
 from equimodal.store import file_sha256
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Cremad(DatasetKind):
         tasks = [(clip, self.settings.sample, scratch) for clip in sample.clips(self.settings.sample)]
         facts: dict[str, FileFact] = {}
         results = pool.run(_write_clip, tasks, self.workers, lambda task: task[0].stem, (__name__, "av", "soundfile"))
-        for made in progress.watched(results, len(tasks), f"{self.name}: generating"):
+        for made in watched(results, len(tasks), f"{self.name}: generating"):
             facts.update(made)
         return facts
 

@@ -12,7 +12,7 @@ from equimodal.datasets.base import FileFact, some_of
 from equimodal.datasets.fetch.checksums import read_checksums
 from equimodal.datasets.fetch.web import WebError, get
 from equimodal.errors import UserError
-from equimodal.features.progress import watched
+from equimodal.progress import watched
 from equimodal.store import atomic
 
 HOME = "https://github.com/CheyneyComputerScience/CREMA-D"

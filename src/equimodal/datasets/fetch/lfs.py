@@ -17,7 +17,7 @@ from equimodal.datasets.base import FileFact, some_of
 from equimodal.datasets.fetch.transfer import begun, transfer
 from equimodal.datasets.fetch.web import WebError, open_url, patiently
 from equimodal.errors import UserError
-from equimodal.features.progress import watched
+from equimodal.progress import watched
 from equimodal.store import disk_error
 
 BATCH = 100  # objects asked for at once, as git-lfs does

@@ -2,14 +2,16 @@
 
 import hashlib
 import http.client
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from equimodal.datasets.base import FileFact
 from equimodal.datasets.fetch.web import WebError, open_url, patiently, range_start
+from equimodal.progress import watched
 
-PIECE = 1 << 18  # bytes read at once
+PIECE = 1_000_000  # bytes read at once
 
 
 class BrokenOff(WebError):
@@ -34,6 +36,7 @@ def download(url: str, path: Path, fact: FileFact | None = None) -> None:
 
     Args:
         fact: size and sha256 if known; else the file is complete when it has the length that the server states.
+        title: with one, show on stderr how far it is, where the server states a length.
 
     Raises:
         WebError: no answer, an error status, a transfer that keeps breaking off, another size or checksum, too little
@@ -94,6 +97,8 @@ def _append(url: str, part: Path, start: int, fact: FileFact | None, headers: Ma
             raise WebError(
                 f"{name} needs {(total - size) / 1e9:.1f} GB, {part.parent} has {free / 1e9:.1f} GB free", 413
             )
+        left = math.ceil((total - size) / PIECE) if total is not None else 0
+        pieces = watched(iter(lambda: answer.read(PIECE), b""), left, title or "", "MB", bool(title and left))
         with open(part, "ab" if goes_on else "wb") as file:
             while (fact is None or size <= fact.bytes) and (piece := _read(answer, size)):
                 size += len(piece)

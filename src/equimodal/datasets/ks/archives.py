@@ -23,7 +23,7 @@ from equimodal.datasets.fetch.web import WebError, get
 from equimodal.datasets.ks.folder import SUFFIXES, Name, match, scan
 from equimodal.datasets.ks.lists import Wanted
 from equimodal.errors import UserError
-from equimodal.features.progress import watched
+from equimodal.progress import watched
 from equimodal.store import atomic, disk_error
 
 HOME = "https://s3.amazonaws.com/kinetics/400"

@@ -12,7 +12,8 @@ from equimodal.datasets.ks.folder import LAYOUTS, Matching, Name, match, scan
 from equimodal.datasets.ks.lists import CLASSES, NAMES, Wanted, read_lists
 from equimodal.datasets.ks.settings import KineticsSoundsSample, KineticsSoundsSettings
 from equimodal.errors import UserError
-from equimodal.features import pool, progress
+from equimodal.features import pool
+from equimodal.progress import watched
 from equimodal.store import file_sha256, write_json
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class KineticsSounds(DatasetKind):
         tasks = [(clip, self.settings.sample, scratch) for clip in listed if not clip.missing]
         facts = {name: _fact(scratch / name) for name in sample.write_lists(listed, scratch)}
         results = pool.run(_write_clip, tasks, self.workers, lambda task: task[0].path, (__name__, "av", "soxr"))
-        facts.update(progress.watched(results, len(tasks), f"{self.name}: generating"))
+        facts.update(watched(results, len(tasks), f"{self.name}: generating"))
         return facts
 
     def _download(self, wanted: Sequence[Wanted]) -> None:

@@ -12,7 +12,8 @@ from equimodal.datasets.ucf101.download import ARCHIVE, fetch_archive, fetch_fil
 from equimodal.datasets.ucf101.lists import STEM, Lists, read_lists
 from equimodal.datasets.ucf101.settings import ARCHIVE_BYTES, Ucf101Sample, Ucf101Settings
 from equimodal.errors import UserError
-from equimodal.features import pool, progress
+from equimodal.features import pool
+from equimodal.progress import watched
 from equimodal.store import file_sha256
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Ucf101(DatasetKind):
         results = pool.run(
             _write_clip, tasks, self.workers, lambda task: task[0].stem, (__name__, sample.__name__, "av")
         )
-        return facts | dict(progress.watched(results, len(tasks), f"{self.name}: generating"))
+        return facts | dict(watched(results, len(tasks), f"{self.name}: generating"))
 
     def _download(self, raw: Path) -> None:
         """Fetch what is not there yet."""

@@ -17,7 +17,7 @@ from equimodal.datasets.fetch.transfer import begun, download
 from equimodal.datasets.fetch.web import WebError
 from equimodal.datasets.ucf101.lists import STEM
 from equimodal.errors import UserError
-from equimodal.features.progress import watched
+from equimodal.progress import watched
 from equimodal.store import disk_error, file_sha256
 
 ARCHIVE = "https://www.crcv.ucf.edu/data/UCF101/UCF101.rar"

@@ -15,6 +15,7 @@ from equimodal.models.framework import MultimodalModel, Outputs
 from equimodal.models.frozen import evaluation_mode
 from equimodal.models.padded import Input, Padded
 from equimodal.objectives import Objective
+from equimodal.progress import watched
 
 
 class Prototypes(nn.Module):
@@ -136,18 +137,22 @@ class Prototypes(nn.Module):
 
 
 def fit_prototypes(
-    model: MultimodalModel, prototypes: Prototypes, optimizer: torch.optim.Optimizer, steps: int
+    model: MultimodalModel,
+    prototypes: Prototypes,
+    optimizer: torch.optim.Optimizer,
+    steps: int,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """`steps` of Eq. 5 with the framework frozen and in evaluation mode
     (running statistics: K samples alone say little).
 
     Returns a log of lists: step, L_cls, L_r, accuracy and {m}/accuracy (a regression: and order), at about 20 steps and
-    after the last.
+    after the last. `progress` shows on stderr how far it is.
     """
     log: dict[str, list[float]] = {}
     every = max(1, steps // 20)
     with evaluation_mode(model):
-        for step in range(steps + 1):
+        for step in watched(range(steps + 1), steps + 1, "prototypes", "steps", progress):
             loss, logs = prototypes.objective(model, model(prototypes.samples()))
             if step % every == 0 or step == steps:
                 log.setdefault("step", []).append(step)

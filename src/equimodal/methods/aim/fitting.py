@@ -13,6 +13,7 @@ from equimodal.methods.distributed import average_gradients
 from equimodal.models.encoder import select
 from equimodal.models.frozen import batch_statistics, call_untouched
 from equimodal.models.padded import Input
+from equimodal.progress import watched
 
 Sample = tuple[dict[str, Input], Tensor]
 Batches = Callable[[], Iterator[Sample]]
@@ -38,11 +39,14 @@ def make_optimizers(modulator: Modulator) -> Optimizers:
     }
 
 
-def fit_modulator(modulator: Modulator, optimizers: Optimizers, batches: Batches) -> dict[str, Any]:
+def fit_modulator(
+    modulator: Modulator, optimizers: Optimizers, batches: Batches, progress: bool = False
+) -> dict[str, Any]:
     """Fit everything on the framework as it is, which stays as it is.
 
     Args:
         batches: gives an endless iterator of (inputs, labels), the same at every call.
+        progress: show on stderr how far it is.
 
     Returns:
         A JSON-able log: "dap", "pdm" (lists over steps), "cosine" {m: [D][K][K]} (Fig. 4) and
@@ -56,12 +60,12 @@ def fit_modulator(modulator: Modulator, optimizers: Optimizers, batches: Batches
     generator = torch.Generator().manual_seed(modulator.seed)
     settings = modulator.settings.dap
     modulator.dap.reset(generator)
-    log["dap"] = fit_prototypes(modulator.model, modulator.dap, optimizers["dap"], settings.steps)
+    log["dap"] = fit_prototypes(modulator.model, modulator.dap, optimizers["dap"], settings.steps, progress)
     require_accuracy(log["dap"], settings, modulator.settings.start_epoch)
     modulator.measure_gaps()
     log["cosine"] = _cosines(modulator)
     if modulator.pdm is not None:
-        log["pdm"] = _fit_decoupling(modulator, optimizers["pdm"], batches(), generator)
+        log["pdm"] = _fit_decoupling(modulator, optimizers["pdm"], batches(), generator, progress)
         log["blocks"] = _measure(modulator, batches())
     return log
 
@@ -95,7 +99,11 @@ def block_passes(modulator: Modulator, sample: Sample) -> dict[tuple[str, int], 
 
 
 def _fit_decoupling(
-    modulator: Modulator, optimizer: torch.optim.Optimizer, stream: Iterator[Sample], generator: torch.Generator
+    modulator: Modulator,
+    optimizer: torch.optim.Optimizer,
+    stream: Iterator[Sample],
+    generator: torch.Generator,
+    progress: bool,
 ) -> dict[str, list[float]]:
     """Eq. 8 for `pdm.steps` steps: the framework's weights and running statistics stay."""
     assert modulator.pdm is not None
@@ -105,7 +113,7 @@ def _fit_decoupling(
             modulator.pdm.of(m, d).reset(modulator.block(m, d), settings.mask_std, generator)
     log: dict[str, list[float]] = {}
     with batch_statistics(modulator.model):
-        for step in range(settings.steps):
+        for step in watched(range(settings.steps), settings.steps, "decoupling", "steps", progress):
             modulator.keep(block_passes(modulator, next(stream)))
             shown = step % max(1, settings.steps // 20) == 0 or step == settings.steps - 1
             if shown:

@@ -1,7 +1,8 @@
 """AIM for one's own model and training loop: any encoders given as lists of blocks, any head (docs/own_model.md)."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from equimodal.models.frozen import evaluation_mode
 from equimodal.models.fusion import Fusion
 from equimodal.models.padded import Input, Padded
 from equimodal.objectives import Classification
+from equimodal.progress import watched
 from equimodal.settings.base import deep_merge, describe
 
 Features = dict[str, Tensor]
@@ -84,25 +86,30 @@ class AIM(nn.Module):
         self.modulator: Modulator | None = None
         self._stepper: Stepper | None = None
 
-    def fit(self, batches: Iterable[Sample]) -> dict[str, Any]:
+    def fit(self, batches: Iterable[Sample], progress: bool = True) -> dict[str, Any]:
         """Fit prototypes and PDM on the frozen model; returns a log of lists (fitting.fit_modulator).
 
         Args:
             batches: training batches (inputs {m: [B, ...]}, labels [B]) on the model's device; passed through once for
                 the class means, then as often as the PDM's steps need.
+            progress: show on a terminal's stderr how far it is; nothing is shown where stderr is none.
 
         Raises:
             UserError: a class without a sample; prototypes that the head does not tell apart.
         """
+        progress = progress and sys.stderr.isatty()
         if self._stepper is None:
-            self._build(class_means(batches, self.classes))
+            total = len(batches) if isinstance(batches, Sized) else 0
+            self._build(
+                class_means(watched(batches, total, "class means", "batches", progress and total > 0), self.classes)
+            )
         assert self._stepper is not None
 
         def endless() -> Iterator[Sample]:
             while True:
                 yield from batches
 
-        log, fitted = self._stepper.fit(endless, self.settings.pam)
+        log, fitted = self._stepper.fit(endless, self.settings.pam, progress)
         self._stepper.load_fit(fitted)
         return log
 

@@ -42,7 +42,7 @@ class AIMMethod(Method[AIMSettings]):
         # the PDM is trained by backward passes that DDP does not see.
         self._ddp_params_and_buffers_to_ignore = [f"modulator.{name}" for name in self.modulator.state_dict()]
 
-    def fit(self, batches: Callable[[], Iterator[Batch]]) -> dict[str, Any]:
+    def fit(self, batches: Callable[[], Iterator[Batch]], progress: bool = False) -> dict[str, Any]:
         """Fit prototypes and PDM on the model as it is, frozen, and take them up; returns the log
         (fitting.fit_modulator).
 
@@ -50,8 +50,13 @@ class AIMMethod(Method[AIMSettings]):
 
         Args:
             batches: gives an endless iterator of training batches, the same at every call.
+            progress: show on stderr how far it is.
         """
-        log, self._fitted = self.stepper.fit(lambda: ((batch.inputs, batch.labels) for batch in batches()), pdm=True)
+
+        def samples() -> Iterator[tuple[dict[str, Input], Tensor]]:
+            return ((batch.inputs, batch.labels) for batch in batches())
+
+        log, self._fitted = self.stepper.fit(samples, pdm=True, progress=progress)
         self.load_fit(self._fitted)
         return log
 

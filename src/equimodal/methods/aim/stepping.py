@@ -30,17 +30,18 @@ class Stepper:
         self.optimizers = make_optimizers(modulator)
         self.count = 0
 
-    def fit(self, batches: Batches, pdm: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def fit(self, batches: Batches, pdm: bool, progress: bool = False) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Fit prototypes, and the PDM if asked, on the frozen framework: (log, what `load_fit` takes).
 
-        Apart from `pdm` the settings of modulation do not matter, so that variants can share a fit.
+        Apart from `pdm` the settings of modulation do not matter, so that variants can share a fit. `progress` shows on
+        stderr how far it is.
         """
         own = self.modulator
         settings = own.settings.model_copy(update={"scores": "prototypes", "update": "joint", "pam": pdm})
         device = next(own.model.parameters()).device
         fitted = Modulator(own.model, settings, own.objective, self.class_means, own.seed).to(device)
         optimizers = make_optimizers(fitted)
-        log = fit_modulator(fitted, optimizers, batches)
+        log = fit_modulator(fitted, optimizers, batches, progress)
         state = dict(fitted.state_dict())
         for part, optimizer in optimizers.items():
             # The moments too: Adam begins with steps of full length, which would undo much of the fit.

@@ -1,0 +1,74 @@
+"""When stages ran, as .equimodal/times/KEY.json: {"start": ..., "end": ...} in milliseconds since 1970.
+
+A stage's declared outputs know no clock, or no two runs would give the same bytes. So its times lie beside them, in a
+small file that no engine declares, named after the stage's content key. MLflow's runs get their start and end from it.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
+
+from equimodal.errors import UserError
+from equimodal.store import write_json
+
+FOLDER = Path(".equimodal/times")
+
+_begun: ContextVar[int | None] = ContextVar("begun", default=None)
+
+
+def now() -> int:
+    """Milliseconds since 1970, as MLflow counts."""
+    return time.time_ns() // 1_000_000
+
+
+@contextlib.contextmanager
+def command() -> Iterator[None]:
+    """A stage run by the command line: it began here, before it imported torch."""
+    token = _begun.set(now())
+    try:
+        yield
+    finally:
+        _begun.reset(token)
+
+
+def begun() -> int:
+    """When the stage of this command began; now, if it was called as a function."""
+    known = _begun.get()
+    return now() if known is None else known
+
+
+def start(key: str, goes_on: bool = False) -> int:
+    """Note that the stage of this key began, and return when. One that goes on after a kill keeps the first start."""
+    first = _times(Path(), key).get("start") if goes_on else None
+    times = {"start": begun() if first is None else first}
+    _write(key, times)
+    return times["start"]
+
+
+def end(key: str, started: int) -> None:
+    """Note that the stage of this key has written its outputs."""
+    _write(key, {"start": started, "end": max(now(), started + 1)})
+
+
+def span(root: Path, key: str) -> tuple[int, int] | None:
+    """(start, end) of the stage that last ended with this key below `root`; None if that is not known."""
+    times = _times(root, key)
+    return (times["start"], times["end"]) if "end" in times else None
+
+
+def _times(root: Path, key: str) -> dict[str, int]:
+    """{} where there is no such file, or it is damaged."""
+    try:
+        found = json.loads((root / FOLDER / f"{key}.json").read_text(encoding="utf-8"))
+        return {name: int(found[name]) for name in ("start", "end") if name in found}
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _write(key: str, times: dict[str, int]) -> None:
+    # Like all of tracking: a stage that has its outputs does not fail because of this.
+    with contextlib.suppress(OSError, UserError):
+        write_json(FOLDER / f"{key}.json", times)
