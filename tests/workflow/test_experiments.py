@@ -17,6 +17,8 @@ study:
   datasets: [grid-words, grid-words-clean]
   from-scratch: [joint]
   from-warmup: []
+  from-unimodal: []
+  unimodal: []
   warmups: []
   fits: []
   seeds: [0]

@@ -221,12 +221,13 @@ class Method(nn.Module, Generic[Own]):
             metrics: what was measured, as curves.json has it ("val/accuracy", ...).
         """
 
-    def fit(self, batches: Callable[[], Iterator[Batch]]) -> dict[str, Any]:
+    def fit(self, batches: Callable[[], Iterator[Batch]], progress: bool = False) -> dict[str, Any]:
         """Family from-warmup: fit what the method needs on the warmed-up model, which stays as it is (stage
         `prototypes`); by default there is nothing to fit. Returns a JSON-able log.
 
         Args:
             batches: gives an endless iterator of training batches, the same at every call.
+            progress: show on stderr how far it is.
         """
         return {}
 

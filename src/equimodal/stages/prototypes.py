@@ -9,6 +9,7 @@ from equimodal.params import Params
 from equimodal.seeding import generator
 from equimodal.stages.setup import Setup
 from equimodal.store import read_tensors, write_json, write_tensors
+from equimodal.tracking import clock
 
 
 def run(params: Params, dataset: str, method: str, seed: int) -> None:

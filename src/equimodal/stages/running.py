@@ -33,7 +33,11 @@ class Run:
     def __enter__(self) -> Self:
         info = RunInfo.from_meta({**self.meta, "device": str(self.setup.data.device)})
         # DDP runs the command once per process; the run is tracked once.
-        self.tracker = Tracker.start(self.setup.params, info) if is_first_process() else Tracker("", None)
+        if is_first_process():
+            self._started = clock.start(self.key, goes_on=(self.folder / "state.safetensors").is_file())
+            self.tracker = Tracker.start(self.setup.params, info, self._started)
+        else:
+            self.tracker = Tracker("", None)
         return self
 
     def __exit__(

@@ -1,6 +1,7 @@
 """Training arrays kept at hand: on the device when they fit, else behind a memory map; the same bytes either way."""
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -4,7 +4,7 @@ import hashlib
 import http.client
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from equimodal.datasets.base import FileFact
@@ -31,7 +31,7 @@ class Refused(WebError):
         self.detail = detail
 
 
-def download(url: str, path: Path, fact: FileFact | None = None) -> None:
+def download(url: str, path: Path, fact: FileFact | None = None, title: str | None = None) -> None:
     """Bring the file at `url` to `path`; begun bytes lie in path.part and are gone on with, also by a later run.
 
     Args:
@@ -46,7 +46,7 @@ def download(url: str, path: Path, fact: FileFact | None = None) -> None:
 
     def once() -> None:
         try:
-            transfer(url, path, fact)
+            transfer(url, path, fact, title=title)
         except BrokenOff as error:
             raise WebError(f"{url} {error}", error.status) from None
         except Refused as error:
@@ -55,12 +55,18 @@ def download(url: str, path: Path, fact: FileFact | None = None) -> None:
     patiently(once)
 
 
-def transfer(url: str, path: Path, fact: FileFact | None = None, headers: Mapping[str, str] | None = None) -> None:
+def transfer(
+    url: str,
+    path: Path,
+    fact: FileFact | None = None,
+    headers: Mapping[str, str] | None = None,
+    title: str | None = None,
+) -> None:
     """One try of `download`: a GET into path.part from where it stands, renamed when it is whole and right."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part, start = _part(path), begun(path)
     if fact is None or start < fact.bytes:
-        _append(url, part, start, fact, headers or {})
+        _append(url, part, start, fact, headers or {}, title)
     if fact is not None:
         _check(part, fact, start)
     part.replace(path)
@@ -76,7 +82,9 @@ def _part(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
-def _append(url: str, part: Path, start: int, fact: FileFact | None, headers: Mapping[str, str]) -> None:
+def _append(
+    url: str, part: Path, start: int, fact: FileFact | None, headers: Mapping[str, str], title: str | None
+) -> None:
     """Everything from byte `start` on, or from the beginning where the server does not resume."""
     try:
         answer = open_url(url, {**headers, "Range": f"bytes={start}-"} if start else headers)
@@ -98,10 +106,12 @@ def _append(url: str, part: Path, start: int, fact: FileFact | None, headers: Ma
                 f"{name} needs {(total - size) / 1e9:.1f} GB, {part.parent} has {free / 1e9:.1f} GB free", 413
             )
         left = math.ceil((total - size) / PIECE) if total is not None else 0
-        pieces = watched(iter(lambda: answer.read(PIECE), b""), left, title or "", "MB", bool(title and left))
+        pieces = watched(_pieces(answer, size), left, title or "", "MB", bool(title and left))
         with open(part, "ab" if goes_on else "wb") as file:
-            while (fact is None or size <= fact.bytes) and (piece := _read(answer, size)):
+            for piece in pieces:
                 size += len(piece)
+                if fact is not None and size > fact.bytes:
+                    break
                 file.write(piece)
     if fact is not None and size > fact.bytes:
         part.unlink()
@@ -111,12 +121,17 @@ def _append(url: str, part: Path, start: int, fact: FileFact | None, headers: Ma
         raise BrokenOff(f"broke off at {size} of {expected} bytes")
 
 
-def _read(answer: http.client.HTTPResponse, size: int) -> bytes:
-    """The next bytes. Apart from writing them: a broken connection and a full disk are both an OSError."""
-    try:
-        return answer.read(PIECE)
-    except (http.client.HTTPException, OSError) as error:
-        raise BrokenOff(f"broke off at {size} bytes: {error}") from None
+def _pieces(answer: http.client.HTTPResponse, size: int) -> Iterator[bytes]:
+    """What still comes. Apart from writing it: a broken connection and a full disk are both an OSError."""
+    while True:
+        try:
+            piece = answer.read(PIECE)
+        except (http.client.HTTPException, OSError) as error:
+            raise BrokenOff(f"broke off at {size} bytes: {error}") from None
+        if not piece:
+            return
+        size += len(piece)
+        yield piece
 
 
 def _check(part: Path, fact: FileFact, start: int) -> None:

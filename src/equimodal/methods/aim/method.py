@@ -15,6 +15,7 @@ from equimodal.methods.aim.settings import AIMSettings
 from equimodal.methods.aim.stepping import Stepper
 from equimodal.methods.base import Batch, Method, Step, Task, Trainer
 from equimodal.models.framework import MultimodalModel
+from equimodal.models.padded import Input
 
 log = logging.getLogger(__name__)
 
