@@ -52,6 +52,8 @@ def small_params(root: Path, names: list[str] | None = None) -> dict[str, Any]:
         "datasets": names,
         "from-scratch": scratch,
         "from-warmup": ["aim"],
+        "from-unimodal": [],
+        "unimodal": [],
         "warmups": ["aim"],
         "fits": ["aim"],
         "seeds": [0],

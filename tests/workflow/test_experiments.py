@@ -50,6 +50,7 @@ def test_a_variant_s_setting_leaves_its_base_alone(project: Project) -> None:
     assert [params.training_of(name).epochs for name in ("grid-words", "grid-words-clean", "grid-digit")] == [12, 3, 36]
 
 
+@pytest.mark.slow
 def test_a_key_that_only_the_base_has_is_set_with_two_pluses(project: Project) -> None:
     before = load_params(project.root / "params.yaml")
     sets = ["++datasets.grid-words-clean.training.batch_size=32", "++methods.aim-no-pam.lambda_mod=3"]
@@ -70,6 +71,7 @@ def test_a_key_that_only_the_base_has_is_set_with_two_pluses(project: Project) -
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["--temp", "--queue"])
 def test_a_run_in_a_copy_of_the_project_is_refused_with_its_reason(project: Project, where: str) -> None:
     words = ("-S", "datasets.grid-words.training.epochs=5", "-n", "tried")

@@ -53,11 +53,10 @@ def _below(params: Params, here: Any, path: list[str]) -> dict[str, tuple[FieldI
     """The keys under a place in params.yaml: name -> (field, value)."""
     if path == ["methods"]:
         return {name: (None, params.methods.get(name, {})) for name in params.method_names}
-    if (
-        path[:1] == ["methods"] and len(path) == 2
-    ):  # as the first dataset of the study sees the method, overrides included
+    # As the first dataset of the study sees the method, overrides included.
+    if path[:1] == ["methods"] and len(path) == 2:
         below = _below(params, params.method(params.study.datasets[0], path[1]).settings, [])
-        return {**below, "base": (BASE, params.methods[path[1]].get("base"))}
+        return {**below, "base": (BASE, params.methods.get(path[1], {}).get("base"))}
     if path[:1] == ["datasets"] and len(path) == 3 and path[2] in ("model", "training"):
         here = params.model_of(path[1]) if path[2] == "model" else params.training_of(path[1])
     if isinstance(here, BaseModel):

@@ -16,6 +16,7 @@ from equimodal.metrics.regression import errors
 from equimodal.models.framework import MultimodalModel
 from equimodal.objectives import Objective, Regression
 from equimodal.params import Params
+from equimodal.progress import watched
 from equimodal.report.rules import RULES
 from equimodal.stages.setup import Setup
 from equimodal.stages.steps import Steps
@@ -178,7 +179,8 @@ def flops(setup: Setup, model: MultimodalModel) -> dict[str, float]:
     """Operations per sample: inference, joint training (forward and backward), and the method's own training step."""
     shapes, device = setup.data.shapes, setup.data.device
     steps = Steps(setup)
-    counted, samples = operations.flops_of(lambda: steps.run(steps.cycle))
+    shown = watched(range(steps.cycle), steps.cycle, "counting operations", "steps")
+    counted, samples = operations.flops_of(lambda: sum(steps.run(1) for _ in shown))
     return {
         "inference": operations.inference_flops(model, shapes, device),
         "training_joint": operations.plain_training_flops(model, shapes, setup.data.objective, device),

@@ -36,7 +36,9 @@ class Steps:
         # The folder is for checkpoints, which only `Loop.run` writes.
         self.loop = Loop(self.method, data, training, runtime, setup.seed, Path(".checkpoints"), "", label)
         self.cycle = self.method.cycle()
-        self.batches: list[Batch] = list(islice(self.loop.batches(0), BATCHES))
+        first = list(islice(self.loop.batches(0), BATCHES))
+        # Whole ones, so that an epoch's smaller last batch is not taken for what a step costs.
+        self.batches: list[Batch] = [batch for batch in first if len(batch.labels) == len(first[0].labels)]
         self._next = cycle(self.batches)
         self.method.train()
         self.method.begin_epoch(0, self.loop)

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from equimodal.methods.settings.method import AUG, BoostedHeads, assigned, boosting_loss
-from equimodal.methods.settings.settings import AUGSettings
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,6 +15,8 @@ import tiny_dataset
 from equimodal.engines.layout import model_folder
 from equimodal.errors import UserError
 from equimodal.methods.aug import method as aug
+from equimodal.methods.aug.method import AUG, BoostedHeads, assigned, boosting_loss
+from equimodal.methods.aug.settings import AUGSettings
 from equimodal.methods.base import Batch, Step
 from equimodal.params import parse_params
 from equimodal.stages import evaluate, train
