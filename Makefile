@@ -34,8 +34,8 @@ test-slow: install ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
 lint: install ## style, types, the workflow's own checks
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/snakefmt --check Snakefile workflow

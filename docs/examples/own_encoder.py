@@ -1,4 +1,6 @@
-"""An encoder of one's own: convolutions over the steps of a sequence. As src/equimodal/models/conv.py it needs one line in models/registry.py."""
+"""An encoder of one's own: convolutions over the steps of a sequence. As src/equimodal/models/conv.py it needs one line
+in models/registry.py.
+"""
 
 from typing import Self
 

@@ -22,7 +22,11 @@ from equimodal.store import read_json, read_tensors
 from equimodal.training.measure import measures, predict
 
 ROOT = Path(__file__).resolve().parents[2]
-RAW = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["methods"]
+ENTRIES = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["methods"]
+# Those of params.yaml, and every registered one that needs no entry there.
+RAW = ENTRIES | {
+    name: {} for name, entry in METHODS.items() if name not in ENTRIES and entry.load_settings().complete()
+}
 FILES = ("val.safetensors", "last.safetensors", "test.safetensors", "curves.json")
 
 

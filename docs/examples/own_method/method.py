@@ -2,10 +2,10 @@
 
 import torch
 from equimodal.methods.modality_dropout.settings import ModalityDropoutSettings
-from equimodal.seeding import generator
 
 from equimodal.methods.base import Batch, Method, Step, Trainer
 from equimodal.models.framework import pooled_features
+from equimodal.seeding import generator
 
 
 class ModalityDropout(Method[ModalityDropoutSettings]):
