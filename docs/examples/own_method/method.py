@@ -1,9 +1,9 @@
 """Modality dropout: the head learns to answer without a modality, so that no encoder is idle."""
 
 import torch
-from equimodal.methods.modality_dropout.settings import ModalityDropoutSettings
 
 from equimodal.methods.base import Batch, Method, Step, Trainer
+from equimodal.methods.modality_dropout.settings import ModalityDropoutSettings
 from equimodal.models.framework import pooled_features
 from equimodal.seeding import generator
 
