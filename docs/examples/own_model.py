@@ -10,10 +10,8 @@ torch.manual_seed(0)
 K = 4
 signal_blocks = [nn.Sequential(nn.Conv1d(c, 16, 5, 2, 2), nn.BatchNorm1d(16), nn.ReLU()) for c in (2, 16, 16)]
 layers = [nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True) for _ in range(3)]
-token_blocks = [
-    nn.Sequential(nn.Linear(6, 16), layers[0]),
-    *layers[1:],
-]  # what comes before the first layer belongs to block 1
+# What comes before the first layer belongs to block 1.
+token_blocks = [nn.Sequential(nn.Linear(6, 16), layers[0]), *layers[1:]]
 classifier = nn.Linear(32, K)
 model = nn.ModuleList([*signal_blocks, *token_blocks, classifier])
 optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
@@ -24,32 +22,21 @@ def head(features: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 labels = torch.randint(K, (256,))
-inputs = {
-    "signal": torch.randn(K, 2, 40)[labels] + torch.randn(256, 2, 40),
-    "tokens": torch.randn(K, 7, 6)[labels] + 2 * torch.randn(256, 7, 6),
-}
+inputs = {"signal": torch.randn(K, 2, 40)[labels] + torch.randn(256, 2, 40)}
+inputs["tokens"] = torch.randn(K, 7, 6)[labels] + 2 * torch.randn(256, 7, 6)
 loader = [({name: x[i : i + 32] for name, x in inputs.items()}, labels[i : i + 32]) for i in range(0, 256, 32)]
 
 encoders = {"signal": signal_blocks, "tokens": token_blocks}
-aim = AIM(
-    encoders,
-    head,
-    K,
-    pool={"signal": lambda x: x.mean(2), "tokens": lambda x: x.mean(1)},
-    affine_axis={"signal": 1, "tokens": 2},
-    pdm={"steps": 40},
-)
+pool = {"signal": lambda x: x.mean(2), "tokens": lambda x: x.mean(1)}
+aim = AIM(encoders, head, K, pool=pool, affine_axis={"signal": 1, "tokens": 2}, pdm={"steps": 40})
 
 for epoch in range(6):
     if epoch == 3:  # the warm-up is over
         aim.fit(loader)
     for x, y in loader:
         if epoch < 3:
-            signal, tokens = (
-                nn.Sequential(*signal_blocks)(x["signal"]).mean(2),
-                nn.Sequential(*token_blocks)(x["tokens"]).mean(1),
-            )
-            loss = cross_entropy(head({"signal": signal, "tokens": tokens}), y)
+            pooled = {name: pool[name](nn.Sequential(*blocks)(x[name])) for name, blocks in encoders.items()}
+            loss = cross_entropy(head(pooled), y)
         else:
             terms = aim.loss(x, y)  # L_mod and the prototypes' own terms; logits of the same pass
             loss = cross_entropy(terms.logits, y) + terms.loss
@@ -58,7 +45,5 @@ for epoch in range(6):
         optimizer.step()
         if epoch >= 3:
             aim.step()  # prototypes and PDM
-    print(
-        f"epoch {epoch}: loss {loss.item():.3f}"
-        + (f", alpha at the last depth {terms.logs['depth3/alpha'].item():.2f}" if epoch >= 3 else "")
-    )
+    alpha = f", alpha at the last depth {terms.logs['depth3/alpha'].item():.2f}" if epoch >= 3 else ""
+    print(f"epoch {epoch}: loss {loss.item():.3f}{alpha}")
