@@ -129,7 +129,13 @@ def run_pure(job: Job, built: Path, bench: Path) -> dict[str, str]:
     return {name: file_sha256(bench / name) for name in written}
 
 
-@pytest.fixture(scope="module", params=NAMES)
+# Pictures and sound in video files take the longest: cremad stands for them in the fast suite.
+SLOW = ("ks", "ucf101")
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in NAMES]
+)
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     """The dataset's study, every stage run on its own."""
     folder = tmp_path_factory.mktemp(request.param)
