@@ -104,16 +104,16 @@ class MultimodalModel(nn.Module):
         maps = {name: encoder.prepare(inputs[name]) for name, encoder in encoders.items()}
         stages: dict[str, list[Stage]] = {name: [] for name in encoders}
         for depth in range(len(places[self.modalities[0]])):
-            outputs = {}
+            before, outputs = {}, {}
             for name, encoder in encoders.items():
-                while len(stages[name]) <= places[name][depth]:
-                    before, block = maps[name], encoder.blocks[len(stages[name])]
-                    maps[name] = outputs[name] = block(before)
-                    stages[name].append(Stage(before, maps[name], encoder.pool(maps[name], len(inputs[name]))))
-            maps |= self.exchange(depth, outputs)
+                place = places[name][depth]
+                for block in encoder.blocks[len(stages[name]) : place]:  # those of a deeper encoder that stand for none
+                    stages[name].append(_stage(encoder, maps[name], output := block(maps[name]), len(inputs[name])))
+                    maps[name] = output
+                before[name], outputs[name] = maps[name], encoder.blocks[place](maps[name])
+            maps = outputs | self.exchange(depth, outputs)
             for name, encoder in encoders.items():  # what the next depth sees, and the head, is what was exchanged
-                last = stages[name][-1]
-                stages[name][-1] = Stage(last.input, maps[name], encoder.pool(maps[name], len(inputs[name])))
+                stages[name].append(_stage(encoder, before[name], maps[name], len(inputs[name])))
         return stages
 
     def fuse(self, features: dict[str, Tensor]) -> Tensor:
@@ -136,9 +136,13 @@ def _through(encoder: Encoder, x: Input) -> list[Stage]:
     line: list[Stage] = []
     for block in encoder.blocks:
         output = block(maps)
-        line.append(Stage(maps, output, encoder.pool(output, len(x))))
+        line.append(_stage(encoder, maps, output, len(x)))
         maps = output
     return line
+
+
+def _stage(encoder: Encoder, before: Any, output: Any, batch: int) -> Stage:
+    return Stage(before, output, encoder.pool(output, batch))
 
 
 def build_model(
