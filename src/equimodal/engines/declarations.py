@@ -14,7 +14,7 @@ from equimodal.engines.closure import code_files
 from equimodal.errors import UserError
 from equimodal.models.registry import ENCODERS
 from equimodal.params import Params
-from equimodal.settings.base import nearest
+from equimodal.settings.base import hint
 from equimodal.settings.features import ArraySettings
 from equimodal.store import canonical_json
 
@@ -228,6 +228,5 @@ def check_targets(params: Params, words: list[str]) -> None:
 
 def _known(what: str, name: str, valid: list[str], word: str) -> None:
     if name not in valid:
-        near = nearest(name, valid)
-        hint = near if "did you mean" in near else ""
-        raise UserError(f"unknown {what} '{name}' in {word}; params.yaml has: {', '.join(sorted(valid))}{hint}")
+        has = ", ".join(sorted(valid))
+        raise UserError(f"unknown {what} '{name}' in {word}; params.yaml has: {has}" + hint(name, valid))

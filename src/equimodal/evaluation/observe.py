@@ -7,10 +7,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from equimodal.methods.base import Split
 from equimodal.models.framework import MultimodalModel, Outputs
 from equimodal.objectives import Objective, by_target
 from equimodal.progress import watched
-from equimodal.training.data import DataModule, Split
+from equimodal.training.data import DataModule
 
 
 class Observer(Protocol):

@@ -31,9 +31,8 @@ def inference_flops(model: MultimodalModel, shapes: dict[str, tuple[int, ...]], 
     """One sample forward."""
     model.eval()
     inputs = _inputs(shapes, 1, device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(inputs)
-    return int(counter.get_total_flops())
+    with torch.no_grad():
+        return int(flops_of(lambda: model(inputs))[0])
 
 
 def plain_training_flops(
@@ -42,10 +41,9 @@ def plain_training_flops(
     """Forward and backward of joint training, per sample."""
     model.train()
     inputs, labels = _inputs(shapes, PLAIN_BATCH, device), _labels(PLAIN_BATCH, objective, device)
-    with FlopCounterMode(display=False) as counter:
-        objective.loss(model(inputs).logits, labels).backward()
+    counted, _ = flops_of(lambda: objective.loss(model(inputs).logits, labels).backward())
     model.zero_grad(set_to_none=True)
-    return counter.get_total_flops() / PLAIN_BATCH
+    return counted / PLAIN_BATCH
 
 
 def flops_of(work: Callable[[], Result]) -> tuple[float, Result]:

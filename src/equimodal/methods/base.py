@@ -16,7 +16,7 @@ from equimodal.objectives import Objective
 from equimodal.settings.method import MethodSettings
 from equimodal.settings.training import TrainingSettings
 
-Part = Literal["train", "held-out", "val", "test"]
+Split = Literal["train", "held-out", "val", "test"]
 Own = TypeVar("Own", bound=MethodSettings)
 
 
@@ -106,7 +106,7 @@ class Trainer(Protocol):
     def total(self, value: Tensor) -> Tensor:
         """Sum of a tensor over the processes; the value itself when there is one."""
 
-    def features(self, split: Part, model: MultimodalModel | None = None) -> SplitFeatures:
+    def features(self, split: Split, model: MultimodalModel | None = None) -> SplitFeatures:
         """Features, readouts, logits and labels of a split, without gradient; mode and buffers of the model (by
         default the method's) stay as they are.
         """

@@ -6,9 +6,9 @@ from typing import Any
 from equimodal.errors import UserError
 from equimodal.methods.registry import Family
 from equimodal.params.bases import with_bases
-from equimodal.params.resolve import Params, _hint
+from equimodal.params.resolve import Params
 from equimodal.params.text import read_yaml
-from equimodal.settings.base import nearest
+from equimodal.settings.base import hint, nearest
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:
@@ -39,6 +39,7 @@ def parse_params(raw: Any) -> Params:
                 f"params.yaml: model.weights_for names '{name}', which no dataset has"
                 + nearest(name, sorted(modalities))
             )
+    known = params.method_names
     for dataset in params.datasets:
         params.encoders_of(dataset)
         params.weights_of(dataset)
@@ -46,10 +47,9 @@ def parse_params(raw: Any) -> Params:
         for name in params.methods:
             params.method(dataset, name)
         for override in params.datasets[dataset].methods:
-            if override not in params.method_names:
+            if override not in known:
                 raise UserError(
-                    f"params.yaml: datasets.{dataset}.methods.{override} is not in `methods`"
-                    + _hint(override, params.method_names)
+                    f"params.yaml: datasets.{dataset}.methods.{override} is not in `methods`" + hint(override, known)
                 )
     for dataset in params.study.datasets:
         params.dataset(dataset)

@@ -10,7 +10,7 @@ from equimodal.datasets.registry import KINDS
 from equimodal.errors import UserError
 from equimodal.methods.registry import METHODS, Entry, Family
 from equimodal.models.registry import choose, used_settings
-from equimodal.settings.base import Settings, layered, nearest
+from equimodal.settings.base import Settings, hint, layered, nearest
 from equimodal.settings.datasets import DatasetSettings, Name
 from equimodal.settings.method import MethodSettings, WarmupSettings
 from equimodal.settings.training import (
@@ -45,7 +45,7 @@ class Params(Settings):
         if name not in self.datasets:
             raise UserError(
                 f"unknown dataset '{name}'; params.yaml has: {', '.join(sorted(self.datasets))}"
-                + _hint(name, list(self.datasets))
+                + hint(name, list(self.datasets))
             )
         return self.datasets[name]
 
@@ -136,18 +136,14 @@ class Params(Settings):
         why = resolved.settings.refusal(method, dataset, list(data.modalities), data.task)
         if why is not None:
             raise UserError(why)
-        self.check_start(dataset, method)
-        if resolved.entry.family == "from-unimodal":
-            self.unimodal_of(dataset)
-
-    def check_start(self, dataset: str, method: str) -> None:
-        """Refuse a start epoch that leaves the method no epoch of its own."""
-        settings, epochs = self.method(dataset, method).settings, self.training_of(dataset).epochs
+        settings, epochs = resolved.settings, self.training_of(dataset).epochs
         if isinstance(settings, WarmupSettings) and settings.start_epoch >= epochs:
             raise UserError(
                 f"params.yaml: methods.{method}.start_epoch = {settings.start_epoch} leaves no epoch for modulation:"
                 f" {dataset} trains {epochs} (training.epochs); lower start_epoch or raise epochs"
             )
+        if resolved.entry.family == "from-unimodal":
+            self.unimodal_of(dataset)
 
     def starts_of(self, dataset: str, method: str) -> list[tuple[str, str]]:
         """What a study must list for a method to start from: (key of `study`, method)."""
@@ -228,7 +224,7 @@ class Params(Settings):
             )
         raise UserError(
             f"unknown method '{chain[0]}'; params.yaml has: {', '.join(sorted(self.methods))}"
-            + _hint(chain[0], list(self.methods))
+            + hint(chain[0], list(self.methods))
         )
 
 
@@ -260,8 +256,3 @@ class ResolvedMethod:
         if not isinstance(self.settings, WarmupSettings):
             raise UserError(f"{self.name} has no warm-up and no prototypes")
         return self.settings
-
-
-def _hint(word: str, valid: list[str]) -> str:
-    hint = nearest(word, valid)
-    return hint if "did you mean" in hint else ""

@@ -85,6 +85,12 @@ def nearest(word: str, valid: list[str]) -> str:
     return f"; valid keys: {', '.join(sorted(valid))}" if valid else ""
 
 
+def hint(word: str, valid: list[str]) -> str:
+    """'; did you mean X?', or nothing: for messages that list the valid words themselves."""
+    found = nearest(word, valid)
+    return found if "did you mean" in found else ""
+
+
 def _valid_keys(model: Any, path: tuple[Any, ...], tags: set[int]) -> list[str]:
     """The field names allowed at `path` below `model`, as far as they can be told; `tags` are positions in it that name
     a member of a union.

@@ -10,6 +10,7 @@ from equimodal.seeding import generator
 from equimodal.stages.setup import Setup
 from equimodal.store import read_tensors, write_json, write_tensors
 from equimodal.tracking import clock
+from equimodal.training.state import model_state
 
 
 def run(params: Params, dataset: str, method: str, seed: int) -> None:
@@ -19,13 +20,7 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
     start = warmup_path(dataset, params.warmup_of(dataset, method), seed)
     trained = setup.method()
     tensors, _ = read_tensors(start)
-    trained.model.load_state_dict(
-        {
-            name.removeprefix("module/model."): value
-            for name, value in tensors.items()
-            if name.startswith("module/model.")
-        }
-    )
+    trained.model.load_state_dict(model_state(tensors))
     try:
         log = trained.fit(lambda: endless(setup), progress=True)
     except UserError as error:

@@ -6,17 +6,17 @@ from typing import Any
 
 import torch
 
+from equimodal.engines.declarations import RUNTIME
 from equimodal.engines.layout import manifest_path, weights_path
 from equimodal.methods.base import Method, Task
 from equimodal.models.framework import MultimodalModel, build_model
+from equimodal.models.padded import Input
 from equimodal.models.pretrained import Pretrained
 from equimodal.params import Params, ResolvedMethod
 from equimodal.seeding import derive
 from equimodal.store import digest, file_sha256, read_json
 from equimodal.training.data import DataModule, open_data
 from equimodal.training.device import make_deterministic, pick_device
-
-RUNTIME_KEYS = ("threads", "precision", "channels_last", "devices")
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,14 @@ class Setup:
         adapted = self.kind.adapt(fresh, self.resolved.settings, structure or {})
         return adapted.to(self.data.device)
 
-    def method(self) -> Method[Any]:
-        """The method around a fresh model."""
+    def method(self, means: dict[str, Input] | None = None) -> Method[Any]:
+        """The method around a fresh model.
+
+        Args:
+            means: what stands for the mean inputs of the classes; None: a pass over the data finds them.
+        """
         training = self.params.training_of(self.dataset)
-        means = self.data.class_means() if self.kind.needs_class_means else None
+        means = (means or self.data.class_means()) if self.kind.needs_class_means else None
         task = Task(self.data.objective, training.epochs, self.data.steps(training.batch_size), self.seed, means)
         return self.kind(self.model(), self.resolved.settings, task).to(self.data.device)
 
@@ -88,7 +92,7 @@ class Setup:
             "model": model,
             "training": self.params.training_of(self.dataset).slice(),
             "method": {"name": self.resolved.name, "kind": self.resolved.kind, **settings},
-            "runtime": {key: runtime[key] for key in RUNTIME_KEYS},
+            "runtime": {key: runtime[key] for key in RUNTIME},
         }
 
     def key(self, stage: str, inputs: list[Path] | None = None) -> str:

@@ -5,7 +5,7 @@ checkpoint.
 from itertools import cycle, islice
 from pathlib import Path
 
-from equimodal.methods.base import Batch, Task
+from equimodal.methods.base import Batch
 from equimodal.models.padded import blank
 from equimodal.stages.setup import Setup
 from equimodal.training.loop import Loop
@@ -26,12 +26,9 @@ class Steps:
     def __init__(self, setup: Setup) -> None:
         runtime = setup.params.runtime.model_copy(update={"devices": 1})
         training = setup.params.training_of(setup.dataset)
-        objective, data = setup.data.objective, setup.data
-        means = {name: blank(objective.classes, shape, data.device) for name, shape in data.shapes.items()}
-        needed = means if setup.kind.needs_class_means else None
-        task = Task(objective, training.epochs, data.steps(training.batch_size), setup.seed, needed)
+        data = setup.data
         self.device = data.device
-        self.method = setup.kind(setup.model(), setup.resolved.settings, task).to(data.device)
+        self.method = setup.method({m: blank(data.objective.classes, s, data.device) for m, s in data.shapes.items()})
         label = f"steps of {setup.dataset} {setup.resolved.name}"
         # The folder is for checkpoints, which only `Loop.run` writes.
         self.loop = Loop(self.method, data, training, runtime, setup.seed, Path(".checkpoints"), "", label)

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from equimodal.errors import UserError
+from equimodal.methods.base import Split
 from equimodal.methods.class_means import ClassMeans
 from equimodal.models.padded import Input, Padded, lengths_mask
 from equimodal.objectives import objective_of
@@ -20,7 +21,6 @@ from equimodal.settings.training import AugmentSettings
 from equimodal.store import open_array
 from equimodal.training.transforms import InputTransform
 
-Split = Literal["train", "held-out", "val", "test"]
 SHARE_OF_FREE_MEMORY = 0.5  # the rest is for activations and other processes
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from equimodal.errors import UserError
-from equimodal.methods.base import Batch, Method, Part, SplitFeatures
+from equimodal.methods.base import Batch, Method, Split, SplitFeatures
 from equimodal.models.framework import MultimodalModel
 from equimodal.seeding import derive, generator
 from equimodal.settings.training import RuntimeSettings, TrainingSettings
@@ -168,7 +168,7 @@ class Loop:
         """Sum over the processes; the value itself when there is one."""
         return self.fabric.all_reduce(value, reduce_op="sum") if self.processes > 1 else value  # type: ignore[return-value]
 
-    def features(self, split: Part, model: MultimodalModel | None = None) -> SplitFeatures:
+    def features(self, split: Split, model: MultimodalModel | None = None) -> SplitFeatures:
         """See `Trainer`; on the run's device."""
         found = predict(model or self.method.model, self.data, split, self.training.eval_batch_size)
         features, readouts = (

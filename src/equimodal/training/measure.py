@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from equimodal.methods.base import SplitFeatures
+from equimodal.methods.base import Split, SplitFeatures
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.frozen import evaluation_mode
 from equimodal.objectives import Objective
-from equimodal.training.data import DataModule, Split
+from equimodal.training.data import DataModule
 
 
 @torch.no_grad()

@@ -52,12 +52,15 @@ def start_from(path: Path, method: Method, optimizer: torch.optim.Optimizer) -> 
     start. Returns its meta.
     """
     tensors, meta = read_tensors(path)
-    model = {
-        name.removeprefix("module/model."): value for name, value in tensors.items() if name.startswith("module/model.")
-    }
-    method.model.load_state_dict(model)
+    method.model.load_state_dict(model_state(tensors))
     _load_optimizer(optimizer, tensors, "optimizer/main/", meta["optimizers"]["main"])
     return meta
+
+
+def model_state(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Of a run's tensors the framework's own state."""
+    prefix = "module/model."
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _load_optimizer(
