@@ -29,6 +29,11 @@ VARIANTS = {
     "alternate": {"update": "alternate", "dap_steps": 3},
     "dominant": {"aux_modalities": "dominant"},
     "half": {"aux_fraction": 0.5},
+    "one-depth": {"aux_depths": "one"},
+    "together": {"rho": "together"},
+    "all-statistics": {"statistics": "all", "aux_fraction": 0.5},
+    "now-and-then": {"ride_every": 2},
+    "fast": {"ride_every": 2, "aux_depths": "one"},
     "tau-auto": {"tau": "auto"},
     "normalize": {"normalize": True, "tau": 0.2},
     "whole-maps": {"pool": "none"},
@@ -128,7 +133,7 @@ def warm(model: MultimodalModel, steps: int = 40, lr: float = 0.05) -> None:
 def quick(**changes: Any) -> AIMSettings:
     """Settings whose fits are short, with the weight of L_mod at 1."""
     dap = {"steps": 60, "required_accuracy": 0.0, **changes.pop("dap", {})}
-    pdm = {"steps": 8, "latent": 16, "every": 2, **changes.pop("pdm", {})}
+    pdm = {"steps": 3, "latent": 16, "every": 2, **changes.pop("pdm", {})}
     return AIMSettings.read({"lambda_mod": 1.0, "dap": dap, "pdm": pdm, **changes}, "aim")
 
 
@@ -150,7 +155,7 @@ class Loop(SimpleNamespace):
         from contextlib import nullcontext
 
         super().__init__(
-            module=method, training=SimpleNamespace(batch_size=batch_size), autocast=nullcontext, processes=1
+            module=method, training=SimpleNamespace(batch_size=batch_size), autocast=nullcontext, processes=1, rate=1.0
         )
         self.optimizer = torch.optim.SGD(method.main_parameters(), lr=0.02, momentum=0.9)
 

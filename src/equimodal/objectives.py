@@ -242,9 +242,9 @@ def objective_of(manifest: dict[str, Any]) -> Objective:
 
 
 def by_target(values: Tensor, targets: Tensor) -> Tensor:
-    """Each sample's value [B] of values [B, K]: at its class id [B], or the mean over prototypes weighted by its
-    memberships [B, K].
+    """Each sample's value [..., B] of values [..., B, K]: at its class id [B], or the mean over prototypes weighted by
+    its memberships [B, K].
     """
     if targets.dim() == 1:
-        return values.gather(1, targets[:, None]).squeeze(1)
-    return (targets.to(values.dtype) * values).sum(1)
+        return values.gather(-1, targets.expand(values.shape[:-1]).unsqueeze(-1)).squeeze(-1)
+    return (targets.to(values.dtype) * values).sum(-1)

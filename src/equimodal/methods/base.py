@@ -82,12 +82,14 @@ class Trainer(Protocol):
     Attributes:
         training: settings of the section `training`.
         seed: the run's.
+        rate: this epoch's learning rate over the first's (training.schedule).
         device: where batches and model are.
         module: the method as it is called in a step (`module(batch)`), so that several processes stay alike.
     """
 
     training: TrainingSettings
     seed: int
+    rate: float
     device: torch.device
     module: Callable[..., Any]
 

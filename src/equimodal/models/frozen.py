@@ -4,9 +4,12 @@ whatever is passed through it (aim.md sections 3 and 4).
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -36,6 +39,95 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
 
 
 def call_untouched(module: nn.Module, parameters: dict[str, Tensor], *inputs: Any) -> Any:
-    """`module(*inputs)` with some parameters replaced; running buffers are updated in clones, never in the module."""
-    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    return functional_call(module, {**parameters, **buffers}, inputs)
+    """`module(*inputs)` with some parameters replaced; no buffer of the module changes. Batch normalisation in training
+    mode uses the batch's statistics.
+    """
+    norms = [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
+    own = {id(buffer) for norm in norms for buffer in norm.buffers(recurse=False)}
+    clones = {name: buffer.clone() for name, buffer in module.named_buffers() if id(buffer) not in own}
+    running = [norm for norm in norms if norm.training]
+    for norm in running:
+        norm.track_running_stats = False
+    try:
+        return functional_call(module, {**parameters, **clones}, inputs)
+    finally:
+        for norm in running:
+            norm.track_running_stats = True
+
+
+@contextmanager
+def statistics_of_first(model: nn.Module, samples: int, rows: int) -> Iterator[None]:
+    """Inside, batch normalisation takes its statistics from the first `samples` of a batch of `rows`, and the rows
+    behind them are normalised by these, gradient through them included: samples and running statistics are what they
+    would be without the rows behind.
+
+    SyncBatchNorm keeps its own way, and takes all rows.
+    """
+    norms = [
+        part
+        for part in model.modules()
+        if isinstance(part, _BatchNorm) and not isinstance(part, nn.SyncBatchNorm) and part.training
+    ]
+    for norm in norms:
+        norm.forward = partial(_normalise, norm, samples, rows)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for norm in norms:
+            del norm.forward
+
+
+def _normalise(norm: _BatchNorm, samples: int, rows: int, x: Tensor) -> Tensor:
+    momentum = 0.0 if norm.momentum is None else norm.momentum
+    mean, var = None, None
+    if norm.track_running_stats:
+        mean, var = norm.running_mean, norm.running_var
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
+            if norm.momentum is None:
+                momentum = 1.0 / float(norm.num_batches_tracked)
+    width = x.shape[1]
+    weight = norm.weight if norm.affine else torch.ones(width, device=x.device)
+    bias = norm.bias if norm.affine else torch.zeros(width, device=x.device)
+    first = x.shape[0] * samples // rows  # frames may be folded into the first axis
+    return _FirstStatistics.apply(x, weight, bias, mean, var, momentum, norm.eps, first)  # type: ignore[no-any-return]
+
+
+class _FirstStatistics(torch.autograd.Function):
+    """Batch normalisation of [n, C, ...] by the mean and biased variance of its first rows."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        momentum: float,
+        eps: float,
+        first: int,
+    ) -> Tensor:
+        mean, var = torch.batch_norm_update_stats(x[:first], running_mean, running_var, momentum)
+        ctx.save_for_backward(x, weight, mean, var)
+        ctx.eps, ctx.first = eps, first
+        y: Tensor = torch.native_batch_norm(x, weight, bias, mean, var, False, 0.0, eps)[0]
+        return y
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, var = ctx.saved_tensors
+        dx, dweight, dbias = torch.ops.aten.native_batch_norm_backward(
+            grad, x, weight, mean, var, None, None, False, ctx.eps, [True, True, True]
+        )
+        # What flows through the statistics, from all rows to the first: (dbias + x^ dweight) weight / (sigma count),
+        # x^ = (x - mean) / sigma.
+        head = x[: ctx.first]
+        inverse = (var + ctx.eps).rsqrt()
+        scale = weight * inverse * (x.shape[1] / head.numel())
+        slope = scale * inverse * dweight
+        shape = (1, -1, *([1] * (x.dim() - 2)))
+        offset = (scale * dbias - slope * mean).view(shape)
+        dx[: ctx.first].sub_(torch.addcmul(offset, head, slope.view(shape)))
+        return dx, dweight, dbias, None, None, None, None, None

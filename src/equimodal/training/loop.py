@@ -76,6 +76,7 @@ class Loop:
         self.device: torch.device = self.fabric.device
         self.precision = self.fabric.strategy.precision
         self.stream: tuple[str, ...] = ()
+        self.rate = 1.0
         self._check_batches()
         self._take(method)
 
@@ -220,7 +221,8 @@ class Loop:
         """One epoch; its learning rate is that of epoch `rate_at`, by default its own."""
         torch.manual_seed(derive(self.seed, *self.stream, "epoch", epoch))
         now = epoch if rate_at is None else rate_at
-        rate = self.training.optimizer.lr * rate_factor(now, self.training.epochs, self.training.schedule)
+        self.rate = rate_factor(now, self.training.epochs, self.training.schedule)
+        rate = self.training.optimizer.lr * self.rate
         for group in self.plain_optimizer.param_groups:
             group["lr"] = rate
         self.method.train()

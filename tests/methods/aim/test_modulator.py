@@ -6,11 +6,13 @@ import math
 import pytest
 import torch
 
-from aim_toys import CLASSES, Tokens, build, class_means, data, quick
+from aim_toys import CLASSES, Tokens, build, class_means, data, quick, warm
 from equimodal.errors import UserError
 from equimodal.methods.aim import modulation
+from equimodal.methods.aim.decoupling import Decoupler
 from equimodal.methods.aim.modulator import Modulator
 from equimodal.models.framework import MultimodalModel
+from equimodal.models.frozen import statistics_of_first
 from equimodal.models.fusion import Concat
 from equimodal.objectives import Classification
 
@@ -20,20 +22,14 @@ INPUTS, LABELS = data(MODALITIES, 8)
 
 def modulator(model=None, **settings):
     model = build() if model is None else model
-    made = Modulator(model, quick(**settings), Classification(CLASSES), class_means(tuple(model.modalities)), 0)
-    generator = torch.Generator().manual_seed(0)
-    if made.pdm is not None:
-        for m in made.modalities:
-            for d in range(made.depths):
-                made.pdm.of(m, d).reset(made.block(m, d), 2.0, generator)
-    return made
+    return Modulator(model, quick(**settings), Classification(CLASSES), class_means(tuple(model.modalities)), 0)
 
 
-def terms(made, step=0, due=False):
-    return made(INPUTS, LABELS, step, due)
+def terms(made, step=1):
+    return made(INPUTS, LABELS, step)
 
 
-def logged(made, step=0):
+def logged(made, step=1):
     return {name: float(value.detach()) for name, value in terms(made, step).logs.items()}
 
 
@@ -41,7 +37,11 @@ def test_riding_prototypes_count_in_nothing_but_their_own_terms():
     made = modulator(pam=False)
     found = terms(made)
     assert found.logits.shape == (8, CLASSES) and found.features["audio"].shape == (8, 32)
-    both = made.model({name: torch.cat([INPUTS[name], made.dap.inputs[name]]) for name in MODALITIES})
+    plain = build()
+    with torch.no_grad():  # the samples pass as if they were alone
+        torch.testing.assert_close(found.logits, plain(INPUTS).logits)
+    with statistics_of_first(made.model, 8, 8 + CLASSES):
+        both = made.model({name: torch.cat([INPUTS[name], made.dap.inputs[name]]) for name in MODALITIES})
     torch.testing.assert_close(found.logits, both.logits[:8])
     z, p = both.stages["visual"][2].pooled[:8], both.stages["visual"][2].pooled[8:]
     expected = modulation.score(modulation.log_probabilities(z, p), LABELS)
@@ -49,14 +49,15 @@ def test_riding_prototypes_count_in_nothing_but_their_own_terms():
     assert float(found.logs["depth3/visual/L"]) == pytest.approx(float(expected.loss.detach()), rel=1e-5)
 
 
-def test_the_loss_is_lambda_l_mod_plus_eq_5():
-    made = modulator(lambda_mod=3.0)
+@pytest.mark.parametrize(("rho", "total"), [("together", 1), ("apart", 2)])
+def test_the_loss_is_lambda_l_mod_plus_eq_5(rho, total):
+    made = modulator(lambda_mod=3.0, rho=rho)
     logs = logged(made)
     l_mod = 0.0
     for d in range(1, 5):
         pairs = [(m, suffix) for m in MODALITIES for suffix in ("", "_aux")]
         depth = sum(logs[f"depth{d}/{m}/rho{suffix}"] * logs[f"depth{d}/{m}/L{suffix}"] for m, suffix in pairs)
-        assert sum(logs[f"depth{d}/{m}/rho{suffix}"] for m, suffix in pairs) == pytest.approx(1, abs=1e-5)
+        assert sum(logs[f"depth{d}/{m}/rho{suffix}"] for m, suffix in pairs) == pytest.approx(total, abs=1e-5)
         s = [logs[f"depth{d}/{m}/s"] for m in MODALITIES]
         assert logs[f"depth{d}/alpha"] == pytest.approx(abs(s[0] - s[1]) / sum(s), abs=1e-5)
         l_mod += logs[f"depth{d}/alpha"] * depth
@@ -72,37 +73,66 @@ def test_l_mod_reaches_encoders_and_prototypes_but_neither_head_nor_pdm():
     )
     assert all(parameter.grad is None for parameter in model.fusion.parameters())
     assert all(parameter.grad is not None for parameter in made.dap.inputs.values())
-    assert all(parameter.grad is None for parameter in made.pdm.parameters())
+    assert all(parameter.grad is None for parameter in made.auxiliaries.parameters())
 
 
-def gradient_of_auxiliaries(detached):
-    """Which blocks of the audio encoder the auxiliary term of the last depth alone reaches."""
-    made = modulator(original_weight=0.0, detach_aux_inputs=detached, update="alternate")
-    outputs = made.model(INPUTS)
-    logs = {}
-    stage = made.stage(outputs, "audio", 3)
-    from equimodal.methods.aim.modulation import BlockPass
-    from equimodal.models.encoder import detach
-
-    seen = BlockPass(
-        detach(stage.input) if detached else stage.input, made.prototypes_of(outputs, "audio", 3, 8), LABELS
-    )
-    made.weak_score("audio", 3, seen, logs).loss.backward()
-    return [next(block.parameters()).grad is not None for block in made.encoder("audio").blocks]
+def gradient_of_auxiliaries(**settings):
+    """Which blocks of the audio encoder, and which prototypes, the auxiliary term of its last depth alone reaches."""
+    made = modulator(original_weight=0.0, **settings)
+    made.auxiliaries.reset()
+    with made.statistics(8, 8 + CLASSES):
+        outputs = made.model(made.ride(INPUTS))
+    passes = made.passes(outputs, LABELS, 0, 1.0, [("audio", 3)])
+    made.auxiliaries.weak(passes)[0].loss.sum().backward()
+    blocks = made.blocks.encoder("audio").blocks
+    reached = [any(p.grad is not None and p.grad.abs().max() > 0 for p in block.parameters()) for block in blocks]
+    own = made.dap.inputs["audio"].grad
+    return reached, own is not None and bool(own.abs().max() > 0)
 
 
-def test_auxiliary_inputs_are_constants_by_default():
-    assert gradient_of_auxiliaries(True) == [False, False, False, True]
-    assert gradient_of_auxiliaries(False) == [True, True, True, True]
+def test_an_auxiliarys_loss_concerns_its_own_block_and_nothing_else():
+    """With `update: joint`: neither inputs nor prototypes carry it further (section 12)."""
+    assert gradient_of_auxiliaries() == ([False, False, False, True], False)
+    assert gradient_of_auxiliaries(detach_aux_inputs=False) == ([True, True, True, True], False)
+    assert gradient_of_auxiliaries(detach_aux_prototypes=False) == ([True, True, True, True], True)
 
 
-def test_batch_normalisation_is_updated_by_the_originals_pass_alone():
-    plain, with_auxiliaries = build(), build()
-    made = modulator(with_auxiliaries)
-    terms(made, due=True)
-    plain({name: torch.cat([INPUTS[name], made.dap.inputs[name]]) for name in MODALITIES})
+@pytest.mark.parametrize("statistics", ["samples", "all"])
+def test_with_w_one_auxiliaries_are_the_originals_while_prototypes_ride(statistics):
+    """Identity 3, batch normalisation and `update: joint` included."""
+    made = modulator(warmed(), statistics=statistics, pdm={"steps": 0, "latent": 512, "every": 1000})
+    terms(made)
+    made.renewed = True
+    for part in made.auxiliaries.modules():
+        if isinstance(part, Decoupler):
+            with torch.no_grad():
+                part.mask.zero_()
+                part.mask_bias.fill_(1e4)
+    logs = logged(made)
+    for d in range(1, 5):
+        for m in MODALITIES:
+            assert logs[f"depth{d}/{m}/L_aux"] == pytest.approx(logs[f"depth{d}/{m}/L"], rel=1e-4)
+            assert logs[f"depth{d}/{m}/s_aux"] == pytest.approx(logs[f"depth{d}/{m}/s"], rel=1e-4)
+
+
+def warmed():
+    model = build()
+    warm(model, 10)
+    return model.train()
+
+
+def test_running_statistics_are_those_of_the_samples_alone():
+    """As if neither prototypes nor auxiliaries had passed: what inference uses is what joint training would."""
+    plain, modulated = build(), build()
+    terms(modulator(modulated))
+    plain(INPUTS)
     buffers = dict(plain.named_buffers())
-    assert all(torch.equal(buffer, buffers[name]) for name, buffer in with_auxiliaries.named_buffers())
+    for name, buffer in modulated.named_buffers():
+        torch.testing.assert_close(buffer, buffers[name])
+    shifted = build()
+    terms(modulator(shifted, statistics="all"))
+    name = "encoders.audio.layer3.0.bn1.running_mean"
+    assert not torch.allclose(dict(shifted.named_buffers())[name], buffers[name])
 
 
 def test_no_dam_and_no_pam():
@@ -126,7 +156,7 @@ def test_auxiliary_only_drops_the_originals_terms():
 
 
 def test_the_dominant_reading_gives_auxiliaries_to_the_stronger_modality_of_a_depth():
-    logs = logged(modulator(aux_modalities="dominant"))
+    logs = logged(modulator(aux_modalities="dominant", rho="together"))
     for d in range(1, 5):
         strong, weak = sorted(MODALITIES, key=lambda m: -logs[f"depth{d}/{m}/s"])
         assert f"depth{d}/{strong}/s_aux" in logs and f"depth{d}/{weak}/s_aux" not in logs
@@ -140,9 +170,9 @@ def test_a_part_of_the_batch_is_drawn_from_seed_and_step_alone():
     rows = [made.part(0.5, 8, step, torch.device("cpu")).tolist() for step in (0, 1, 0)]
     assert rows[0] == rows[2] != rows[1] and len(set(rows[0])) == 4
     state = torch.get_rng_state()
-    terms(made, due=True)
+    terms(made)
     assert torch.equal(torch.get_rng_state(), state)
-    assert len(made._passes["audio", 0].targets) == 2
+    assert len(made.shown(made.model(made.ride(INPUTS)), LABELS, 0)["audio", 0].targets) == 2
     assert set(made.part(0.25, 8, 3, torch.device("cpu")).tolist()) <= set(
         made.part(0.5, 8, 3, torch.device("cpu")).tolist()
     )
@@ -152,17 +182,52 @@ def test_a_part_of_the_batch_is_drawn_from_seed_and_step_alone():
 
 def test_what_eq_8_sees_is_constant_by_default():
     made = modulator()
-    terms(made, due=True)
-    losses = list(made.decoupling_losses())
-    assert len(losses) == 8 and not made.waiting
+    terms(made)
+    outputs = made.model(made.ride(INPUTS))
+    losses = made.auxiliaries.losses(made.shown(outputs, LABELS, 0))
+    assert len(losses) == 4
     loss, _, logs = losses[0]
     assert {name.rpartition("/")[2] for name in logs} == {"L_g", "L_re", "s_good"}
     gradients = torch.autograd.grad(loss, list(made.model.encoders.parameters()), allow_unused=True)
-    weights = {id(w) for m in MODALITIES for b in made.encoder(m).blocks for w in b.parameters() if w.dim() > 1}
+    weights = {id(w) for m in MODALITIES for b in made.blocks.encoder(m).blocks for w in b.parameters() if w.dim() > 1}
     assert all(g is None for g, p in zip(gradients, made.model.encoders.parameters(), strict=True) if id(p) in weights)
-    literal = modulator(pdm={"detach": False})
-    with_due, without = terms(literal, due=True), terms(literal)
-    assert float(with_due.loss.detach()) > float(without.loss.detach()) and not literal.waiting
+    literal = modulator(pdm={"detach": False, "every": 2})
+    due, not_due = terms(literal, 0), terms(literal, 1)
+    assert "depth1/audio/L_g" in due.logs and "depth1/audio/L_g" not in not_due.logs
+    (gradient,) = torch.autograd.grad(due.loss, [literal.auxiliaries.decoupling.at(0).parts[0].mask])
+    assert float(gradient.abs().max()) > 0
+
+
+def test_auxiliaries_at_one_depth_weigh_as_all_do_in_the_mean():
+    made = modulator(aux_depths="one", original_weight=0.0, dam=False, pdm={"steps": 0, "every": 1000})
+    every = modulator(original_weight=0.0, dam=False, pdm={"steps": 0, "every": 1000})
+    depths = [made.auxiliary_depths(step)[0] for step in range(400)]
+    assert depths == [made.auxiliary_depths(step)[0] for step in range(400)]
+    assert min(depths.count(d) for d in range(4)) > 60
+    outputs = every.model(INPUTS)
+    for each in (made, every):
+        each.settings = each.settings.model_copy(update={"update": "alternate"})
+        for (m, d), prototypes in made.prototypes_in_evaluation().items():
+            each.register_buffer(f"target_{m}_{d}", prototypes)
+    mean = sum(float(made.modulate(outputs, LABELS, depths.index(d))[0]) for d in range(4)) / 4
+    assert mean == pytest.approx(float(every.modulate(outputs, LABELS, 0)[0]), rel=1e-4)
+    with pytest.raises(UserError, match="set rho: apart"):
+        modulator(aux_depths="one", rho="together")
+
+
+def test_prototypes_ride_now_and_then_and_stay_in_between():
+    made = modulator(ride_every=3)
+    assert "dap/L_cls" in terms(made, 0).logs
+    kept = made.target_audio_3.clone()
+    between = terms(made, 1)
+    assert "dap/L_cls" not in between.logs and torch.equal(made.target_audio_3, kept)
+    between.loss.backward()
+    assert made.dap.inputs["audio"].grad is None
+    with statistics_of_first(made.model, 8, 8 + CLASSES):
+        outputs = made.model(made.ride(INPUTS))
+    torch.testing.assert_close(made.target_audio_3, outputs.stages["audio"][3].pooled[8:])
+    with pytest.raises(UserError, match="ride_every belongs to update: joint"):
+        modulator(ride_every=3, update="alternate")
 
 
 def test_tau_auto_measures_each_depth():
@@ -180,7 +245,7 @@ def test_tau_auto_measures_each_depth():
 def test_whole_maps():
     made = modulator(pool="none")
     assert made.prototypes_in_evaluation()["visual", 0].shape == (CLASSES, 2 * 4 * 8 * 8)
-    assert torch.isfinite(terms(made, due=True).loss)
+    assert torch.isfinite(terms(made).loss)
     with pytest.raises(UserError, match="label classifies pooled outputs"):
         modulator(pool="none", scores="label")
 
@@ -191,7 +256,7 @@ def test_encoders_of_unequal_depth_are_aligned_by_relative_depth():
     model = MultimodalModel(encoders, Concat({"third": 8, "other": 8}, CLASSES))
     means = class_means(("third",))["third"]
     made = Modulator(model, quick(), Classification(CLASSES), {"third": means, "other": means}, 0)
-    assert made.levels == {"third": [2, 4], "other": [0, 1]}
+    assert made.blocks.levels == {"third": [2, 4], "other": [0, 1]}
 
 
 def test_alternate_prototypes_are_smoothed_constants():
@@ -212,14 +277,14 @@ def test_three_modalities_and_sqrt_m_minus_1():
     made = Modulator(model, quick(pam=False), Classification(CLASSES), class_means(("audio", "visual", "third")), 0)
     inputs, labels = data(("audio", "visual", "third"), 8)
     logs = made(inputs, labels, 0).logs
-    assert made.depths == 3 and made.levels["audio"] == [1, 2, 3]
+    assert made.blocks.depths == 3 and made.blocks.levels["audio"] == [1, 2, 3]
     assert 0 <= float(logs["depth3/alpha"]) <= math.sqrt(2)
     assert sum(float(logs[f"depth2/{m}/rho"]) for m in made.modalities) == pytest.approx(1, abs=1e-5)
 
 
 def test_the_framework_is_no_part_of_the_modulators_state():
     made = modulator()
-    assert not any(name.startswith(("model", "_model", "encoders")) for name in made.state_dict())
+    assert not any(name.startswith(("model", "blocks", "encoders")) for name in made.state_dict())
     assert copy.deepcopy(made).dap is not made.dap
 
 

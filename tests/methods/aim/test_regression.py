@@ -114,9 +114,9 @@ def test_modulation_on_the_grid_is_classifications(scores: str) -> None:
     inputs, ids = data(MODALITIES, 12)
     for objective, labels in ((Classification(3), ids), (OBJECTIVE, ids.float() - 1)):
         made = Modulator(framework(), quick(scores=scores), objective, means(), 0)
-        logs: dict[str, Tensor] = {}
         outputs = made.model(made.ride(inputs) if made.rides else inputs)
-        found.append({"L_mod": made.modulate(outputs, objective.memberships(labels), 0, logs, True), **logs})
+        modulated, logs = made.modulate(outputs, objective.memberships(labels), 0)
+        found.append({"L_mod": modulated, **logs})
     assert found[0].keys() == found[1].keys() and any("s_aux" in name for name in found[0])
     for name, value in found[0].items():
         torch.testing.assert_close(value, found[1][name], rtol=1e-6, atol=1e-7, msg=name)

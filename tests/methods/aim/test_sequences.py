@@ -11,9 +11,9 @@ from torch.utils import _pytree as pytree
 
 from aim_toys import VARIANTS, Loop
 from equimodal.errors import UserError
+from equimodal.methods.aim.auxiliary import BlockPass
 from equimodal.methods.aim.decoupling import decoupled_weights
 from equimodal.methods.aim.method import AIMMethod
-from equimodal.methods.aim.modulation import BlockPass
 from equimodal.methods.aim.modulator import Modulator
 from equimodal.methods.aim.settings import AIMSettings
 from equimodal.methods.base import Batch, Task
@@ -98,8 +98,10 @@ def everything(more: int, content: float) -> dict[str, torch.Tensor]:
     method.train()
     modulator = method.modulator
     outputs = framework(modulator.ride(changed[0].inputs))
-    terms = modulator(changed[0].inputs, changed[0].labels, 0, due=True)
-    losses = {f"{i}/L_pdm": loss for i, (loss, _, _) in enumerate(modulator.decoupling_losses())}
+    batch, labels = changed[0]
+    terms = modulator(batch, labels, 0)
+    shown = modulator.shown(outputs, labels, 0)
+    losses = {f"{i}/L_pdm": loss for i, (loss, _, _) in enumerate(modulator.auxiliaries.losses(shown))}
     found = {
         "logits": outputs.logits,
         "terms": terms.loss,
@@ -110,8 +112,8 @@ def everything(more: int, content: float) -> dict[str, torch.Tensor]:
     for name, line in outputs.stages.items():
         for depth, stage in enumerate(line):
             found[f"pooled/{name}/{depth}"] = stage.pooled
-            found[f"prototypes/{name}/{depth}"] = modulator.prototypes_of(outputs, name, depth, len(changed[0].labels))
-    found |= {f"fit/{name}": torch.tensor(values) for part in ("dap", "pdm") for name, values in log[part].items()}
+            found[f"prototypes/{name}/{depth}"] = modulator.prototypes_of(outputs, (name, depth), len(labels))
+    found |= {f"fit/{name}": torch.tensor(values) for name, values in log["dap"].items()}
     found |= {f"fit/{name}": torch.tensor(value) for name, value in log["blocks"].items()}
     terms.loss.backward()
     found |= {f"gradient/{name}": p.grad for name, p in framework.named_parameters() if p.grad is not None}
@@ -221,10 +223,12 @@ def test_gradient_reaches_theta_through_the_pdm(block: int) -> None:
     outputs = framework(modulator.ride(inputs))
     maps = detach(select(outputs.stages["sound"][block].input, len(outputs.logits), slice(0, len(labels))))
     prototypes = outputs.stages["sound"][block].pooled[len(labels) :].detach()
-    modulator.weak_score("sound", block, BlockPass(maps, prototypes, labels), {}).loss.backward()
+    modulator.auxiliaries.reset()
+    seen = BlockPass(maps, len(labels), labels, prototypes)
+    modulator.auxiliaries.weak({("sound", block): seen})[0].loss.sum().backward()
     assert len(weights) == (5 if block == 0 else 4)
     assert all(weight.grad is not None and float(weight.grad.abs().max()) > 0 for weight in weights.values())
-    assert modulator.pdm is not None and all(p.grad is None for p in modulator.pdm.parameters())
+    assert all(p.grad is None for p in modulator.auxiliaries.parameters())
 
 
 def test_a_transformer_of_three_blocks_beside_a_resnet_of_four() -> None:
@@ -248,7 +252,7 @@ def test_a_transformer_of_three_blocks_beside_a_resnet_of_four() -> None:
     for seed in range(4):
         means.add(*draw(seed))
     method = AIMMethod(framework, settings(tau="auto"), Task(Classification(CLASSES), 4, 5, 0, means.result()))
-    assert method.modulator.depths == 3 and method.modulator.levels == {
+    assert method.modulator.blocks.depths == 3 and method.modulator.blocks.levels == {
         "text": [0, 1, 2],
         "visual": [1, 2, 3],
         "facts": [1, 3, 4],

@@ -56,7 +56,7 @@ def test_aim_trains_from_the_warmup_and_exports_the_plain_model(started):
     model = {name.removeprefix("module/model.") for name in start if name.startswith("module/model.")}
     assert set(exported) == model
     log = json.loads(fit_path("tiny", "aim", 0).with_suffix(".json").read_text())["log"]
-    assert set(log) == {"dap", "pdm", "cosine", "blocks"}
+    assert set(log) == {"dap", "cosine", "blocks", "health"}
 
 
 def test_lambda_zero_with_alternate_is_the_joint_run_bit_for_bit(tiny):

@@ -49,10 +49,11 @@ class Prototypes(nn.Module):
                     torch.zeros(mean.shape[axes[name]], dtype=mean.dtype, device=mean.device)
                 )
         for name, mean in means.items():
-            self.register_buffer(f"mean_{name}", mean.detach().clone())
+            # Not in the state: every run computes them from the same samples.
+            self.register_buffer(f"mean_{name}", mean.detach().clone(), persistent=False)
         for name, given in class_means.items():
             if isinstance(given, Padded):
-                self.register_buffer(f"mask_{name}", given.mask.clone())
+                self.register_buffer(f"mask_{name}", given.mask.clone(), persistent=False)
 
     @property
     def classes(self) -> int:

@@ -1,40 +1,38 @@
-"""AIM's fits on the frozen warm-up: prototypes (DAP), then the parameter decoupling (PDM)."""
+"""AIM's fit on the frozen warm-up: prototypes (DAP); and a trial of the parameter decoupling (PDM) on them, which says
+whether it decouples.
+"""
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from equimodal.methods.aim.auxiliary import Passes
 from equimodal.methods.aim.dap import fit_prototypes, require_accuracy
-from equimodal.methods.aim.modulation import BlockPass, cosine_matrix
+from equimodal.methods.aim.modulation import Logs, cosine_matrix
 from equimodal.methods.aim.modulator import Modulator
-from equimodal.methods.distributed import average_gradients
-from equimodal.models.encoder import select
 from equimodal.models.frozen import batch_statistics, call_untouched
 from equimodal.models.padded import Input
-from equimodal.progress import watched
+
+log = logging.getLogger(__name__)
 
 Sample = tuple[dict[str, Input], Tensor]
 Batches = Callable[[], Iterator[Sample]]
 Optimizers = dict[str, torch.optim.Optimizer]
 
 MEASURED_BATCHES = 4
+LARGEST_ERROR = 0.01  # of L_re, as a share of ||theta||^2
 
 
 def make_optimizers(modulator: Modulator) -> Optimizers:
-    """Adam for what AIM trains beside the framework: `dap`, `classifiers`, `pdm`, as far as the settings have them."""
+    """Adam for what AIM trains beside the framework, as far as the settings have it: `dap`, `classifiers`."""
     settings = modulator.settings
-    parts: dict[str, tuple[nn.Module | None, float]] = {
-        "dap": (modulator.dap, settings.dap.lr),
-        "classifiers": (modulator.classifiers, settings.dap.lr),
-        "pdm": (modulator.pdm, settings.pdm.lr),
-    }
-    # Fused: the row-wise PDM of a ResNet18 has 37 M weights per modality;
-    # a loop over its tensors costs as much as a block.
+    parts: dict[str, nn.Module | None] = {"dap": modulator.dap, "classifiers": modulator.classifiers}
     return {
-        name: torch.optim.Adam(part.parameters(), lr=lr, fused=True)
-        for name, (part, lr) in parts.items()
+        name: torch.optim.Adam(part.parameters(), lr=settings.dap.lr, fused=True)
+        for name, part in parts.items()
         if part is not None
     }
 
@@ -42,32 +40,57 @@ def make_optimizers(modulator: Modulator) -> Optimizers:
 def fit_modulator(
     modulator: Modulator, optimizers: Optimizers, batches: Batches, progress: bool = False
 ) -> dict[str, Any]:
-    """Fit everything on the framework as it is, which stays as it is.
+    """Fit prototypes on the framework as it is, which stays as it is, and try the PDM there.
 
     Args:
         batches: gives an endless iterator of (inputs, labels), the same at every call.
         progress: show on stderr how far it is.
 
     Returns:
-        A JSON-able log: "dap", "pdm" (lists over steps), "cosine" {m: [D][K][K]} (Fig. 4) and
-        "blocks" {"depth{d}/{m}/s" | "s_aux" | "s_good": float} (Fig. 5a before modulation).
+        A JSON-able log: "dap" (lists over steps), "cosine" {m: [D][K][K]} (Fig. 4), and of the PDM's trial "blocks"
+        {"depth{d}/{m}/s" | "s_aux" | "s_good" | "L_re" | "cos": float} (Fig. 5a before modulation; cos of the
+        gradients of L~ and L in theta) and "health", what is wrong with it in words.
 
     Raises:
         UserError: the fused head does not give the prototypes their own classes.
     """
     assert modulator.dap is not None
-    log: dict[str, Any] = {}
-    generator = torch.Generator().manual_seed(modulator.seed)
+    found: dict[str, Any] = {}
     settings = modulator.settings.dap
-    modulator.dap.reset(generator)
-    log["dap"] = fit_prototypes(modulator.model, modulator.dap, optimizers["dap"], settings.steps, progress)
-    require_accuracy(log["dap"], settings, modulator.settings.start_epoch)
+    modulator.dap.reset(torch.Generator().manual_seed(modulator.seed))
+    found["dap"] = fit_prototypes(modulator.model, modulator.dap, optimizers["dap"], settings.steps, progress)
+    require_accuracy(found["dap"], settings, modulator.settings.start_epoch)
     modulator.measure_gaps()
-    log["cosine"] = _cosines(modulator)
-    if modulator.pdm is not None:
-        log["pdm"] = _fit_decoupling(modulator, optimizers["pdm"], batches(), generator, progress)
-        log["blocks"] = _measure(modulator, batches())
-    return log
+    found["cosine"] = _cosines(modulator)
+    if modulator.auxiliaries is not None:
+        found["blocks"] = _trial(modulator, batches())
+        found["health"] = health(found["blocks"], modulator.dap.classes)
+        for warning in found["health"]:
+            log.warning("aim, prototypes: %s", warning)
+    return found
+
+
+def health(means: dict[str, float], classes: int) -> list[str]:
+    """What fails of the checks of aim.md section 12, a line each, given `depth{d}/{m}/` + s, s_aux, L_re, cos as far
+    as they are known: an auxiliary is weaker than its original but no anti-classifier, the PDM restores its weights,
+    and theta's gradient by the auxiliary agrees with the original's.
+    """
+    blocks = [name.removesuffix("/s_aux") for name in means if name.endswith("/s_aux")]
+    checks = {
+        "auxiliary blocks score no lower than the originals": [
+            block for block in blocks if means[f"{block}/s_aux"] >= means[f"{block}/s"]
+        ],
+        f"auxiliary blocks score below chance (1/K = {1 / classes:.3g})": [
+            block for block in blocks if means[f"{block}/s_aux"] < 1 / classes
+        ],
+        f"the decoupling does not restore the weights (L_re over {LARGEST_ERROR})": [
+            block for block in blocks if means.get(f"{block}/L_re", 0.0) >= LARGEST_ERROR
+        ],
+        "the auxiliary's gradient opposes the original's": [
+            block for block in blocks if means.get(f"{block}/cos", 1.0) <= 0
+        ],
+    }
+    return [f"{what} at {', '.join(where)}: see aim.pdm" for what, where in checks.items() if where]
 
 
 def _cosines(modulator: Modulator) -> dict[str, list[list[list[float]]]]:
@@ -76,88 +99,52 @@ def _cosines(modulator: Modulator) -> dict[str, list[list[list[float]]]]:
         key: [[round(value, 4) for value in row] for row in cosine_matrix(prototypes).tolist()]
         for key, prototypes in found.items()
     }
-    return {m: [matrices[m, d] for d in range(modulator.depths)] for m in modulator.modalities}
+    return {m: [matrices[m, d] for d in range(modulator.blocks.depths)] for m in modulator.modalities}
 
 
-@torch.no_grad()
-def block_passes(modulator: Modulator, sample: Sample) -> dict[tuple[str, int], BlockPass]:
-    """I_d and prototypes of every block on a batch, with the batch statistics that modulation will use:
-    prototypes ride along.
-    """
-    inputs, labels = sample
-    outputs = call_untouched(modulator.model, {}, modulator.ride(inputs))
-    batch, total = len(labels), len(outputs.logits)
-    passes = {}
-    for m in modulator.modalities:
-        for d in range(modulator.depths):
-            stage = modulator.stage(outputs, m, d)
-            prototypes = modulator.features(m, stage.output, stage.pooled, total)[batch:]
-            passes[m, d] = BlockPass(
-                select(stage.input, total, slice(0, batch)), prototypes, modulator.objective.memberships(labels)
-            )
-    return passes
-
-
-def _fit_decoupling(
-    modulator: Modulator,
-    optimizer: torch.optim.Optimizer,
-    stream: Iterator[Sample],
-    generator: torch.Generator,
-    progress: bool,
-) -> dict[str, list[float]]:
-    """Eq. 8 for `pdm.steps` steps: the framework's weights and running statistics stay."""
-    assert modulator.pdm is not None
-    settings = modulator.settings.pdm
-    for m in modulator.modalities:
-        for d in range(modulator.depths):
-            modulator.pdm.of(m, d).reset(modulator.block(m, d), settings.mask_std, generator)
-    log: dict[str, list[float]] = {}
-    with batch_statistics(modulator.model):
-        for step in watched(range(settings.steps), settings.steps, "decoupling", "steps", progress):
-            modulator.keep(block_passes(modulator, next(stream)))
-            shown = step % max(1, settings.steps // 20) == 0 or step == settings.steps - 1
-            if shown:
-                log.setdefault("step", []).append(step)
-            for name, value in train_decoupling(modulator, optimizer).items():
-                if shown:
-                    log.setdefault(name, []).append(float(value))
-    return log
-
-
-def train_decoupling(modulator: Modulator, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """One optimizer step of Eq. 8 on the passes that the modulator kept;
-    block by block, so that one graph is alive at a time.
-    """
-    assert modulator.pdm is not None
-    logs: dict[str, Tensor] = {}
-    for loss, parameters, more in modulator.decoupling_losses():
-        loss.backward(inputs=parameters)
-        logs |= more
-    _step(optimizer, list(modulator.pdm.parameters()))
-    return logs
-
-
-def _step(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
-    average_gradients(parameters)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-
-
-@torch.no_grad()
-def _measure(modulator: Modulator, stream: Iterator[Sample]) -> dict[str, float]:
-    """s, s~ and s_g of every block after the fit: s~ < s < s_g is Fig. 5a's claim."""
+def _trial(modulator: Modulator, stream: Iterator[Sample]) -> dict[str, float]:
+    """Start the PDM as an epoch would, and measure its blocks on other batches."""
+    auxiliaries = modulator.auxiliaries
+    assert auxiliaries is not None
     sums: dict[str, float] = {}
     with batch_statistics(modulator.model):
+        auxiliaries.reset()
+        passes = block_passes(modulator, next(stream))
+        for _ in range(modulator.settings.pdm.steps):
+            auxiliaries.learn(passes)
         for _ in range(MEASURED_BATCHES):
-            for (m, d), seen in block_passes(modulator, next(stream)).items():
-                block = modulator.block(m, d)
-                features = modulator.features(m, call_untouched(block, {}, seen.inputs), None, len(seen.targets))
-                found = {
-                    "s": modulator.score(m, d, features, seen.prototypes, seen.targets).s,
-                    "s_aux": modulator.weak_score(m, d, seen, {}).s,
-                    "s_good": modulator.good_score(m, d, seen)[0].s,
-                }
-                for name, value in found.items():
-                    key = f"depth{d + 1}/{m}/{name}"
-                    sums[key] = sums.get(key, 0.0) + float(value) / MEASURED_BATCHES
+            for name, value in _measure(modulator, block_passes(modulator, next(stream))).items():
+                sums[name] = sums.get(name, 0.0) + float(value) / MEASURED_BATCHES
     return sums
+
+
+@torch.no_grad()
+def block_passes(modulator: Modulator, sample: Sample) -> Passes:
+    """I_d and prototypes of every block on a batch, normalised as modulation will: prototypes ride along."""
+    inputs, labels = sample
+    batch, rows = len(labels), len(labels) + modulator.objective.classes
+    with modulator.statistics(batch, rows):
+        outputs = call_untouched(modulator.model, {}, modulator.ride(inputs))
+    targets = modulator.objective.memberships(labels)
+    return modulator.passes(outputs, targets, 0, 1.0, modulator.blocks.places)
+
+
+def _measure(modulator: Modulator, passes: Passes) -> Logs:
+    """s, s~, s_g, L_re of every block, and the cosine of the gradients of L~ and L in its weights."""
+    auxiliaries, blocks = modulator.auxiliaries, modulator.blocks
+    assert auxiliaries is not None
+    found: Logs = {}
+    for (m, d), seen in passes.items():
+        name = f"depth{d + 1}/{m}"
+        weak, _ = auxiliaries.weak({(m, d): seen})
+        good, parts = auxiliaries.good(d, {(m, d): seen})
+        features = blocks.features_of(m, call_untouched(blocks.block(m, d), {}, seen.inputs), seen.rows)
+        own = modulator.scores([(m, d)], [features[: len(seen.targets)]], [seen.prototypes], seen.targets)
+        weights = [blocks.block(m, d).get_parameter(key) for key in auxiliaries.decoupling.at(d).names(m)]
+        ours, theirs = (
+            torch.cat([g.flatten() for g in torch.autograd.grad(score.loss.sum(), weights)]) for score in (weak, own)
+        )
+        cosine = torch.nn.functional.cosine_similarity(ours, theirs, dim=0)
+        values = {"s": own.s[0], "s_aux": weak.s[0], "s_good": good.s[0], "L_re": parts.relative[m], "cos": cosine}
+        found |= {f"{name}/{key}": value.detach() for key, value in values.items()}
+    return found

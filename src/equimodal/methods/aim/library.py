@@ -33,7 +33,7 @@ class AIM(nn.Module):
     one's own optimizer's.
 
     1. Train the model as usual for a few epochs (the warm-up).
-    2. `aim.fit(loader)`: class prototypes and parameter decoupling on the model as it is; the model does not change.
+    2. `aim.fit(loader)`: class prototypes on the model as it is; the model does not change.
     3. Every batch: `terms = aim.loss(inputs, labels)`, add `terms.loss` to your loss of `terms.logits`, backward, your
        optimizer's step, `aim.step()`. At each epoch's end `aim.end_epoch()`.
 
@@ -87,11 +87,11 @@ class AIM(nn.Module):
         self._stepper: Stepper | None = None
 
     def fit(self, batches: Iterable[Sample], progress: bool = True) -> dict[str, Any]:
-        """Fit prototypes and PDM on the frozen model; returns a log of lists (fitting.fit_modulator).
+        """Fit prototypes on the frozen model, and try the PDM; returns a log (fitting.fit_modulator).
 
         Args:
             batches: training batches (inputs {m: [B, ...]}, labels [B]) on the model's device; passed through once for
-                the class means, then as often as the PDM's steps need.
+                the class means, and five of them for the PDM.
             progress: show on a terminal's stderr how far it is; nothing is shown where stderr is none.
 
         Raises:
@@ -127,21 +127,30 @@ class AIM(nn.Module):
             else Terms(terms.logits.sum() * 0.0, terms.logits, terms.features, terms.logs)
         )
 
-    def step(self) -> dict[str, Tensor]:
-        """Train prototypes and PDM, after your optimizer's step. Returns scalars to log."""
-        return self._ready().step()
+    def step(self) -> None:
+        """Train the prototypes, after your optimizer's step."""
+        self._ready().step()
 
     def end_epoch(self) -> dict[str, float]:
-        """Move the prototypes with `update: alternate`; nothing to do otherwise. Returns scalars to log."""
-        return self._ready().end_epoch()
+        """End an epoch: the parameter decoupling begins anew with the next batch, and with `update: alternate` the
+        prototypes move. Returns scalars to log. The place to save a state: it holds no parameter decoupling.
+        """
+        stepper = self._ready()
+        found = stepper.end_epoch()
+        stepper.begin_epoch()
+        return found
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Steps taken and the optimizers' states, for `state_dict`."""
+        """Steps taken, the optimizers' states and the class means, for `state_dict`."""
         if self._stepper is None:
-            return {"count": 0, "optimizers": {}}
+            return {"count": 0, "optimizers": {}, "means": {}}
         # Copies: optimizers would go on writing into the tensors of a state that is kept in memory.
         states = {name: copy.deepcopy(optimizer.state_dict()) for name, optimizer in self._stepper.optimizers.items()}
-        return {"count": self._stepper.count, "optimizers": states}
+        means = {
+            name: (mean.values, mean.mask) if isinstance(mean, Padded) else (mean, None)
+            for name, mean in (self._stepper.class_means or {}).items()
+        }
+        return {"count": self._stepper.count, "optimizers": states, "means": means}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """What `get_extra_state` gave."""
@@ -153,16 +162,8 @@ class AIM(nn.Module):
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Take up a saved state; a fresh object needs no `fit` before."""
         if self._stepper is None:
-            prefix = "modulator.dap."
-            found = {
-                name.removeprefix(prefix + "mean_"): value
-                for name, value in state_dict.items()
-                if name.startswith(prefix + "mean_")
-            }
-            masks = {name: state_dict.get(f"{prefix}mask_{name}") for name in found}
-            self._build(
-                {name: value if masks[name] is None else Padded(value, masks[name]) for name, value in found.items()}
-            )
+            saved = state_dict.get("_extra_state", {}).get("means", {})
+            self._build({name: mean if mask is None else Padded(mean, mask) for name, (mean, mask) in saved.items()})
         return super().load_state_dict(state_dict, strict, assign)
 
     def _build(self, means: dict[str, Input]) -> None:

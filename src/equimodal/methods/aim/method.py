@@ -3,12 +3,14 @@ sections 2 to 6).
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from equimodal.methods.aim.fitting import health
 from equimodal.methods.aim.modulation import Logs
 from equimodal.methods.aim.modulator import Modulator
 from equimodal.methods.aim.settings import AIMSettings
@@ -20,6 +22,7 @@ from equimodal.models.padded import Input
 log = logging.getLogger(__name__)
 
 SATURATED = 0.95
+CHECKED = ("/s", "/s_aux", "/L_re", "/saturated_low", "/saturated_high")
 
 
 class AIMMethod(Method[AIMSettings]):
@@ -37,17 +40,17 @@ class AIMMethod(Method[AIMSettings]):
         self.modulator = Modulator(model, settings, task.objective, task.class_means, task.seed)
         self.stepper = Stepper(self.modulator, task.class_means)
         self._fitted: dict[str, Tensor] = {}
-        self._sums: dict[str, Tensor] = {}
-        self._counted = 0
+        self._sums: dict[str, list[Tensor]] = {}
         # DDP reduces the framework's gradients; AIM's own parts average theirs (evaluation.average_gradients), since
         # the PDM is trained by backward passes that DDP does not see.
-        self._ddp_params_and_buffers_to_ignore = [f"modulator.{name}" for name in self.modulator.state_dict()]
+        own = [*self.modulator.named_parameters(), *self.modulator.named_buffers()]
+        self._ddp_params_and_buffers_to_ignore = [f"modulator.{name}" for name, _ in own]
 
     def fit(self, batches: Callable[[], Iterator[Batch]], progress: bool = False) -> dict[str, Any]:
-        """Fit prototypes and PDM on the model as it is, frozen, and take them up; returns the log
+        """Fit prototypes on the model as it is, frozen, and take them up; try the PDM. Returns the log
         (fitting.fit_modulator).
 
-        All is fitted whatever the variant needs: variants with the same settings of the fit share it.
+        They are fitted whatever the variant needs: variants with the same settings of the fit share it.
 
         Args:
             batches: gives an endless iterator of training batches, the same at every call.
@@ -73,11 +76,12 @@ class AIMMethod(Method[AIMSettings]):
         return self.stepper.optimizers
 
     def begin_epoch(self, epoch: int, trainer: Trainer) -> None:
-        self._sums, self._counted = {}, 0
+        self._sums = {}
+        self.stepper.begin_epoch(trainer.rate)
         classes, batch = self.task.classes, trainer.training.batch_size
-        if self.stepper.count == 0 and self.modulator.rides and classes > batch:
+        if self.stepper.count == 0 and self.modulator.rides and classes > batch * self.settings.ride_every:
             log.warning(
-                "aim: %d prototypes ride with each batch of %d: a step costs %.1f times joint's",
+                "aim: %d prototypes ride with a batch of %d: such a step costs %.1f times joint's before all else",
                 classes,
                 batch,
                 1 + classes / batch,
@@ -93,16 +97,14 @@ class AIMMethod(Method[AIMSettings]):
     def training_step(self, batch: Batch, trainer: Trainer) -> Step:
         step: Step = trainer.module(batch)
         trainer.optimize(step.loss)
-        with trainer.autocast():
-            logs = step.logs | self.stepper.step()
-        self._account(logs)
-        return Step(step.loss, step.logits, logs)
+        self.stepper.step()
+        self._account(step.logs)
+        return step
 
     def _account(self, logs: Logs) -> None:
-        self._counted += 1
         for name, value in logs.items():
-            if name.endswith(("/s", "/s_aux", "/saturated_low", "/saturated_high")):
-                self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+            if name.endswith(CHECKED):
+                self._sums.setdefault(name, []).append(value)
 
     def end_epoch(self, epoch: int, trainer: Trainer) -> dict[str, float]:
         for warning in self.warnings():
@@ -110,8 +112,10 @@ class AIMMethod(Method[AIMSettings]):
         return self.stepper.end_epoch()
 
     def warnings(self) -> list[str]:
-        """The health checks of aim.md sections 5 and 7 that fail on the epoch's means so far, a line each."""
-        means = {name: float(value) / max(1, self._counted) for name, value in self._sums.items()}
+        """The health checks of aim.md sections 7 and 12 that fail on the epoch's means so far, a line each."""
+        names = list(self._sums)
+        values = [torch.stack(self._sums[name]).float().mean() for name in names]
+        means = dict(zip(names, torch.stack(values).tolist() if values else [], strict=True))
         blocks = [name.removesuffix("/s") for name in means if name.endswith("/s")]
         found = []
         saturated = [b for b in blocks if max(means[f"{b}/saturated_low"], means[f"{b}/saturated_high"]) > SATURATED]
@@ -120,13 +124,11 @@ class AIMMethod(Method[AIMSettings]):
                 f"over {100 * SATURATED:.0f} % of samples have a true-class probability under 0.01 or over"
                 f" 0.99 at {', '.join(saturated)}: see aim.tau"
             )
-        inverted = [b for b in blocks if means.get(f"{b}/s_aux", -1.0) >= means[f"{b}/s"]]
-        if inverted:
-            found.append(f"auxiliary blocks score no lower than the originals at {', '.join(inverted)}: see aim.pdm")
-        return found
+        return found + health(means, self.task.classes)
 
     def cycle(self) -> int:
-        return self.settings.pdm.every if self.modulator.pdm is not None and self.settings.lambda_mod > 0 else 1
+        every = self.settings.pdm.every if self.modulator.auxiliaries is not None and self.settings.lambda_mod > 0 else 1
+        return math.lcm(every, self.settings.ride_every if self.modulator.rides else 1)
 
     def extra(self) -> dict[str, Any]:
         return {"steps": self.stepper.count}

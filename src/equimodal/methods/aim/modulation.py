@@ -3,7 +3,6 @@ no state (aim.md section 5).
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +15,18 @@ EPSILON = 1e-12
 Logs = dict[str, Tensor]
 
 
+def padded(features: list[Tensor]) -> Tensor:
+    """Features of N blocks [n, C_i] as one tensor [N, n, C], C the largest width: zeros behind the narrower ones'
+    change no distance.
+    """
+    width = max(each.shape[1] for each in features)
+    return torch.stack([functional.pad(each, (0, width - each.shape[1])) for each in features])
+
+
 def distances(features: Tensor, prototypes: Tensor) -> Tensor:
-    """Euclidean distances delta [B, K] of features [B, C] to prototypes [K, C]; finite gradient where they meet."""
+    """Euclidean distances delta [..., B, K] of features [..., B, C] to prototypes [..., K, C]; finite gradient where
+    they meet.
+    """
     if features.dtype in (torch.float16, torch.bfloat16):
         features, prototypes = features.float(), prototypes.float()
     # The direct kernel: |f|^2 + |p|^2 - 2fp loses the small gaps of shallow depths, and broadcasting stores [B, K, C].
@@ -28,15 +37,15 @@ def distances(features: Tensor, prototypes: Tensor) -> Tensor:
 def log_probabilities(
     features: Tensor, prototypes: Tensor, tau: Tensor | float = 1.0, normalize: bool = False
 ) -> Tensor:
-    """log softmax_k(-delta / tau) [B, K], the distribution of Eq. 9 and 10."""
+    """log softmax_k(-delta / tau) [..., B, K], the distribution of Eq. 9 and 10."""
     if normalize:
-        features, prototypes = functional.normalize(features, dim=1), functional.normalize(prototypes, dim=1)
-    return functional.log_softmax(-distances(features, prototypes) / tau, dim=1)
+        features, prototypes = functional.normalize(features, dim=-1), functional.normalize(prototypes, dim=-1)
+    return functional.log_softmax(-distances(features, prototypes) / tau, dim=-1)
 
 
 @dataclass(frozen=True)
 class Score:
-    """How well a block's outputs fit their classes.
+    """How well blocks' outputs fit their classes: scalars, or [N] of N blocks.
 
     Attributes:
         loss: L or L~ of Eq. 10, with gradient.
@@ -51,8 +60,8 @@ class Score:
 
 
 def score(log_probability: Tensor, targets: Tensor) -> Score:
-    """Eq. 9 and 10 from log probabilities [B, K] and targets: class ids [B], or memberships [B, K] (a regression's;
-    docs/regression.md).
+    """Eq. 9 and 10 from log probabilities [..., B, K] and targets: class ids [B], or memberships [B, K] (a
+    regression's; docs/regression.md).
 
     With memberships a_i the loss is the cross entropy of soft targets, and s the mean of sum_k a_ik p_ik, whose largest
     value is max_k a_ik: saturation is judged against that.
@@ -64,45 +73,56 @@ def score(log_probability: Tensor, targets: Tensor) -> Score:
     else:
         probability = by_target(log_probability.detach().exp(), targets)
         share = probability / targets.to(dtype).amax(1)
-    return Score(-true.mean(), probability.mean(), (share < 0.01).to(dtype).mean(), (share > 0.99).to(dtype).mean())
+    low, high = (share < 0.01).to(dtype).mean(-1), (share > 0.99).to(dtype).mean(-1)
+    return Score(-true.mean(-1), probability.mean(-1), low, high)
 
 
-def block_weights(s: Tensor, s_auxiliary: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Eq. 12: rho [M] and rho~ [A] of the blocks of one depth; together they sum to 1. Without auxiliaries rho alone
-    does (`no PAM`).
+def block_weights(s: Tensor, s_auxiliary: Tensor | None = None, apart: bool = False) -> tuple[Tensor, Tensor]:
+    """Eq. 12: rho [..., M] and rho~ [..., A] of the blocks of one depth, or of each; together they sum to 1. Without
+    auxiliaries rho alone does (`no PAM`). A block whose s is infinite has no weight.
+
+    Args:
+        apart: rho and rho~ sum to 1 each, so that originals weigh as much with auxiliaries as without.
     """
-    both = s if s_auxiliary is None else torch.cat([s, s_auxiliary])
-    weights = functional.softmax(-both.detach(), dim=0)
-    return weights[: len(s)], weights[len(s) :]
+    s = s.detach()
+    if s_auxiliary is None:
+        return functional.softmax(-s, dim=-1), s[..., :0]
+    weak = s_auxiliary.detach()
+    if apart:
+        # Depths without auxiliaries have none to share a weight among.
+        return functional.softmax(-s, dim=-1), functional.softmax(-weak, dim=-1).nan_to_num(0.0)
+    weights = functional.softmax(-torch.cat([s, weak], dim=-1), dim=-1)
+    return weights[..., : s.shape[-1]], weights[..., s.shape[-1] :]
 
 
 def imbalance(s: Tensor) -> Tensor:
-    """Eq. 14: alpha_d = population std over mean of the original blocks' s [M]; 0 at balance, sqrt(M - 1) when one
-    modality holds everything.
+    """Eq. 14: alpha_d = population std over mean of the original blocks' s [..., M]; 0 at balance, sqrt(M - 1) when
+    one modality holds everything.
     """
     s = s.detach()
-    return s.std(unbiased=False) / s.mean().clamp_min(EPSILON)
+    return s.std(-1, unbiased=False) / s.mean(-1).clamp_min(EPSILON)
 
 
 def depth_loss(losses: Tensor, auxiliary: Tensor | None, rho: Tensor, rho_auxiliary: Tensor) -> Tensor:
-    """Eq. 11: L_d = sum_m rho^m L^m + rho~^m L~^m from losses [M] and auxiliary losses [A]."""
-    total = (rho * losses).sum()
-    return total if auxiliary is None else total + (rho_auxiliary * auxiliary).sum()
+    """Eq. 11: L_d = sum_m rho^m L^m + rho~^m L~^m from losses [..., M] and auxiliary losses [..., A]."""
+    total = (rho * losses).sum(-1)
+    return total if auxiliary is None else total + (rho_auxiliary * auxiliary).sum(-1)
 
 
 def off_diagonal_cosine(prototypes: Tensor) -> Tensor:
-    """Mean cosine of different classes' prototypes [K, C] (Eq. 16, Fig. 4):
+    """Mean cosine of different classes' prototypes [..., K, C] (Eq. 16, Fig. 4):
     falls with depth where depths separate classes.
     """
     cosine = cosine_matrix(prototypes)
-    classes = len(cosine)
-    return (cosine.sum() - cosine.diagonal().sum()) / max(1, classes * (classes - 1))
+    classes = cosine.shape[-1]
+    diagonal = cosine.diagonal(dim1=-2, dim2=-1).sum(-1)
+    return (cosine.sum((-2, -1)) - diagonal) / max(1, classes * (classes - 1))
 
 
 def cosine_matrix(prototypes: Tensor) -> Tensor:
-    """Cosines [K, K] between prototypes [K, C] (Eq. 16), detached."""
-    unit = functional.normalize(prototypes.detach().float(), dim=1)
-    return unit @ unit.T
+    """Cosines [..., K, K] between prototypes [..., K, C] (Eq. 16), detached."""
+    unit = functional.normalize(prototypes.detach().float(), dim=-1)
+    return unit @ unit.mT
 
 
 def nearest_gap(prototypes: Tensor) -> Tensor:
@@ -121,28 +141,3 @@ class Terms:
     logits: Tensor
     features: dict[str, Tensor]
     logs: Logs
-
-
-@dataclass(frozen=True)
-class BlockPass:
-    """What the PDM needs of a block's pass: I_d and targets (`score`) of the samples it is shown, and the prototypes
-    there (None with labels).
-    """
-
-    inputs: Any
-    prototypes: Tensor | None
-    targets: Tensor
-
-
-def block_logs(name: str, block: Score, s: Tensor, rho: Tensor, prototypes: Tensor | None) -> Logs:
-    """Scalars of one original block, as `{name}/...` (aim.md section 7); `s` of all processes' samples."""
-    logs = {
-        f"{name}/s": s,
-        f"{name}/L": block.loss.detach(),
-        f"{name}/rho": rho,
-        f"{name}/saturated_low": block.low,
-        f"{name}/saturated_high": block.high,
-    }
-    if prototypes is not None:
-        logs[f"{name}/prototype_cosine"] = off_diagonal_cosine(prototypes)
-    return logs

@@ -32,24 +32,27 @@ class DAPSettings(Settings):
 
 
 class PDMSettings(Settings):
-    """Parameter decoupling mechanism (aim.md section 4)."""
+    """Parameter decoupling mechanism (aim.md sections 4 and 12)."""
 
     reading: Literal["rows", "exact"] = Field(
         "rows", description="rows: a fully connected layer on each fan-in row; exact: one over all weights of a layer"
     )
     max_weights: int = Field(50_000_000, ge=1, description="exact: largest allowed number of PDM weights")
-    latent: int = Field(512, ge=1, description="width of theta_lat (Eq. 7)")
+    latent: int = Field(512, ge=1, description="width of theta_lat (Eq. 7), at most a row's fan-in")
     mask_std: float = Field(2.0, ge=0, description="spread of w's logits at the start; 0 keeps w at 0.5")
-    lr: float = Field(1e-2, gt=0, description="Adam")
-    steps: int = Field(240, ge=0, description="on the frozen warm-up")
-    every: int = Field(4, ge=1, description="during modulation: steps between two updates by Eq. 8")
+    lr: float = Field(
+        0.0, ge=0, description="Adam, encoder and decoder; at 0 they restore the weights as exactly as they can, for good"
+    )
+    mask_lr: float = Field(1e-2, gt=0, description="Adam, mask: L_re does not depend on it")
+    steps: int = Field(16, ge=0, description="of Eq. 8 on each epoch's first batch, from a start for its weights")
+    every: int = Field(8, ge=1, description="steps between two further updates by Eq. 8")
     fraction: float = Field(
         0.5,
         gt=0,
         le=1,
-        description="share of the auxiliaries' samples that those updates are shown: a random part, unbiased",
+        description="share of the auxiliaries' samples that updates are shown: a random part, unbiased",
     )
-    relative: bool = Field(True, description="L_re divided by ||theta||^2; false is the literal Eq. 8")
+    relative: bool = Field(False, description="L_re divided by ||theta||^2; false is the literal Eq. 8")
     detach: bool = Field(True, description="theta and I_d are constants in Eq. 8")
 
 
@@ -68,7 +71,14 @@ class AIMSettings(WarmupSettings):
             "pool": "mean",
             "update": "joint",
             "aux_fraction": 1.0,
+            "rho": "together",
+            "detach_aux_prototypes": False,
             "dap": {"cls": "fused", "cls_weight": 1.0, "recon_weight": 1.0},
+        },
+        "fast": {
+            "ride_every": 4,
+            "aux_depths": "one",
+            "pdm": {"latent": 64},
         },
     }
 
@@ -91,7 +101,18 @@ class AIMSettings(WarmupSettings):
     aux_fraction: float = Field(
         1.0, gt=0, le=1, description="auxiliary terms on a random part of each batch: unbiased, cheaper"
     )
+    aux_depths: Literal["all", "one"] = Field(
+        "all", description="one: auxiliaries at one random depth per step, weighing D times as much: unbiased, cheaper"
+    )
     detach_aux_inputs: bool = Field(True, description="I_d is a constant for auxiliary and good blocks")
+    detach_aux_prototypes: bool = Field(
+        True, description="P_d is a constant for auxiliary blocks: their loss concerns their own weights alone"
+    )
+    rho: Literal["together", "apart"] = Field(
+        "apart",
+        description="Eq. 12 over the 2M blocks of a depth, or over originals and auxiliaries apart: originals then"
+        " weigh as much as without auxiliaries",
+    )
     tau: float | Literal["auto"] = Field(
         1.0,
         description="distances are divided by it; auto: mean nearest-prototype gap at that depth after the DAP stage",
@@ -101,6 +122,13 @@ class AIMSettings(WarmupSettings):
     update: Literal["joint", "alternate"] = Field(
         "joint", description="how prototypes move: they ride in the batch, or Eq. 5 at each epoch's end"
     )
+    ride_every: int = Field(
+        1, ge=1, description="joint: steps between two in which prototypes ride and learn; between them P_d is constant"
+    )
+    statistics: Literal["samples", "all"] = Field(
+        "samples", description="joint: rows that normalise a batch in which prototypes ride: the samples, or all"
+    )
+    follow_schedule: bool = Field(True, description="the learning rates of AIM's own parts follow training.schedule")
     dap_steps: int = Field(20, ge=1, description="alternate: steps of Eq. 5 at each epoch's end")
     ema: float = Field(0.9, ge=0, lt=1, description="alternate: smoothing of P_d between epochs")
     dap: DAPSettings = DAPSettings()
@@ -108,10 +136,8 @@ class AIMSettings(WarmupSettings):
 
     @property
     def fit(self) -> dict[str, Any]:
-        """What the fitted prototypes and PDM are set by. All is fitted, whatever a variant uses of it, so that every
-        variant can share it.
+        """What the fitted prototypes are set by. They are fitted whatever a variant uses of them, so that every variant
+        can share them.
         """
         values = self.slice()
-        for name in ("every", "fraction"):  # of modulation alone
-            del values["pdm"][name]
-        return {name: values[name] for name in ("start_epoch", "dap", "pdm", "tau", "normalize", "pool")}
+        return {name: values[name] for name in ("start_epoch", "dap", "normalize", "pool")}

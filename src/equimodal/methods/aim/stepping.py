@@ -9,8 +9,8 @@ from torch import Tensor
 
 from equimodal.errors import UserError
 from equimodal.methods.aim.dap import fit_prototypes
-from equimodal.methods.aim.fitting import Batches, fit_modulator, make_optimizers, train_decoupling
-from equimodal.methods.aim.modulation import Logs, Terms
+from equimodal.methods.aim.fitting import Batches, fit_modulator, make_optimizers
+from equimodal.methods.aim.modulation import Terms
 from equimodal.methods.aim.modulator import Modulator
 from equimodal.methods.distributed import average_gradients
 from equimodal.models.padded import Input
@@ -18,6 +18,8 @@ from equimodal.models.padded import Input
 
 class Stepper:
     """A modulator with its optimizers and the count of its steps.
+
+    The PDM's optimizer is not among `optimizers`: PDM and moments begin anew with every epoch.
 
     Args:
         modulator: of a framework at any stage of its training.
@@ -29,15 +31,21 @@ class Stepper:
         self.class_means = class_means
         self.optimizers = make_optimizers(modulator)
         self.count = 0
+        self._rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self._all()]
+
+    def _all(self) -> list[torch.optim.Optimizer]:
+        own = self.modulator.auxiliaries
+        return [*self.optimizers.values(), *([] if own is None else [own.optimizer])]
 
     def fit(self, batches: Batches, pdm: bool, progress: bool = False) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Fit prototypes, and the PDM if asked, on the frozen framework: (log, what `load_fit` takes).
+        """Fit prototypes on the frozen framework, and try the PDM if asked: (log, what `load_fit` takes).
 
         Apart from `pdm` the settings of modulation do not matter, so that variants can share a fit. `progress` shows on
         stderr how far it is.
         """
         own = self.modulator
-        settings = own.settings.model_copy(update={"scores": "prototypes", "update": "joint", "pam": pdm})
+        changes = {"scores": "prototypes", "update": "joint", "ride_every": 1, "pam": pdm}
+        settings = own.settings.model_copy(update=changes)
         device = next(own.model.parameters()).device
         fitted = Modulator(own.model, settings, own.objective, self.class_means, own.seed).to(device)
         optimizers = make_optimizers(fitted)
@@ -54,9 +62,7 @@ class Stepper:
         a UserError when it was made for another model or with other settings.
         """
         needed = {
-            name: value
-            for name, value in self.modulator.state_dict().items()
-            if name.startswith(("dap.", "pdm.", "gap"))
+            name: value for name, value in self.modulator.state_dict().items() if name.startswith(("dap.", "gap"))
         }
         wrong = sorted(
             name for name, value in needed.items() if name not in tensors or tensors[name].shape != value.shape
@@ -75,25 +81,34 @@ class Stepper:
                     state.setdefault(int(index), {})[key] = value.clone()
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
+    def begin_epoch(self, rate: float = 1.0) -> None:
+        """Before an epoch's first batch.
+
+        Args:
+            rate: the epoch's learning rate over the first's, which AIM's own rates follow (`follow_schedule`).
+        """
+        self.modulator.renewed = False
+        if self.modulator.settings.follow_schedule:
+            for optimizer, rates in zip(self._all(), self._rates, strict=True):
+                for group, own in zip(optimizer.param_groups, rates, strict=True):
+                    group["lr"] = own * rate
+
     def terms(self, inputs: dict[str, Input], labels: Tensor) -> Terms:
         """AIM's terms on a batch of training."""
-        settings = self.modulator.settings
-        if self.count == 0 and self.modulator.constant:
-            self.modulator.refresh_targets(0.0)
-        due = self.modulator.pdm is not None and settings.lambda_mod > 0 and self.count % settings.pdm.every == 0
-        return self.modulator(inputs, labels, self.count, due)
+        modulator = self.modulator
+        if self.count == 0 and modulator.constant and not modulator.rides:
+            modulator.refresh_targets(0.0)
+        terms: Terms = modulator(inputs, labels, self.count)
+        return terms
 
-    def step(self) -> Logs:
+    def step(self) -> None:
         """Train AIM's own parts, after the framework's optimizer has stepped on the loss that `terms` is part of."""
-        logs: Logs = {}
-        waiting = self.modulator.waiting
-        if waiting:
-            logs = train_decoupling(self.modulator, self.optimizers["pdm"])
-        for part, optimizer in self.optimizers.items():
-            if not (part == "pdm" and waiting):
-                _step_if_reached(optimizer)
+        own = self.modulator.auxiliaries
+        for optimizer in self.optimizers.values():
+            _step_if_reached(optimizer)
+        if own is not None and not own.settings.detach and self.modulator.due(self.count):
+            own.step()
         self.count += 1
-        return logs
 
     def end_epoch(self) -> dict[str, float]:
         """`update: alternate`: Eq. 5 with the framework frozen, then the next epoch's prototypes.
@@ -101,23 +116,22 @@ class Stepper:
         Returns what to log.
         """
         modulator = self.modulator
-        if not modulator.constant or modulator.settings.lambda_mod == 0:
+        settings = modulator.settings
+        if settings.update != "alternate" or modulator.dap is None or settings.lambda_mod == 0:
             return {}
-        assert modulator.dap is not None
-        found = fit_prototypes(modulator.model, modulator.dap, self.optimizers["dap"], modulator.settings.dap_steps)
-        modulator.refresh_targets(modulator.settings.ema)
+        found = fit_prototypes(modulator.model, modulator.dap, self.optimizers["dap"], settings.dap_steps)
+        modulator.refresh_targets(settings.ema)
         return {f"dap/{name}": values[-1] for name, values in found.items() if name != "step"}
 
 
 def _step_if_reached(optimizer: torch.optim.Optimizer) -> None:
     """Step with the gradients that the framework's backward pass left, if it left any."""
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    if all(parameter.grad is None for parameter in parameters):
+    reached = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    if not reached:
         return
-    average_gradients(parameters)
-    for parameter in parameters:
-        if parameter.grad is not None:
-            # With float16 an overflowing loss scale leaves inf here; Adam is indifferent to the scale itself.
-            torch.nan_to_num_(parameter.grad, nan=0.0, posinf=0.0, neginf=0.0)
+    average_gradients(reached)
+    for parameter in reached:
+        # With float16 an overflowing loss scale leaves inf here; Adam is indifferent to the scale itself.
+        torch.nan_to_num_(parameter.grad, nan=0.0, posinf=0.0, neginf=0.0)  # type: ignore[arg-type]
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
