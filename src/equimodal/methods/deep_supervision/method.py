@@ -97,7 +97,8 @@ class DeepSupervision(JointUni):
         """sum_d alpha_d sum_m M rho_d^m L_d^m from the features [B, `width`], and what to log of it."""
         modalities = self.model.modalities
         count, targets = len(modalities), self.task.objective.memberships(labels)
-        own = {block: features[:, columns] for block, columns in self.columns.items()}
+        parts = features.split([columns.stop - columns.start for columns in self.columns.values()], 1)
+        own = dict(zip(self.columns, parts, strict=True))
         scores = {block: self.block_score(block, h, labels, targets) for block, h in own.items()}
         # A step of several processes is one step on all their batches: its blocks have one s, rho and alpha.
         (s,) = average(torch.stack([score.s for score in scores.values()]).view(count, -1))  # [M, depths]
