@@ -49,7 +49,7 @@ def test_the_gradient_flows_into_the_encoder(tiny: Path) -> None:
 def test_a_number_is_read_from_every_block_by_the_task_s_loss(
     tiny: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(tiny_dataset.REGRESSION, "loss", kind)
+    monkeypatch.setattr(tiny_dataset, "REGRESSION", {**tiny_dataset.REGRESSION, "loss": kind, "points": 13})
     params = tiny_dataset.write_regression(tiny, training={"epochs": 2, "optimizer": {"lr": 0.01}})
     method, batch = first_batch(Setup.open(params, "tiny", "deep-uni", 0))
     for layer in method.classifiers.values():
@@ -58,12 +58,12 @@ def test_a_number_is_read_from_every_block_by_the_task_s_loss(
     targets, layer = method.task.objective.memberships(batch.labels), method.classifiers["visual_1"]
     found = method.block_score(("visual", 1), features, batch.labels, targets)
     said = (features @ layer.weight.T + layer.bias)[:, 0].detach().double().numpy()
-    y, grid = batch.labels.double().numpy(), np.arange(-3.0, 4.0)
+    y, grid = batch.labels.double().numpy(), np.linspace(-3, 3, 13)
     assert layer.out_features == 1
     error = np.abs(said - y) if kind == "l1" else (said - y) ** 2
     assert found.loss.item() == pytest.approx(error.mean(), rel=1e-5)
-    weights = np.maximum(0, 1 - np.abs(y[:, None] - grid))
-    p = np.exp(-np.abs(said[:, None] - grid))
+    weights = np.maximum(0, 1 - np.abs(y[:, None] - grid) / 0.5)
+    p = np.exp(-np.abs(said[:, None] - grid) / 0.5)
     assert found.s.item() == pytest.approx((weights * p / p.sum(1, keepdims=True)).sum(1).mean(), rel=1e-5)
     train.run(params, "tiny", "deep-uni", 0)
     curves = read_json(model_folder("tiny", "deep-uni", 0) / "curves.json")["epochs"]
