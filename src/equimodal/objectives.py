@@ -60,6 +60,12 @@ class Objective(ABC):
         """
 
     @abstractmethod
+    def log_probabilities(self, logits: Tensor) -> Tensor:
+        """Log probabilities [B, K] that logits [B, outputs] give the prototypes: log softmax of the classes' logits, or
+        of minus a number's distances to the grid values in steps of the grid.
+        """
+
+    @abstractmethod
     def add_members(self, totals: Tensor, labels: Tensor, x: Tensor) -> None:
         """Add samples x [B, ...] to the totals [K, ...] of the prototypes they belong to, in place."""
 
@@ -117,6 +123,9 @@ class Classification(Objective):
 
     def memberships(self, labels: Tensor) -> Tensor:
         return labels
+
+    def log_probabilities(self, logits: Tensor) -> Tensor:
+        return functional.log_softmax(logits, 1)
 
     def add_members(self, totals: Tensor, labels: Tensor, x: Tensor) -> None:
         totals.index_add_(0, labels, x)
@@ -186,6 +195,9 @@ class Regression(Objective):
         )
         weights = torch.where(apart < 1 - ROUNDING, 1 - apart, 0.0)
         return (weights / weights.sum(1, keepdim=True)).to(labels.dtype)
+
+    def log_probabilities(self, logits: Tensor) -> Tensor:
+        return functional.log_softmax(-(logits - self.prototype_labels(logits.device)).abs() / self.settings.step, 1)
 
     def add_members(self, totals: Tensor, labels: Tensor, x: Tensor) -> None:
         totals += torch.tensordot(self.memberships(labels).to(x.dtype), x, dims=([0], [0]))

@@ -43,6 +43,8 @@ class Entry:
 METHODS: dict[str, Entry] = {
     "joint": Entry("joint", "Joint", "JointSettings"),
     "joint-uni": Entry("joint_uni", "JointUni", "JointUniSettings"),
+    "deep-uni": Entry("deep_uni", "DeepUni", "DeepUniSettings"),
+    "aim-means": Entry("aim_means", "AIMMeans", "AIMMeansSettings"),
     "unimodal": Entry("unimodal", "Unimodal", "UnimodalSettings"),
     "finetune": Entry("finetune", "Finetune", "FinetuneSettings", family="from-unimodal"),
     "ogm": Entry("ogm", "OGM", "OGMSettings"),

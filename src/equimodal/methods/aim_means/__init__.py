@@ -1,0 +1,1 @@
+"""Joint training with unimodal losses and running class means of the last blocks."""

@@ -1,0 +1,1 @@
+"""Joint training with unimodal losses and a linear classifier on the last blocks."""
