@@ -52,7 +52,7 @@ def flips(batch: int, *mirrored: int) -> Tensor:
 
 
 def raw_values(transform: InputTransform, x: Tensor) -> Tensor:
-    return (x * transform.std + transform.mean) * 255
+    return x / transform.scale + transform.mean
 
 
 def test_evaluation_takes_the_central_crop_and_imagenets_statistics() -> None:

@@ -32,10 +32,15 @@ class Array:
     device: torch.device
 
     def rows(self, index: Tensor) -> Tensor:
-        """Rows `index` (on the CPU) as a tensor on the device."""
+        """Rows `index` (where the data are: on the device, or on the CPU) as a new tensor on the device."""
         if isinstance(self.data, Tensor):
-            return self.data[index.to(self.data.device)]
-        return torch.from_numpy(self.data[index.numpy()]).to(self.device)
+            return self.data.index_select(0, index)
+        return _sent(torch.from_numpy(self.data[index.numpy()]), self.device)
+
+
+def _sent(x: Tensor, device: torch.device) -> Tensor:
+    """A tensor on the device; one that is on the CPU goes to a GPU from pinned memory, and nothing waits for it."""
+    return x if x.device.type == device.type else x.pin_memory().to(device, non_blocking=True)
 
 
 class DataModule:
@@ -56,23 +61,26 @@ class DataModule:
         self.classes: list[str] = manifest["classes"]
         self.modalities = modalities
         self.objective = objective_of(manifest)
-        self.labels = torch.tensor(manifest["labels"], dtype=self.objective.label_type)
-        rows = torch.tensor(manifest["rows"], dtype=torch.int64)
         splits = np.array(manifest["splits"])
         self._members = {split: torch.from_numpy(np.flatnonzero(splits == split)) for split in ("train", "val", "test")}
-        self._rows = rows
         maps = {name: open_array(manifest["modalities"][name]["path"]) for name in modalities}
         keep = resident == "device" or (
             resident == "auto" and sum(m.nbytes for m in maps.values()) < SHARE_OF_FREE_MEMORY * _free_bytes(device)
         )
         self.resident = keep
+        # Samples are looked up where the arrays are, so that a step copies nothing that is there already.
+        self._place = device if keep else torch.device("cpu")
+        self._labels = torch.tensor(manifest["labels"], dtype=self.objective.label_type, device=self._place)
+        self._rows = torch.tensor(manifest["rows"], dtype=torch.int64, device=self._place)
         self._arrays = {
             name: Array(torch.from_numpy(np.array(m)).to(device) if keep else m, device) for name, m in maps.items()
         }
         self.transforms = {name: InputTransform(manifest["modalities"][name], device) for name in modalities}
         lengths = {name: manifest["modalities"][name].get("lengths") for name in modalities}
         self._lengths = {
-            name: torch.tensor(found, dtype=torch.int64) for name, found in lengths.items() if found is not None
+            name: torch.tensor(found, dtype=torch.int64, device=self._place)
+            for name, found in lengths.items()
+            if found is not None
         }
 
     @property
@@ -90,8 +98,8 @@ class DataModule:
         return len(self._members[split])
 
     def split_labels(self, split: Split) -> Tensor:
-        """Labels of a split in its order [n]."""
-        return self.labels[self._members[split]]
+        """Labels of a split in its order [n], on the CPU."""
+        return self._labels.cpu()[self._members[split]]
 
     def hold_out(self, share: float, draw: torch.Generator) -> "DataModule":
         """The same data with a share of each class's training samples (grid value's, of a regression) moved to split
@@ -105,7 +113,7 @@ class DataModule:
             UserError: no class has two training samples.
         """
         train = self._members["train"]
-        classes = self.objective.class_ids(self.labels[train])
+        classes = self.objective.class_ids(self.split_labels("train"))
         held = torch.zeros(len(train), dtype=torch.bool)
         for number in range(self.objective.classes):
             own = (classes == number).nonzero().flatten()
@@ -120,9 +128,9 @@ class DataModule:
 
     def evaluation_batches(self, split: Split, size: int) -> Iterator[tuple[dict[str, Input], Tensor]]:
         """(inputs, labels) in order, evaluation transforms, no randomness."""
-        for chunk in self._members[split].split(size):
+        for chunk in self._members[split].to(self._place).split(size):
             inputs = {name: self.transforms[name].evaluate(self._stored(name, chunk)) for name in self.modalities}
-            yield inputs, self.labels[chunk].to(self.device)
+            yield inputs, self._targets(chunk)
 
     def steps(self, batch_size: int) -> int:
         """Batches of a training epoch."""
@@ -148,7 +156,7 @@ class DataModule:
             share: which of the epoch's batches this process takes.
         """
         members = self._members["train"]
-        order = members[torch.randperm(len(members), generator=shuffle)]
+        order = members[torch.randperm(len(members), generator=shuffle)].to(self._place)  # an epoch's one copy of it
         most = max((transform.pick or 0 for transform in self.transforms.values()), default=0)
         for chunk in order.split(batch_size)[: self.steps(batch_size)][share]:
             # One draw per sample for all pictures and flow
@@ -158,15 +166,20 @@ class DataModule:
             inputs = {}
             for name in self.modalities:
                 inputs[name] = self.transforms[name].augment(self._stored(name, chunk), flips, draw, augment, picks)
-            yield inputs, self.labels[chunk].to(self.device)
+            yield inputs, self._targets(chunk)
+
+    def _targets(self, samples: Tensor) -> Tensor:
+        """Labels of some samples, on the device."""
+        return _sent(self._labels.index_select(0, samples), self.device)
 
     def _stored(self, modality: str, samples: Tensor) -> Input:
         """One modality of some samples as it is stored; sequences with the mask that their lengths give."""
-        rows = self._rows[samples]
+        rows = self._rows.index_select(0, samples)
         values = self._arrays[modality].rows(rows)
         if modality not in self._lengths:
             return values
-        return Padded(values, lengths_mask(self._lengths[modality][rows].to(self.device), values.shape[1]))
+        lengths = _sent(self._lengths[modality].index_select(0, rows), self.device)
+        return Padded(values, lengths_mask(lengths, values.shape[1]))
 
     def class_means(self, size: int = 256) -> dict[str, Input]:
         """Mean evaluation input of every class (grid value of a regression, weighted by membership) over the training

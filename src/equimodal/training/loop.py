@@ -3,6 +3,7 @@ what they may ask of it is `Trainer` there.
 """
 
 import copy
+import itertools
 import math
 import shutil
 from collections.abc import Callable
@@ -228,17 +229,19 @@ class Loop:
         self.method.train()
         self.method.begin_epoch(epoch, self)
         adopt(self.plain_optimizer, self.method.main_parameters())
-        totals: dict[str, Tensor] = {}
-        counts: dict[str, int] = {}
+        totals: dict[tuple[str, ...], Tensor] = {}
+        counts: dict[tuple[str, ...], int] = {}
         objective = self.method.task.objective
         seen, tally = 0, torch.zeros((), dtype=torch.float64, device=self.device)
         for batch in self.batches(epoch):
             step = self.method.training_step(batch, self)
             tally += objective.tally(step.logits.detach(), batch.labels)
             seen += len(batch.labels)
-            for name, value in {"train/loss": step.loss.detach(), **step.logs}.items():
-                totals[name] = totals.get(name, torch.zeros((), device=self.device)) + value
-                counts[name] = counts.get(name, 0) + 1
+            scalars = {"train/loss": step.loss.detach(), **step.logs}
+            names = tuple(scalars)  # not the same in every step: one vector of sums for each set of names
+            values = torch.stack(list(scalars.values())).double()
+            totals[names] = totals[names].add_(values) if names in totals else values
+            counts[names] = counts.get(names, 0) + 1
         logs = self._means(totals, counts)
         self._check_finite("training", logs["train/loss"], epoch)
         total, count = self.total(torch.stack([tally, torch.full_like(tally, seen)])).tolist()
@@ -248,15 +251,20 @@ class Loop:
         self._share_buffers()
         return logs
 
-    def _means(self, totals: dict[str, Tensor], counts: dict[str, int]) -> dict[str, float]:
-        """Means of the logged scalars over an epoch's batches, of all processes.
+    def _means(self, totals: dict[tuple[str, ...], Tensor], counts: dict[tuple[str, ...], int]) -> dict[str, float]:
+        """Means of the logged scalars over an epoch's batches that have them, of all processes, from the sums and
+        counts of steps that log the same names.
 
         The epoch's one synchronisation with the device.
         """
-        names = sorted(totals)
-        values = torch.stack([totals[name].double() for name in names])
-        sums = self.total(torch.stack([values, torch.tensor([counts[name] for name in names]).to(values)]))
-        return {name: total / count for name, total, count in zip(names, *sums.tolist(), strict=True)}
+        groups = sorted(totals)
+        values = torch.cat([totals[names] for names in groups])
+        steps = torch.tensor([counts[names] for names in groups for _ in names]).to(values)
+        sums: dict[str, list[float]] = {}
+        found = self.total(torch.stack([values, steps])).T.tolist()
+        for name, pair in zip(itertools.chain(*groups), found, strict=True):
+            sums[name] = [a + b for a, b in zip(sums.get(name, (0.0, 0.0)), pair, strict=True)]
+        return {name: total / count for name, (total, count) in sorted(sums.items())}
 
     def _average_late(self) -> None:
         """Average over the processes the gradients of parameters that were added after DDP was set up,
