@@ -49,6 +49,7 @@ def run(params, dataset=None, method=None, modality=None, seed=None, seeds=None,
         "prototypes": [prototypes / f"{{method}}.safetensors", prototypes / f"{{method}}.json"],
         "train": [*weights, model / "curves.json"],
         "evaluate": [model / "evaluation.json"],
+        "operations": [Path("models", dataset, str(method), "operations.json")],
         "summary": [
             Path("results", f"{{dataset}}_{{method}}.json"),
             Path("results", "digests", f"{{dataset}}_{{method}}.txt"),

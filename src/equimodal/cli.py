@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 
 # The stages that import torch to read a dataset as its manifest describes it.
-FROM_MANIFEST = ("warmup", "prototypes", "train", "evaluate", "cost")
+FROM_MANIFEST = ("warmup", "prototypes", "train", "evaluate", "operations", "cost")
 
 DatasetOption = Annotated[str, typer.Option("--dataset", help="a name of `datasets` in params.yaml")]
 MethodOption = Annotated[str, typer.Option("--method", help="a name of `methods` in params.yaml")]
@@ -105,6 +105,12 @@ def train(dataset: DatasetOption, method: MethodOption, seed: SeedOption) -> Non
 def evaluate(dataset: DatasetOption, method: MethodOption, seed: SeedOption) -> None:
     """Measure one trained model. Writes models/D/M/S/evaluation.json."""
     _stage("evaluate", dataset=dataset, method=method, seed=seed)
+
+
+@app.command()
+def operations(dataset: DatasetOption, method: MethodOption) -> None:
+    """Count the operations of a method's training step. Writes models/D/M/operations.json."""
+    _stage("operations", dataset=dataset, method=method)
 
 
 @app.command()

@@ -43,7 +43,7 @@ def changed(raw: dict[str, Any], values: dict[str, Any]) -> set[str]:
 
 
 def downstream(method: str) -> set[str]:
-    return {f"{stage} {method}" for stage in ("train", "evaluate", "summary", "cost")}
+    return {f"{stage} {method}" for stage in ("train", "evaluate", "operations", "summary", "cost")}
 
 
 def test_what_changes_no_result_changes_nothing(raw: dict[str, Any]) -> None:
@@ -103,11 +103,19 @@ def test_a_base_s_settings_set_its_variants_too(raw: dict[str, Any]) -> None:
 
 def test_training_settings_set_every_training(raw: dict[str, Any]) -> None:
     names = changed(raw, {"datasets/cremad/training/epochs": 16})
-    assert {name.split()[0] for name in names} == {"warmup", "prototypes", "train", "evaluate", "summary", "cost"}
+    assert {name.split()[0] for name in names} == {
+        "warmup",
+        "prototypes",
+        "train",
+        "evaluate",
+        "operations",
+        "summary",
+        "cost",
+    }
 
 
 def test_start_weights_set_their_stage_and_every_training(raw: dict[str, Any]) -> None:
-    trained = {"warmup", "prototypes", "train", "evaluate", "summary", "cost"}
+    trained = {"warmup", "prototypes", "train", "evaluate", "operations", "summary", "cost"}
     assert {name.split()[0] for name in changed(raw, {"model/weights": "a.pth"})} == {"weights", *trained}
     other = copy.deepcopy(raw)
     other["model"]["weights"] = "a.pth"

@@ -22,12 +22,35 @@ rule evaluate:
         "equimodal evaluate --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed} &> {log}"
 
 
+rule operations:
+    """Operations of a method's training step, counted without computing; the same for all seeds."""
+    input:
+        manifest="data/{dataset}/manifest.json",
+        features=features("npy"),
+        initial="data/{dataset}/weights.safetensors",
+        code=code("operations"),
+    output:
+        operations="models/{dataset}/{method}/operations.json",
+    log:
+        "logs/operations/{dataset}-{method}.log",
+    benchmark:
+        "logs/operations/{dataset}-{method}.tsv"
+    threads: PARAMS.runtime.threads
+    resources:
+        mem_mb=4000,
+    params:
+        settings=settings("operations"),
+    shell:
+        "equimodal operations --dataset {wildcards.dataset} --method {wildcards.method} &> {log}"
+
+
 rule summary:
     """The result: mean, spread and 95 % interval over the study's seeds, for each selection rule."""
     input:
         manifest="data/{dataset}/manifest.json",
         evaluations=every_seed("models/{dataset}/{method}/{seed}/evaluation.json"),
         curves=every_seed("models/{dataset}/{method}/{seed}/curves.json"),
+        operations="models/{dataset}/{method}/operations.json",
         code=code("summary"),
     output:
         result=report(

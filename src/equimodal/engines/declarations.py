@@ -45,6 +45,7 @@ STAGES = (
     "prototypes",
     "train",
     "evaluate",
+    "operations",
     "summary",
     "figures",
     "cost",
@@ -126,7 +127,7 @@ def _of_models(params: Params, stage: str, dataset: str, method: str | None) -> 
     if stage == "unimodal":
         return {}
     own = {"kind": resolved.kind, "settings": resolved.settings.slice()}
-    if stage in ("train", "evaluate", "cost"):
+    if stage in ("train", "evaluate", "operations", "cost"):
         return {**shared, "method": own}
     if stage == "summary":
         return {**shared, "method": own, "seeds": list(params.study.seeds)}
@@ -145,15 +146,15 @@ def settings_json(*args: Any, **kwargs: Any) -> str:
 def code(params: Params, stage: str, dataset: str | None = None, method: str | None = None) -> list[str]:
     """Code files of a stage.
 
-    Raw and index add those of the dataset's kind, those that build models the dataset's encoders, training, evaluation
-    and cost the one method they run.
+    Raw and index add those of the dataset's kind, those that build models the dataset's encoders, training, evaluation,
+    operations and cost the one method they run.
     """
     modules = [f"equimodal.stages.{stage}"]
     if stage in ("raw", "index") and dataset is not None:
         modules.append(KINDS[params.dataset(dataset).kind].module)
-    if stage in ("warmup", "prototypes", "train", "evaluate", "cost") and dataset is not None:
+    if stage in ("warmup", "prototypes", "train", "evaluate", "operations", "cost") and dataset is not None:
         modules += encoder_modules(params, dataset)
-    if stage in ("train", "evaluate", "cost") and dataset is not None and method is not None:
+    if stage in ("train", "evaluate", "operations", "cost") and dataset is not None and method is not None:
         modules.append(params.method(dataset, method).entry.module)
     if stage == "cost":
         modules.append("equimodal.methods.joint.method")  # which every method is measured against
@@ -215,7 +216,7 @@ def check_targets(params: Params, words: list[str]) -> None:
             _known("dataset", dataset, list(params.datasets), word)
             _known("method", method, params.method_names, word)
             params.check_pair(dataset, method)
-        elif parts[0] == "models" and len(parts) == 4:
+        elif parts[0] == "models" and (len(parts) == 4 or name == "operations.json"):
             _known("dataset", parts[1], list(params.datasets), word)
             if parts[2] not in ("warmup", "prototypes", "unimodal"):
                 _known("method", parts[2], params.method_names, word)

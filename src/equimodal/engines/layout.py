@@ -49,6 +49,11 @@ def model_folder(dataset: str, method: str, seed: int) -> Path:
     return Path("models") / dataset / method / str(seed)
 
 
+def operations_path(dataset: str, method: str) -> Path:
+    """Operations of a method's training step, the same for all seeds."""
+    return Path("models") / dataset / method / "operations.json"
+
+
 def result_path(dataset: str, method: str) -> Path:
     """A result over seeds."""
     return Path("results") / f"{dataset}_{method}.json"

@@ -85,8 +85,9 @@ def by_rule(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for result in results:
         by = {"val": result.selection.val, "last": result.selection.last, "test": result.selection.test}
-        values = {rule: _errors(one).mae if numbers else one.accuracy for rule, one in by.items()}
-        seeds = "  ".join(f"{value:.3f}" if numbers else f"{100 * value:.1f}" for value in values["val"].per_seed)
+        values = {rule: one and (_errors(one).mae if numbers else one.accuracy) for rule, one in by.items()}
+        per_seed = values["val"].per_seed if values["val"] else []
+        seeds = "  ".join(f"{value:.3f}" if numbers else f"{100 * value:.1f}" for value in per_seed)
         rows.append([result.name, *((number if numbers else percent)(values[rule]) for rule in RULES), seeds])
     return heads, rows
 
