@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from equimodal.report.aggregate import estimate, result
-from equimodal.report.cost_file import Cost, Machine, Memory, Time, Weights
+from equimodal.report.cost_file import Cost, Epoch, Fit, Machine, Memory, Run, Time, Weights
 from equimodal.report.result import Errors, Result
 from equimodal.store import write_json
 
@@ -195,9 +195,15 @@ def of(
 
 
 def cost(
-    method: str = "joint", dataset: str = "made", ratio: float = 1.0, beside: int = 0, source: str = "local"
+    method: str = "joint",
+    dataset: str = "made",
+    ratio: float = 1.0,
+    beside: int = 0,
+    source: str = "local",
+    fit: Fit | None = None,
 ) -> Cost:
     """A cost file's content."""
+    epoch = Epoch(seconds_evaluate=0.15, seconds_save=0.05, state_bytes=3_000_000, model_bytes=1_500_000)
     return Cost(
         dataset=dataset,
         method=method,
@@ -217,6 +223,19 @@ def cost(
         ),
         memory=Memory(how="tensors", peak=int(2**20 * ratio), peak_joint=2**20),
         weights=Weights(model=300, beside=beside, joint=300),
+        operations=700 * ratio,
+        operations_joint=700,
+        epoch=epoch,
+        epoch_joint=epoch,
+        run=Run(
+            epochs=10,
+            warmup_epochs=2 if fit else 0,
+            steps=100,
+            fit=fit,
+            starts={},
+            seconds=None if fit is None and method.startswith("aim") else 12 * ratio + (fit.seconds if fit else 0),
+            seconds_joint=12.0,
+        ),
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 import aim_toys
 import tiny_dataset
 from equimodal import AIM, progress
-from equimodal.stages import cost, evaluate, prototypes, train, warmup
+from equimodal.stages import cost, evaluate, prototypes, reference, train, warmup
 
 
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,6 +89,7 @@ def test_stages_that_may_take_long_say_how_far_they_are(
     ):
         assert words in said
     assert written.keys() == {True, False} and written[True] == written[False]
+    reference.run(params, "tiny")
     cost.run(params, "tiny", "joint")
     assert "timing steps: 3 of 15 rounds at most" in capsys.readouterr().err
 

@@ -124,7 +124,7 @@ def test_film_names_its_readout(weights):
 def test_every_method_s_model_costs_the_same_to_use(weights):
     costs = {}
     for method in ("joint", "aim", "aim-no-pam"):
-        params, setup, _ = weights(method)
+        params, _, _ = weights(method)
         evaluate.run(params, "tiny", method, 0)
         costs[method] = found(method)["flops"]
         assert found(method)["parameters"] == found("joint")["parameters"]

@@ -65,8 +65,13 @@ def figures_folder(dataset: str, method: str) -> Path:
 
 
 def cost_path(dataset: str, method: str) -> Path:
-    """What a method's training step costs, measured on one machine."""
+    """What training a method costs, measured on one machine."""
     return Path("results") / "cost" / f"{dataset}_{method}.json"
+
+
+def reference_path(dataset: str) -> Path:
+    """What joint training costs there, as far as it is not measured in turns with the other methods."""
+    return Path("results") / "cost" / "reference" / f"{dataset}.json"
 
 
 def digest_path(dataset: str, method: str) -> Path:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from equimodal.models.framework import MultimodalModel
@@ -51,6 +52,20 @@ def flops_of(work: Callable[[], Result]) -> tuple[float, Result]:
     with FlopCounterMode(display=False) as counter:
         result = work()
     return float(counter.get_total_flops()), result
+
+
+class Dispatched(TorchDispatchMode):
+    """Operations of torch (aten: on a GPU about one kernel each) while it is entered:
+    `with Dispatched() as operations: ...; operations.count`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
 
 
 def _count(module: nn.Module) -> int:

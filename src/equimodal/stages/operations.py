@@ -1,4 +1,4 @@
-"""Stage operations: the operations of a method's training step, counted once for all seeds and without computing them."""
+"""Stage operations: the operations of a method's training step, counted once for all seeds and without computing."""
 
 import copy
 import logging
