@@ -203,7 +203,9 @@ def cost(
     fit: Fit | None = None,
 ) -> Cost:
     """A cost file's content."""
-    epoch = Epoch(seconds_evaluate=0.15, seconds_save=0.05, state_bytes=3_000_000, model_bytes=1_500_000)
+    epoch = Epoch(
+        seconds_feed=0.05, seconds_evaluate=0.1, seconds_save=0.05, state_bytes=3_000_000, model_bytes=1_500_000
+    )
     return Cost(
         dataset=dataset,
         method=method,

@@ -80,10 +80,13 @@ def test_a_run_is_the_sum_of_its_pieces(measured):
     found = measured("joint-uni")
     run, time = found.run, found.time
     assert (run.epochs, run.warmup_epochs, run.steps, run.fit, run.starts) == (3, 0, 4, None, {})
-    joint, own = (each.seconds_evaluate + each.seconds_save for each in (found.epoch_joint, found.epoch))
+    joint, own = (each.seconds for each in (found.epoch_joint, found.epoch))
     assert run.seconds_joint == pytest.approx(3 * (4 * time.seconds_joint + joint))
     assert run.seconds == pytest.approx(3 * (4 * time.seconds_joint * time.ratio + own))
     assert run.ratio == run.seconds / run.seconds_joint
+    epoch = found.epoch
+    assert min(epoch.seconds_feed, epoch.seconds_evaluate, epoch.seconds_save) > 0
+    assert epoch.seconds == epoch.seconds_feed + epoch.seconds_evaluate + epoch.seconds_save
 
 
 def test_state_on_disk_is_the_file_s(measured):
@@ -110,7 +113,7 @@ def test_a_fit_counts_as_its_stage_took_or_as_it_takes_again(measured, tiny):
     for method in ("aim", "aim-no-pam"):  # which share it
         found = measured(method)
         assert found.run.fit.measured == "stage" and found.run.fit.seconds == 1234.5
-    joint, own = (each.seconds_evaluate + each.seconds_save for each in (found.epoch_joint, found.epoch))
+    joint, own = (each.seconds for each in (found.epoch_joint, found.epoch))
     steps = (1 + 2 * found.time.ratio) * 4 * found.time.seconds_joint
     assert found.run.seconds == pytest.approx(steps + joint + 2 * own + 1234.5)
     assert warmup_path("tiny", "aim", 0).is_file()

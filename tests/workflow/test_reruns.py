@@ -164,7 +164,7 @@ def test_report_holds_captions_tables_and_figures(built: Project, tmp_path: Path
         "side by side",
         "comparison",
         "by a linear probe",
-        "What a training step",
+        "What training each method",
     ):
         assert part in text, part
 

@@ -66,12 +66,18 @@ class Weights(Part):
 class Epoch(Part):
     """What an epoch takes beside its steps; seconds by the clock of `Time`."""
 
+    seconds_feed: float = Field(ge=0, description="to draw its training batches, augmented")
     seconds_evaluate: float = Field(
         ge=0, description="to measure the model on validation, and test if every epoch does"
     )
     seconds_save: float = Field(ge=0, description="to write the run's whole state")
     state_bytes: int = Field(ge=0, description="of that state on disk")
     model_bytes: int = Field(ge=0, description="of the exported model's weights and buffers")
+
+    @property
+    def seconds(self) -> float:
+        """Of all of them."""
+        return self.seconds_feed + self.seconds_evaluate + self.seconds_save
 
 
 class Pieces(Part):

@@ -81,8 +81,8 @@ def referred(dataset: str, joint: Setup) -> Reference:
 def whole_run(params: Params, setup: Setup, paired: Time, own: Epoch, joint: Epoch) -> Run:
     """A run's seconds and joint training's, from their pieces.
 
-    joint: epochs x (steps x its step + evaluation + save). The method: its warm-up's epochs as joint's, its fit, the
-    others with its own pieces, and the whole runs of the models of one modality that it starts from.
+    joint: epochs x (steps x its step + feeding + evaluation + save). The method: its warm-up's epochs as joint's, its
+    fit, the others with its own pieces, and the whole runs of the models of one modality that it starts from.
     """
     dataset, family = setup.dataset, setup.resolved.entry.family
     training = params.training_of(dataset)
@@ -112,7 +112,7 @@ def whole_run(params: Params, setup: Setup, paired: Time, own: Epoch, joint: Epo
 
 def epoch_seconds(steps: int, step: float, epoch: Epoch) -> float:
     """Seconds of an epoch of so many steps."""
-    return steps * step + epoch.seconds_evaluate + epoch.seconds_save
+    return steps * step + epoch.seconds
 
 
 def fitted(params: Params, dataset: str, method: str) -> Fit | None:

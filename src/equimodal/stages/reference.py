@@ -8,6 +8,7 @@ import platform
 import statistics
 import tempfile
 from collections.abc import Callable
+from itertools import chain, count
 from pathlib import Path
 
 import torch
@@ -23,8 +24,8 @@ from equimodal.store import digest, write_json
 from equimodal.training.device import stopwatch
 
 SEED = 0
-TIMES = 5  # at most, that an evaluation and a save are measured
-BUDGET = 2.0  # seconds of work after which neither is measured again
+TIMES = 5  # at most, that a batch, an evaluation and a save are measured
+BUDGET = 2.0  # seconds of work after which none is measured again
 
 
 def run(params: Params, dataset: str) -> None:
@@ -69,7 +70,10 @@ def epoch(steps: Steps) -> Epoch:
         path = Path(folder) / "state.safetensors"
         save = repeated(lambda: steps.loop.save(path), seconds)
         size = path.stat().st_size
+    batches = chain.from_iterable(map(steps.loop.batches, count()))
+    feed = repeated(lambda: next(batches), seconds)
     return Epoch(
+        seconds_feed=feed * steps.loop.data.steps(steps.loop.training.batch_size),
         seconds_evaluate=repeated(steps.loop.evaluate, seconds),
         seconds_save=save,
         state_bytes=size,

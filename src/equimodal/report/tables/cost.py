@@ -78,9 +78,10 @@ def _machine_lines(costs: list[Cost]) -> list[str]:
         "Time: median over rounds of the method's steps over joint's, taken in turns in one process [quartiles];"
         " joint's own row shows the error of the measurement. Memory: peak of a step.",
         "Run x joint: the whole run's time over joint training's, put together from measured pieces: the warm-up's"
-        " epochs as joint's, the prototypes stage, the other epochs, each with its steps, measuring the model and"
-        " saving the state, and the runs of one modality that it starts from. Starting commands, reading data and"
-        " writing the best weights are left out. State: written every epoch; x model's: over the exported model.",
+        " epochs as joint's, the prototypes stage, the other epochs, each with its steps, feeding them, measuring"
+        " the model and saving the state, and the runs of one modality that it starts from. Starting commands, reading"
+        " data and writing the best weights are left out. State: written every epoch; x model's: over the exported"
+        " model.",
     ]
     if fits := [cost.run.fit.measured for cost in costs if cost.run.fit is not None]:
         said = {"stage": "what that stage took on this machine", "again": "the same fit once more"}
@@ -171,6 +172,7 @@ def _record(dataset: str, method: str, row: Row) -> dict[str, Any]:
         "run_seconds": cost.run.seconds if cost else None,
         "run_seconds_joint": cost.run.seconds_joint if cost else None,
         "prototypes_ratio": cost.run.fit_ratio if cost else None,
+        "seconds_feed": cost.epoch.seconds_feed if cost else None,
         "seconds_evaluate": cost.epoch.seconds_evaluate if cost else None,
         "seconds_save": cost.epoch.seconds_save if cost else None,
         "state_bytes": cost.epoch.state_bytes if cost else None,
