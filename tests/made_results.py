@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from equimodal.report.aggregate import estimate, result
-from equimodal.report.cost_file import Cost, Machine, Memory, Time, Weights
+from equimodal.report.cost_file import Cost, Epoch, Fit, Machine, Memory, Run, Time, Weights
 from equimodal.report.result import Errors, Result
 from equimodal.store import write_json
 
@@ -94,8 +94,14 @@ def evaluation(
         },
         "alpha": [0.1 * (d + 1) + draw.uniform(0, 0.03) for d in range(DEPTHS)] if two else None,
         "parameters": {"total": 300, "encoders": dict.fromkeys(modalities, 100), "fusion": 100},
-        "flops": {"inference": 10, "training": 40.5, "training_joint": 30},
+        "flops": {"inference": 10, "training_joint": 30},
     }
+
+
+def operations(**meta: Any) -> dict[str, Any]:
+    """operations.json of the method whose evaluations have this meta."""
+    names = ("dataset", "method", "data_digest", "settings")
+    return {**{name: meta[name] for name in names}, "flops": {"training": 40.5}}
 
 
 def curves(seed: int, modulated: bool = False, modalities: tuple[str, ...] = ("audio", "visual")) -> dict[str, Any]:
@@ -149,6 +155,7 @@ def made(
         manifest(classes, source),
         listed,
         [evaluation(seed, method, classes, modalities, **settings) for seed in listed],
+        {"training": 40.5},
     )
 
 
@@ -188,9 +195,17 @@ def of(
 
 
 def cost(
-    method: str = "joint", dataset: str = "made", ratio: float = 1.0, beside: int = 0, source: str = "local"
+    method: str = "joint",
+    dataset: str = "made",
+    ratio: float = 1.0,
+    beside: int = 0,
+    source: str = "local",
+    fit: Fit | None = None,
 ) -> Cost:
     """A cost file's content."""
+    epoch = Epoch(
+        seconds_feed=0.05, seconds_evaluate=0.1, seconds_save=0.05, state_bytes=3_000_000, model_bytes=1_500_000
+    )
     return Cost(
         dataset=dataset,
         method=method,
@@ -210,6 +225,19 @@ def cost(
         ),
         memory=Memory(how="tensors", peak=int(2**20 * ratio), peak_joint=2**20),
         weights=Weights(model=300, beside=beside, joint=300),
+        operations=700 * ratio,
+        operations_joint=700,
+        epoch=epoch,
+        epoch_joint=epoch,
+        run=Run(
+            epochs=10,
+            warmup_epochs=2 if fit else 0,
+            steps=100,
+            fit=fit,
+            starts={},
+            seconds=None if fit is None and method.startswith("aim") else 12 * ratio + (fit.seconds if fit else 0),
+            seconds_joint=12.0,
+        ),
     )
 
 

@@ -152,7 +152,7 @@ def test_only_the_first_process_of_a_ddp_training_takes_the_lock(project: Path) 
         assert equimodal(project, *words, LOCAL_RANK="1").returncode == 0
 
 
-@pytest.mark.parametrize("stage", ["warmup", "prototypes", "train", "evaluate", "cost"])
+@pytest.mark.parametrize("stage", ["warmup", "prototypes", "train", "evaluate", "operations", "cost"])
 def test_a_dataset_without_manifest_is_said_before_torch_is_imported(project: Path, stage: str) -> None:
     code = (
         "import sys\n"
@@ -163,7 +163,7 @@ def test_a_dataset_without_manifest_is_said_before_torch_is_imported(project: Pa
         "from equimodal import cli\n"
         "cli.main()\n"
     )
-    words = [stage, "--dataset", "ks", "--method", "aim", *(() if stage == "cost" else ("--seed", "0"))]
+    words = [stage, "--dataset", "ks", "--method", "aim", *(() if stage in ("operations", "cost") else ("--seed", "0"))]
     done = subprocess.run([sys.executable, "-c", code, *words], cwd=project, capture_output=True, text=True, timeout=60)
     said = "error: data/ks/manifest.json is missing: build it first (snakemake --cores 4 -- data/ks/manifest.json)"
     assert refused(done) == said

@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 
 # The stages that import torch to read a dataset as its manifest describes it.
-FROM_MANIFEST = ("warmup", "prototypes", "train", "evaluate", "cost")
+FROM_MANIFEST = ("warmup", "prototypes", "train", "evaluate", "operations", "reference", "cost")
 
 DatasetOption = Annotated[str, typer.Option("--dataset", help="a name of `datasets` in params.yaml")]
 MethodOption = Annotated[str, typer.Option("--method", help="a name of `methods` in params.yaml")]
@@ -108,6 +108,12 @@ def evaluate(dataset: DatasetOption, method: MethodOption, seed: SeedOption) -> 
 
 
 @app.command()
+def operations(dataset: DatasetOption, method: MethodOption) -> None:
+    """Count the operations of a method's training step. Writes models/D/M/operations.json."""
+    _stage("operations", dataset=dataset, method=method)
+
+
+@app.command()
 def summary(
     dataset: DatasetOption,
     method: MethodOption,
@@ -130,8 +136,16 @@ def overview(dataset: DatasetOption) -> None:
 
 
 @app.command()
+def reference(dataset: DatasetOption) -> None:
+    """Measure joint training alone, which every method's cost refers to. Writes results/cost/reference/D.json."""
+    _stage("reference", dataset=dataset)
+
+
+@app.command()
 def cost(dataset: DatasetOption, method: MethodOption) -> None:
-    """Time a method's training step against joint training's, and measure its memory. Writes results/cost/D_M.json."""
+    """Measure what training a method costs beside joint training: a step, and the whole run. Writes
+    results/cost/D_M.json.
+    """
     _stage("cost", dataset=dataset, method=method)
 
 

@@ -43,7 +43,7 @@ def changed(raw: dict[str, Any], values: dict[str, Any]) -> set[str]:
 
 
 def downstream(method: str) -> set[str]:
-    return {f"{stage} {method}" for stage in ("train", "evaluate", "summary", "cost")}
+    return {f"{stage} {method}" for stage in ("train", "evaluate", "operations", "summary", "cost")}
 
 
 def test_what_changes_no_result_changes_nothing(raw: dict[str, Any]) -> None:
@@ -103,11 +103,20 @@ def test_a_base_s_settings_set_its_variants_too(raw: dict[str, Any]) -> None:
 
 def test_training_settings_set_every_training(raw: dict[str, Any]) -> None:
     names = changed(raw, {"datasets/cremad/training/epochs": 16})
-    assert {name.split()[0] for name in names} == {"warmup", "prototypes", "train", "evaluate", "summary", "cost"}
+    assert {name.split()[0] for name in names} == {
+        "warmup",
+        "prototypes",
+        "train",
+        "evaluate",
+        "operations",
+        "summary",
+        "reference",
+        "cost",
+    }
 
 
 def test_start_weights_set_their_stage_and_every_training(raw: dict[str, Any]) -> None:
-    trained = {"warmup", "prototypes", "train", "evaluate", "summary", "cost"}
+    trained = {"warmup", "prototypes", "train", "evaluate", "operations", "summary", "reference", "cost"}
     assert {name.split()[0] for name in changed(raw, {"model/weights": "a.pth"})} == {"weights", *trained}
     other = copy.deepcopy(raw)
     other["model"]["weights"] = "a.pth"
@@ -158,6 +167,8 @@ def test_seeds_set_summaries_and_figures(raw: dict[str, Any]) -> None:
         ("results/figures/cremad_ami", "unknown method 'ami' in results/figures/cremad_ami"),
         ("results/tables/cremat.html", "unknown dataset 'cremat' in results/tables/cremat.html"),
         ("results/cost/cremad_aimm.json", "unknown method 'aimm' in results/cost/cremad_aimm.json"),
+        ("results/cost/reference/cremat.json", "unknown dataset 'cremat' in results/cost/reference/cremat.json"),
+        ("models/cremad/aimm/operations.json", "unknown method 'aimm' in models/cremad/aimm/operations.json"),
         ("./results/cremad_aimm.json", "unknown method 'aimm' in ./results/cremad_aimm.json"),
         ("models/cremad/aimm/0/val.safetensors", "unknown method 'aimm' in models/cremad/aimm/0/val.safetensors"),
         ("models/cremat/aim/0/curves.json", "unknown dataset 'cremat' in models/cremat/aim/0/curves.json"),
@@ -195,6 +206,8 @@ def test_good_targets_and_other_words_pass(root: Path) -> None:
         "results/figures/grid-words_joint",
         "results/tables/cremad.md",
         "results/tables/comparison.tex",
+        "results/cost/reference/cremad.json",
+        "models/cremad/aim/operations.json",
         "study",
         "models/cremad/aim/0/curves.json",
         "-n",

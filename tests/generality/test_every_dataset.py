@@ -81,7 +81,7 @@ def jobs_of(folder: Path) -> list[Job]:
         waiting.remove(ready)
         ordered.append(ready)
     # Costs are times of this machine: no pure function (tests/stages/test_cost.py has them).
-    return [job for job in ordered if not job.name.startswith("cost")]
+    return [job for job in ordered if not job.name.startswith(("cost", "reference"))]
 
 
 def inside(path: str, folder: str) -> bool:

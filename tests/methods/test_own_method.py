@@ -45,6 +45,7 @@ def test_the_example_trains_evaluates_and_is_summarised_without_an_entry_in_para
     for stage in (
         ("train", *axes, "--seed", "0"),
         ("evaluate", *axes, "--seed", "0"),
+        ("operations", *axes),
         ("summary", *axes, "--seeds", "0"),
     ):
         done = command(source, tiny, *stage)

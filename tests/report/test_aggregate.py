@@ -78,6 +78,7 @@ def test_three_modalities():
         made_results.manifest(modalities=names),
         [0, 1],
         [made_results.evaluation(seed, modalities=names) for seed in (0, 1)],
+        {"training": 40.5},
     )
     assert list(found.selection.val.modalities["split"]) == list(names)
     assert found.data.samples == {"train": 12, "val": 3, "test": 6}

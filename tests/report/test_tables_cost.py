@@ -4,6 +4,7 @@ import csv
 import io
 
 import made_results
+from equimodal.report.cost_file import Fit
 from equimodal.report.tables.collection import Collection
 from equimodal.report.tables.cost import document
 
@@ -53,6 +54,19 @@ def test_the_caption_names_the_machine_or_says_that_nothing_was_measured():
     assert any(
         "Measured on: a processor, 1 thread, torch 2.13.0 (made); processor seconds" in line for line in measured
     )
+
+
+def test_the_whole_run():
+    fit = Fit(seconds=6.0, measured="stage")
+    costs = [made_results.cost("joint"), made_results.cost("aim", ratio=2.5, fit=fit), made_results.cost("aim-no-pam")]
+    found = rows(result("joint", 2e9), *costs)
+    assert found["joint"]["run x joint"] == "1.00" and found["joint"]["prototypes stage / joint run"] == "–"
+    assert found["aim"]["run x joint"] == "3.00" and found["aim"]["prototypes stage / joint run"] == "0.50"
+    assert found["aim-no-pam"]["run x joint"] == "–"
+    assert found["aim"]["state MB (x model's)"] == "3 (2.0)" and found["aim"]["ops a step"] == "1,750"
+    lines = document(Collection.of([], costs)).lines
+    assert "Prototypes stage: of the study's first seed, what that stage took on this machine (1)." in lines
+    assert "– without a trained warm-up to measure the fit on: made aim-no-pam." in lines
 
 
 def test_csv_reads_back():

@@ -3,10 +3,15 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 import tiny_dataset
-from equimodal.report.cost_file import Cost
-from equimodal.stages import cost
+from equimodal.engines.layout import reference_path, warmup_path
+from equimodal.errors import UserError
+from equimodal.evaluation.operations import Dispatched
+from equimodal.report.cost_file import Cost, Reference
+from equimodal.stages import cost, prototypes, reference, warmup
+from equimodal.store import read_json, write_json
 
 
 @pytest.fixture
@@ -14,8 +19,11 @@ def measured(tiny, monkeypatch):
     """Costs of methods, by few rounds."""
     monkeypatch.setattr(cost, "ROUNDS", (3, 3))
 
-    def of(method):
-        cost.run(tiny_dataset.params(), "tiny", method)
+    def of(method, **overrides):
+        params = tiny_dataset.params(**overrides)
+        if not reference_path("tiny").exists():
+            reference.run(params, "tiny")
+        cost.run(params, "tiny", method)
         return Cost.read(Path(f"results/cost/tiny_{method}.json"))
 
     return of
@@ -40,5 +48,84 @@ def test_aim_costs_more_and_one_modality_less(measured):
 
 def test_the_processor_s_name(tmp_path):
     (tmp_path / "info").write_text("processor: 0\nmodel name\t: A B 3\nmodel name\t: A B 3\n")
-    assert cost.processor(tmp_path / "info") == "A B 3"
-    assert cost.processor(tmp_path / "absent")
+    assert reference.processor(tmp_path / "info") == "A B 3"
+    assert reference.processor(tmp_path / "absent")
+
+
+def test_joint_alone_is_measured_once(measured, monkeypatch):
+    first = measured("joint")
+    kept = reference_path("tiny").read_bytes()
+    alone = Reference.read(reference_path("tiny")).pieces
+    assert first.memory.peak == alone.peak and first.epoch == first.epoch_joint == alone.epoch
+    measured_alone = []
+    real = cost.measured
+    monkeypatch.setattr(cost, "measured", lambda setup: measured_alone.append(setup.resolved.name) or real(setup))
+    measured("joint")
+    other = measured("joint-uni")
+    assert measured_alone == ["joint-uni"] and reference_path("tiny").read_bytes() == kept
+    assert other.memory.peak_joint == alone.peak and other.operations_joint == alone.operations < other.operations
+
+
+@pytest.mark.parametrize("changed", ["machine", "data_digest", "settings_digest"])
+def test_a_reference_of_elsewhere_is_refused(measured, changed):
+    measured("joint")
+    content = read_json(reference_path("tiny"))
+    other = {**content["machine"], "cpu": "another"} if changed == "machine" else "0" * 64
+    write_json(reference_path("tiny"), {**content, changed: other})
+    with pytest.raises(UserError, match=r"results/cost/reference/tiny\.json was measured on another machine"):
+        measured("joint")
+
+
+def test_a_run_is_the_sum_of_its_pieces(measured):
+    found = measured("joint-uni")
+    run, time = found.run, found.time
+    assert (run.epochs, run.warmup_epochs, run.steps, run.fit, run.starts) == (3, 0, 4, None, {})
+    joint, own = (each.seconds for each in (found.epoch_joint, found.epoch))
+    assert run.seconds_joint == pytest.approx(3 * (4 * time.seconds_joint + joint))
+    assert run.seconds == pytest.approx(3 * (4 * time.seconds_joint * time.ratio + own))
+    assert run.ratio == run.seconds / run.seconds_joint
+    epoch = found.epoch
+    assert min(epoch.seconds_feed, epoch.seconds_evaluate, epoch.seconds_save) > 0
+    assert epoch.seconds == epoch.seconds_feed + epoch.seconds_evaluate + epoch.seconds_save
+
+
+def test_state_on_disk_is_the_file_s(measured):
+    joint, aim = measured("joint"), measured("aim")
+    weights = 4 * joint.weights.model
+    assert weights < joint.epoch.model_bytes < 1.2 * weights, "and the buffers"
+    assert 2 * weights < joint.epoch.state_bytes < 2.5 * weights, "weights and momentum"
+    assert aim.epoch.state_bytes > joint.epoch.state_bytes + 3 * 4 * aim.weights.beside, "with Adam's two moments"
+
+
+def test_a_fit_without_its_warm_up_is_not_known(measured):
+    run = measured("aim").run
+    assert run.fit is run.seconds is run.ratio is None and run.seconds_joint > 0
+
+
+def test_a_fit_counts_as_its_stage_took_or_as_it_takes_again(measured, tiny):
+    params = tiny_dataset.params()
+    warmup.run(params, "tiny", "aim", 0)
+    again = measured("aim").run
+    assert again.fit.measured == "again" and again.fit.seconds > 0
+    prototypes.run(params, "tiny", "aim", 0)
+    (times,) = [path for path in Path(".equimodal/times").iterdir() if "work" in read_json(path)]
+    write_json(times, {**read_json(times), "work": {"cpu": 1234.5}})
+    for method in ("aim", "aim-no-pam"):  # which share it
+        found = measured(method)
+        assert found.run.fit.measured == "stage" and found.run.fit.seconds == 1234.5
+    joint, own = (each.seconds for each in (found.epoch_joint, found.epoch))
+    steps = (1 + 2 * found.time.ratio) * 4 * found.time.seconds_joint
+    assert found.run.seconds == pytest.approx(steps + joint + 2 * own + 1234.5)
+    assert warmup_path("tiny", "aim", 0).is_file()
+
+
+def test_models_that_it_starts_from_count(measured):
+    found = measured("finetune", methods={"finetune": {}})
+    assert found.run.starts.keys() == {"audio", "visual"} and min(found.run.starts.values()) > 0
+    assert found.run.seconds > sum(found.run.starts.values()) and found.run.ratio > 1.2
+
+
+def test_every_operation_counts():
+    with Dispatched() as operations:
+        (torch.ones(3) + 1).relu()
+    assert operations.count == 3

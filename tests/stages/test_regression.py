@@ -22,6 +22,7 @@ from equimodal.stages import (
     figures,
     index,
     manifest,
+    operations,
     overview,
     prototypes,
     raw,
@@ -129,6 +130,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Params]:
         for method in METHODS:
             train.run(params, "tiny", method, 0)
             evaluate.run(params, "tiny", method, 0)
+            operations.run(params, "tiny", method)
             summary.run(params, "tiny", method, [0])
         yield params
 

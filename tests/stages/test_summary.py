@@ -8,6 +8,7 @@ import pytest
 import made_results
 import tiny_dataset
 from equimodal import tracking
+from equimodal.engines.layout import operations_path
 from equimodal.errors import UserError
 from equimodal.report.result import Result
 from equimodal.stages import summary
@@ -21,6 +22,7 @@ def params(tmp_path, monkeypatch):
     write_json(tmp_path / "data/made/manifest.json", made_results.manifest())
     for seed in range(3):
         write_json(evaluation(seed), made_results.evaluation(seed))
+    write_json(operations_path("made", "joint"), made_results.operations(**made_results.evaluation(0)["meta"]))
     return tiny_dataset.params()
 
 
@@ -83,6 +85,20 @@ def test_refuses_to_average_what_does_not_belong_together(params, tmp_path, meta
         summary.run(params, "made", "joint", [0, 1, 2])
     assert "models/made/joint/1/evaluation.json" in str(refused.value)
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("changed", [{"data_digest": "0" * 64}, {"settings": {}}], ids=["data", "settings"])
+def test_refuses_operations_that_were_counted_otherwise(params, tmp_path, changed):
+    write_json(operations_path("made", "joint"), read_json(operations_path("made", "joint")) | changed)
+    with pytest.raises(UserError, match=r"models/made/joint/operations\.json was counted with other settings or data"):
+        summary.run(params, "made", "joint", [0])
+    assert not (tmp_path / "results").exists()
+
+
+def test_missing_operations_say_what_to_build(params):
+    operations_path("made", "joint").unlink()
+    with pytest.raises(UserError, match=r"models/made/joint/operations\.json is missing"):
+        summary.run(params, "made", "joint", [0])
 
 
 def test_missing_seed_says_what_to_build(params):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import tiny_dataset
-from equimodal.stages import evaluate, prototypes, summary, track, train, warmup
+from equimodal.stages import evaluate, operations, prototypes, summary, track, train, warmup
 from equimodal.tracking import clock
 
 LIMIT = 240  # seconds for the children, on a machine that does other things too
@@ -43,6 +43,7 @@ def test_runs_start_and_end_with_their_stages(tiny: Path) -> None:
         begun = clock.now()
         run(params, "tiny", "aim", 0)
         spans[stage] = begun, clock.now()
+    operations.run(params, "tiny", "aim")
     summary.run(params, "tiny", "aim", [0])
     deadline = time.monotonic() + LIMIT
     while len(found := runs_of(tiny)) < 5 or any(run.info.status != "FINISHED" for run in found.values()):

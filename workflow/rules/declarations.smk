@@ -1,6 +1,7 @@
 """Functions that rules ask for code files, settings and what differs between datasets; equimodal.engines.declarations knows."""
 
 import sys
+from types import SimpleNamespace
 
 from equimodal.engines import declarations, study
 from equimodal.engines.declarations import study_methods
@@ -76,6 +77,15 @@ def every_seed(pattern):
         return expand(pattern, dataset=wildcards.dataset, method=wildcards.method, seed=PARAMS.study.seeds)
 
     return files
+
+
+def first_seed(file):
+    """A file of the study's first seed, for what is measured once for all seeds."""
+
+    def of(wildcards):
+        return file(SimpleNamespace(dataset=wildcards.dataset, method=wildcards.method, seed=PARAMS.study.seeds[0]))
+
+    return of
 
 
 def prototype_logs(wildcards):

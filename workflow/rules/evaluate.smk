@@ -22,12 +22,35 @@ rule evaluate:
         "equimodal evaluate --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed} &> {log}"
 
 
+rule operations:
+    """Operations of a method's training step, counted without computing; the same for all seeds."""
+    input:
+        manifest="data/{dataset}/manifest.json",
+        features=features("npy"),
+        initial="data/{dataset}/weights.safetensors",
+        code=code("operations"),
+    output:
+        operations="models/{dataset}/{method}/operations.json",
+    log:
+        "logs/operations/{dataset}-{method}.log",
+    benchmark:
+        "logs/operations/{dataset}-{method}.tsv"
+    threads: PARAMS.runtime.threads
+    resources:
+        mem_mb=4000,
+    params:
+        settings=settings("operations"),
+    shell:
+        "equimodal operations --dataset {wildcards.dataset} --method {wildcards.method} &> {log}"
+
+
 rule summary:
     """The result: mean, spread and 95 % interval over the study's seeds, for each selection rule."""
     input:
         manifest="data/{dataset}/manifest.json",
         evaluations=every_seed("models/{dataset}/{method}/{seed}/evaluation.json"),
         curves=every_seed("models/{dataset}/{method}/{seed}/curves.json"),
+        operations="models/{dataset}/{method}/operations.json",
         code=code("summary"),
     output:
         result=report(
@@ -50,12 +73,36 @@ rule summary:
         "equimodal summary --dataset {wildcards.dataset} --method {wildcards.method} &> {log}"
 
 
-rule cost:
-    """Time and memory of a method's training step beside joint's; differs from machine to machine, so it is apart from the results."""
+rule reference:
+    """Joint training alone, which the cost of every method refers to; differs from machine to machine, so it is apart from the results."""
     input:
         manifest="data/{dataset}/manifest.json",
         features=features("npy"),
         initial="data/{dataset}/weights.safetensors",
+        code=code("reference"),
+    output:
+        reference="results/cost/reference/{dataset}.json",
+    log:
+        "logs/reference/{dataset}.log",
+    benchmark:
+        "logs/reference/{dataset}.tsv"
+    threads: PARAMS.runtime.threads
+    resources:
+        gpu=gpus(PARAMS),
+        mem_mb=4000,
+    params:
+        settings=settings("reference"),
+    shell:
+        "equimodal reference --dataset {wildcards.dataset} &> {log}"
+
+
+rule cost:
+    """What training a method costs beside joint training, a step and a whole run; apart from the results, too."""
+    input:
+        manifest="data/{dataset}/manifest.json",
+        features=features("npy"),
+        initial="data/{dataset}/weights.safetensors",
+        reference="results/cost/reference/{dataset}.json",
         code=code("cost"),
     output:
         cost="results/cost/{dataset}_{method}.json",
@@ -63,6 +110,8 @@ rule cost:
         "logs/cost/{dataset}-{method}.log",
     benchmark:
         "logs/cost/{dataset}-{method}.tsv"
+    wildcard_constraints:
+        method="|".join(FAMILIES["from-scratch"] + FAMILIES["from-unimodal"]),
     threads: PARAMS.runtime.threads
     resources:
         gpu=gpus(PARAMS),
@@ -71,3 +120,16 @@ rule cost:
         settings=settings("cost"),
     shell:
         "equimodal cost --dataset {wildcards.dataset} --method {wildcards.method} &> {log}"
+
+
+use rule cost as cost_from_warmup with:
+    input:
+        manifest="data/{dataset}/manifest.json",
+        features=features("npy"),
+        initial="data/{dataset}/weights.safetensors",
+        reference="results/cost/reference/{dataset}.json",
+        start=first_seed(start),
+        fit=first_seed(fit),
+        code=code("cost"),
+    wildcard_constraints:
+        method="|".join(FAMILIES["from-warmup"]),

@@ -45,8 +45,10 @@ STAGES = (
     "prototypes",
     "train",
     "evaluate",
+    "operations",
     "summary",
     "figures",
+    "reference",
     "cost",
 )
 TABLES = ("comparison", "modalities", "cost")  # of the whole study, in results/tables
@@ -117,6 +119,8 @@ def _of_models(params: Params, stage: str, dataset: str, method: str | None) -> 
     runtime = {key: params.runtime.slice()[key] for key in RUNTIME}
     training = params.training_of(dataset).slice()
     shared = {"model": params.model_slice(dataset), "training": training, "runtime": runtime}
+    if stage == "reference":
+        return shared
     assert method is not None
     resolved = params.method(dataset, method)
     if stage == "warmup":
@@ -126,7 +130,7 @@ def _of_models(params: Params, stage: str, dataset: str, method: str | None) -> 
     if stage == "unimodal":
         return {}
     own = {"kind": resolved.kind, "settings": resolved.settings.slice()}
-    if stage in ("train", "evaluate", "cost"):
+    if stage in ("train", "evaluate", "operations", "cost"):
         return {**shared, "method": own}
     if stage == "summary":
         return {**shared, "method": own, "seeds": list(params.study.seeds)}
@@ -145,17 +149,20 @@ def settings_json(*args: Any, **kwargs: Any) -> str:
 def code(params: Params, stage: str, dataset: str | None = None, method: str | None = None) -> list[str]:
     """Code files of a stage.
 
-    Raw and index add those of the dataset's kind, those that build models the dataset's encoders, training, evaluation
-    and cost the one method they run.
+    Raw and index add those of the dataset's kind, those that build models the dataset's encoders, training, evaluation,
+    operations and cost the one method they run, reference and cost joint training.
     """
     modules = [f"equimodal.stages.{stage}"]
     if stage in ("raw", "index") and dataset is not None:
         modules.append(KINDS[params.dataset(dataset).kind].module)
-    if stage in ("warmup", "prototypes", "train", "evaluate", "cost") and dataset is not None:
+    if (
+        stage in ("warmup", "prototypes", "train", "evaluate", "operations", "reference", "cost")
+        and dataset is not None
+    ):
         modules += encoder_modules(params, dataset)
-    if stage in ("train", "evaluate", "cost") and dataset is not None and method is not None:
+    if stage in ("train", "evaluate", "operations", "cost") and dataset is not None and method is not None:
         modules.append(params.method(dataset, method).entry.module)
-    if stage == "cost":
+    if stage in ("reference", "cost"):
         modules.append("equimodal.methods.joint.method")  # which every method is measured against
     data = ["src/equimodal/report/published.yaml"] if stage == "tables" else []
     return [*code_files(*modules), *data]
@@ -186,7 +193,7 @@ def study_methods(params: Params, stage: str = "summary") -> list[str | None]:
     """Methods for which plain `snakemake` and `dvc repro` run a stage;
     [None] for a stage that runs once per dataset.
     """
-    if stage in ("raw", "index", "features", "manifest", "weights", "overview", "tables"):
+    if stage in ("raw", "index", "features", "manifest", "weights", "reference", "overview", "tables"):
         return [None]
     study = params.study
     owners = {"warmup": study.warmups, "prototypes": study.fits, "unimodal": study.unimodal}
@@ -205,6 +212,8 @@ def check_targets(params: Params, words: list[str]) -> None:
         if folder == "results/tables":
             if name.partition(".")[0] not in TABLES:
                 _known("dataset", name.partition(".")[0], list(params.datasets), word)
+        elif folder == "results/cost/reference":
+            _known("dataset", name.removesuffix(".json"), list(params.datasets), word)
         elif folder == "results/figures" or (folder in ("results", "results/cost") and name.endswith(".json")):
             dataset, separator, method = name.removesuffix(".json").partition("_")
             if not separator:
@@ -215,7 +224,7 @@ def check_targets(params: Params, words: list[str]) -> None:
             _known("dataset", dataset, list(params.datasets), word)
             _known("method", method, params.method_names, word)
             params.check_pair(dataset, method)
-        elif parts[0] == "models" and len(parts) == 4:
+        elif parts[0] == "models" and (len(parts) == 4 or name == "operations.json"):
             _known("dataset", parts[1], list(params.datasets), word)
             if parts[2] not in ("warmup", "prototypes", "unimodal"):
                 _known("method", parts[2], params.method_names, word)

@@ -49,6 +49,11 @@ def model_folder(dataset: str, method: str, seed: int) -> Path:
     return Path("models") / dataset / method / str(seed)
 
 
+def operations_path(dataset: str, method: str) -> Path:
+    """Operations of a method's training step, the same for all seeds."""
+    return Path("models") / dataset / method / "operations.json"
+
+
 def result_path(dataset: str, method: str) -> Path:
     """A result over seeds."""
     return Path("results") / f"{dataset}_{method}.json"
@@ -60,8 +65,13 @@ def figures_folder(dataset: str, method: str) -> Path:
 
 
 def cost_path(dataset: str, method: str) -> Path:
-    """What a method's training step costs, measured on one machine."""
+    """What training a method costs, measured on one machine."""
     return Path("results") / "cost" / f"{dataset}_{method}.json"
+
+
+def reference_path(dataset: str) -> Path:
+    """What joint training costs there, as far as it is not measured in turns with the other methods."""
+    return Path("results") / "cost" / "reference" / f"{dataset}.json"
 
 
 def digest_path(dataset: str, method: str) -> Path:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from equimodal.models.framework import MultimodalModel
@@ -30,7 +31,7 @@ def parameters(model: MultimodalModel) -> dict[str, Any]:
 def inference_flops(model: MultimodalModel, shapes: dict[str, tuple[int, ...]], device: torch.device) -> int:
     """One sample forward."""
     model.eval()
-    inputs = _inputs(shapes, 1, device)
+    inputs = made_inputs(shapes, 1, device)
     with torch.no_grad():
         return int(flops_of(lambda: model(inputs))[0])
 
@@ -40,7 +41,7 @@ def plain_training_flops(
 ) -> float:
     """Forward and backward of joint training, per sample."""
     model.train()
-    inputs, labels = _inputs(shapes, PLAIN_BATCH, device), _labels(PLAIN_BATCH, objective, device)
+    inputs, labels = made_inputs(shapes, PLAIN_BATCH, device), made_labels(PLAIN_BATCH, objective, device)
     counted, _ = flops_of(lambda: objective.loss(model(inputs).logits, labels).backward())
     model.zero_grad(set_to_none=True)
     return counted / PLAIN_BATCH
@@ -53,11 +54,26 @@ def flops_of(work: Callable[[], Result]) -> tuple[float, Result]:
     return float(counter.get_total_flops()), result
 
 
+class Dispatched(TorchDispatchMode):
+    """Operations of torch (aten: on a GPU about one kernel each) while it is entered:
+    `with Dispatched() as operations: ...; operations.count`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
 def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _inputs(shapes: dict[str, tuple[int, ...]], batch: int, device: torch.device) -> dict[str, Input]:
+def made_inputs(shapes: dict[str, tuple[int, ...]], batch: int, device: torch.device) -> dict[str, Input]:
+    """Inputs {m: [batch, ...]} to count with."""
     # Values do not change the count; ones that differ keep distances and deviations away from zero.
     # Sequences count at full length.
     inputs = {name: blank(batch, shape, device) for name, shape in shapes.items()}
@@ -67,5 +83,6 @@ def _inputs(shapes: dict[str, tuple[int, ...]], batch: int, device: torch.device
     return inputs
 
 
-def _labels(batch: int, objective: Objective, device: torch.device) -> Tensor:
+def made_labels(batch: int, objective: Objective, device: torch.device) -> Tensor:
+    """Labels [batch] to count with."""
     return objective.prototype_labels(device)[torch.arange(batch, device=device) % objective.classes]

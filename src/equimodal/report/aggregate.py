@@ -25,13 +25,16 @@ from equimodal.report.rules import RULES, SAMPLE_NOTE
 from equimodal.store import digest
 
 
-def result(manifest: dict[str, Any], seeds: list[int], evaluations: list[dict[str, Any]]) -> Result:
+def result(
+    manifest: dict[str, Any], seeds: list[int], evaluations: list[dict[str, Any]], step_flops: dict[str, float]
+) -> Result:
     """The result file's content.
 
     Args:
         manifest: data/D/manifest.json.
         evaluations: evaluation.json of every seed, in the order of `seeds`;
             equal settings and data are the caller's to check.
+        step_flops: {"training": of the method's own step} (stage operations).
     """
     first = evaluations[0]
     settings = first["meta"]["settings"]
@@ -57,10 +60,12 @@ def result(manifest: dict[str, Any], seeds: list[int], evaluations: list[dict[st
         settings_digest=digest(settings),
         seeds=seeds,
         classes=first["classes"],
-        selection=Selections(**{rule: selection(rule, evaluations) for rule in RULES}),
+        selection=Selections(
+            **{rule: selection(rule, evaluations) if rule in first["selection"] else None for rule in RULES}
+        ),
         imbalance=imbalance,
         parameters=Parameters(**first["parameters"]),
-        flops=Flops(**first["flops"]),
+        flops=Flops(**first["flops"], **step_flops),
         data=_data(manifest),
     )
 

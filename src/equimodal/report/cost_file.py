@@ -1,13 +1,17 @@
-"""The cost file results/cost/D_M.json as a type: what the cost stage measures, and what the cost table reads."""
+"""The cost file results/cost/D_M.json, and results/cost/reference/D.json that it refers to, as types: what the stages
+cost and reference measure, and what the cost table reads.
+"""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError
 
 from equimodal.errors import UserError
 from equimodal.report.result import Part
 from equimodal.store import read_json
+
+File = TypeVar("File", bound=Part)
 
 
 class Machine(Part):
@@ -59,8 +63,83 @@ class Weights(Part):
     joint: int = Field(ge=0, description="joint training's model")
 
 
+class Epoch(Part):
+    """What an epoch takes beside its steps; seconds by the clock of `Time`."""
+
+    seconds_feed: float = Field(ge=0, description="to draw its training batches, augmented")
+    seconds_evaluate: float = Field(
+        ge=0, description="to measure the model on validation, and test if every epoch does"
+    )
+    seconds_save: float = Field(ge=0, description="to write the run's whole state")
+    state_bytes: int = Field(ge=0, description="of that state on disk")
+    model_bytes: int = Field(ge=0, description="of the exported model's weights and buffers")
+
+    @property
+    def seconds(self) -> float:
+        """Of all of them."""
+        return self.seconds_feed + self.seconds_evaluate + self.seconds_save
+
+
+class Pieces(Part):
+    """What is measured of a method alone, not in turns with another."""
+
+    peak: int = Field(ge=0, description="bytes at the peak of a step, see `Memory`")
+    model_weights: int = Field(ge=0)
+    beside_weights: int = Field(ge=0)
+    operations: float = Field(ge=0, description="aten operations a step, mean over the method's cycle")
+    epoch: Epoch
+
+
+class Fit(Part):
+    """The fit on the warm-up."""
+
+    seconds: float = Field(ge=0)
+    measured: Literal["stage", "again"] = Field(
+        description="stage: what stage prototypes took on this machine; again: the same fit once more, by stage cost"
+    )
+
+
+class Run(Part):
+    """Seconds of a whole run, put together from its pieces and its numbers of steps and epochs; starting commands,
+    reading data and writing the best weights are left out.
+    """
+
+    epochs: int = Field(ge=1)
+    warmup_epochs: int = Field(ge=0, description="of those, trained jointly")
+    steps: int = Field(ge=1, description="of an epoch")
+    fit: Fit | None = Field(description="null: the method has none, or its warm-up has not been trained here")
+    starts: dict[str, float] = Field(description="seconds of the runs that it starts from, by method")
+    seconds: float | None = Field(description="null where the fit is not known")
+    seconds_joint: float = Field(gt=0)
+
+    @property
+    def ratio(self) -> float | None:
+        """Of the method's run over joint training's."""
+        return None if self.seconds is None else self.seconds / self.seconds_joint
+
+    @property
+    def fit_ratio(self) -> float | None:
+        """Of the fit over a whole run of joint training."""
+        return None if self.fit is None else self.fit.seconds / self.seconds_joint
+
+
+class Reference(Part):
+    """Joint training alone, measured once for all methods of a dataset on one machine."""
+
+    dataset: str
+    data_digest: str
+    settings_digest: str
+    machine: Machine
+    pieces: Pieces
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and check results/cost/reference/D.json."""
+        return _checked(cls, read_json(path), path)
+
+
 class Cost(Part):
-    """What a training step of one method costs beside joint training's, measured on one machine.
+    """What training one method costs beside joint training, measured on one machine.
 
     docs/results.md explains it.
     """
@@ -75,6 +154,11 @@ class Cost(Part):
     time: Time
     memory: Memory
     weights: Weights
+    operations: float = Field(ge=0, description="aten operations a step, mean over the method's cycle")
+    operations_joint: float = Field(ge=0)
+    epoch: Epoch
+    epoch_joint: Epoch
+    run: Run
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -84,11 +168,15 @@ class Cost(Part):
     @classmethod
     def parse(cls, content: Any, path: Path) -> Self:
         """The same from the content of `path`."""
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            where = ".".join(str(part) for part in error.errors()[0]["loc"])
-            raise UserError(
-                f"{path} is no cost file of this version ({where}: {error.errors()[0]['msg']}): if a stage"
-                " wrote it, build it again"
-            ) from None
+        return _checked(cls, content, path)
+
+
+def _checked(kind: type[File], content: Any, path: Path) -> File:
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise UserError(
+            f"{path} is no cost file of this version ({where}: {error.errors()[0]['msg']}): if a stage"
+            " wrote it, build it again"
+        ) from None

@@ -84,10 +84,11 @@ def by_rule(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     numbers = regressions(results)
     rows = []
     for result in results:
-        by = {"val": result.selection.val, "last": result.selection.last, "test": result.selection.test}
-        values = {rule: _errors(one).mae if numbers else one.accuracy for rule, one in by.items()}
-        seeds = "  ".join(f"{value:.3f}" if numbers else f"{100 * value:.1f}" for value in values["val"].per_seed)
-        rows.append([result.name, *((number if numbers else percent)(values[rule]) for rule in RULES), seeds])
+        by: list[Selection | None] = [getattr(result.selection, rule) for rule in RULES]
+        values = [None if one is None else _errors(one).mae if numbers else one.accuracy for one in by]
+        best = _errors(result.selection.val).mae if numbers else result.selection.val.accuracy
+        seeds = "  ".join(f"{value:.3f}" if numbers else f"{100 * value:.1f}" for value in best.per_seed)
+        rows.append([result.name, *map(number if numbers else percent, values), seeds])
     return heads, rows
 
 

@@ -87,7 +87,7 @@ class Selections(Part):
 
     val: Selection
     last: Selection
-    test: Selection
+    test: Selection | None = Field(description="null without `training.test_every_epoch`: nothing was chosen by it")
 
 
 class Imbalance(Part):

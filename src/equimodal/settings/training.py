@@ -111,6 +111,11 @@ class TrainingSettings(Settings):
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(64, ge=2)
     eval_batch_size: int = Field(256, ge=1)
+    test_every_epoch: bool = Field(
+        True,
+        description="measure the test split every epoch, which selection rule `test` needs; off: once, at the end, and"
+        " results have no such rule",
+    )
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     clip_norm: float | None = Field(None, gt=0, description="largest gradient norm; null: no clipping")

@@ -1,28 +1,26 @@
-"""Stage cost: what one training step of a method costs beside joint training's, measured on this machine. No trained
-model is needed.
+"""Stage cost: what training a method costs beside joint training, a step and a whole run, measured on this machine.
 
 Its file differs from machine to machine and from run to run, so it is apart from the results, which do not.
 """
 
-import gc
-import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
-from equimodal.engines.layout import cost_path
-from equimodal.evaluation.memory import LiveTensors
+from equimodal.engines.layout import cost_path, reference_path, warmup_path
+from equimodal.errors import UserError
 from equimodal.params import Params
 from equimodal.progress import watched
-from equimodal.report.cost_file import Cost, Machine, Memory, Time, Weights
+from equimodal.report.cost_file import Cost, Epoch, Fit, Memory, Reference, Run, Time, Weights
+from equimodal.stages import prototypes
+from equimodal.stages.reference import machine, measured, opened
 from equimodal.stages.setup import Setup
 from equimodal.stages.steps import Steps
 from equimodal.store import digest, write_json
+from equimodal.tracking import clock
+from equimodal.training.device import stopwatch
 
-SEED = 0
 ROUNDS = (3, 15)  # at least and at most
 BUDGET = 8.0  # seconds after which no further round begins
 
@@ -31,34 +29,114 @@ def run(params: Params, dataset: str, method: str) -> None:
     """Measure; write results/cost/D_M.json.
 
     The steps are the real ones (loop, optimizer, batches of the training split as augmented in the first epoch), of a
-    freshly initialised model in one process, whatever `runtime.devices` says. AIM's prototypes and decoupling are not
-    fitted: values do not change what a step costs.
+    freshly initialised model in one process, whatever `runtime.devices` says. What a method fits is not fitted for
+    them: values do not change what a step costs. What is not measured in turns with joint training's is taken from
+    results/cost/reference/D.json.
     """
-    alone = params.model_copy(update={"runtime": params.runtime.model_copy(update={"devices": 1})})
-    setup, joint = (Setup.open(alone, dataset, name, SEED) for name in (method, "joint"))
-    peak, peak_joint = peak_bytes(setup), peak_bytes(joint)
-    own, other = Steps(setup), Steps(joint)
-    cost = Cost(
+    setup, joint = (opened(params, dataset, name) for name in (method, "joint"))
+    reference = referred(dataset, joint)
+    pieces = reference.pieces if method == "joint" else measured(setup)
+    paired = timed(Steps(setup), Steps(joint))
+    content = Cost(
         dataset=dataset,
         method=method,
         source=setup.data.manifest["source"],
         data_digest=setup.data.manifest["digest"],
-        batch_size=alone.training_of(dataset).batch_size,
+        batch_size=params.training_of(dataset).batch_size,
         settings_digest=digest(setup.slices("train")),
         machine=machine(setup),
-        time=timed(own, other),
+        time=paired,
         memory=Memory(
-            how="allocator" if setup.data.device.type == "cuda" else "tensors", peak=peak, peak_joint=peak_joint
+            how="allocator" if setup.data.device.type == "cuda" else "tensors",
+            peak=pieces.peak,
+            peak_joint=reference.pieces.peak,
         ),
-        weights=Weights(model=own.model_weights, beside=own.beside_weights, joint=other.model_weights),
+        weights=Weights(model=pieces.model_weights, beside=pieces.beside_weights, joint=reference.pieces.model_weights),
+        operations=pieces.operations,
+        operations_joint=reference.pieces.operations,
+        epoch=pieces.epoch,
+        epoch_joint=reference.pieces.epoch,
+        run=whole_run(params, setup, paired, pieces.epoch, reference.pieces.epoch),
     )
-    write_json(cost_path(dataset, method), cost.model_dump(mode="json"))
+    write_json(cost_path(dataset, method), content.model_dump(mode="json"))
+
+
+def referred(dataset: str, joint: Setup) -> Reference:
+    """What was measured of joint training alone.
+
+    Raises:
+        UserError: it is missing, or was measured on another machine, on other data or with other settings.
+    """
+    path = reference_path(dataset)
+    found = Reference.read(path)
+    here = (machine(joint), joint.data.manifest["digest"], digest(joint.slices("train")))
+    if here != (found.machine, found.data_digest, found.settings_digest):
+        raise UserError(
+            f"{path} was measured on another machine, on other data or with other settings: measure it again"
+            f" (equimodal reference --dataset {dataset})"
+        )
+    return found
+
+
+def whole_run(params: Params, setup: Setup, paired: Time, own: Epoch, joint: Epoch) -> Run:
+    """A run's seconds and joint training's, from their pieces.
+
+    joint: epochs x (steps x its step + feeding + evaluation + save). The method: its warm-up's epochs as joint's, its
+    fit, the others with its own pieces, and the whole runs of the models of one modality that it starts from.
+    """
+    dataset, family = setup.dataset, setup.resolved.entry.family
+    training = params.training_of(dataset)
+    epochs, steps = training.epochs, setup.data.steps(training.batch_size)
+    warmup = setup.resolved.warm.start_epoch if family == "from-warmup" else 0
+    joint_epoch = epoch_seconds(steps, paired.seconds_joint, joint)
+    own_epoch = epoch_seconds(steps, paired.seconds_joint * paired.ratio, own)
+    fit = fitted(params, dataset, setup.resolved.name) if family == "from-warmup" else None
+    starts = {}
+    if family == "from-unimodal":
+        for name in params.unimodal_of(dataset).values():
+            alone, beside = opened(params, dataset, name), opened(params, dataset, "joint")
+            ratio = timed(Steps(alone), Steps(beside)).ratio
+            starts[name] = epochs * epoch_seconds(steps, paired.seconds_joint * ratio, measured(alone).epoch)
+    known = fit is not None or family != "from-warmup"
+    spent = warmup * joint_epoch + (epochs - warmup) * own_epoch + sum(starts.values())
+    return Run(
+        epochs=epochs,
+        warmup_epochs=warmup,
+        steps=steps,
+        fit=fit,
+        starts=starts,
+        seconds=spent + (fit.seconds if fit else 0) if known else None,
+        seconds_joint=epochs * joint_epoch,
+    )
+
+
+def epoch_seconds(steps: int, step: float, epoch: Epoch) -> float:
+    """Seconds of an epoch of so many steps."""
+    return steps * step + epoch.seconds
+
+
+def fitted(params: Params, dataset: str, method: str) -> Fit | None:
+    """What the fit took that the method shares, of the study's first seed: as stage prototypes noted on this machine,
+    else measured by fitting again on the same warm-up; None without that warm-up.
+    """
+    owner, seed = params.fit_of(dataset, method), params.study.seeds[0]
+    start = warmup_path(dataset, params.warmup_of(dataset, owner), seed)
+    if not start.is_file():
+        return None
+    setup = Setup.open(params, dataset, owner, seed)
+    known = clock.work(Path(), setup.key("prototypes", [start]), setup.data.device.type)
+    if known is not None:
+        return Fit(seconds=known, measured="stage")
+    seconds = stopwatch(setup.data.device)
+    before = seconds()
+    prototypes.fit(setup, start)
+    return Fit(seconds=seconds() - before, measured="again")
 
 
 def timed(own: Steps, joint: Steps) -> Time:
     """Rounds of `cycle` steps of each, in turns, after one round to warm up; which goes first alternates."""
     on_gpu = own.device.type == "cuda"
-    clock = _wall(own.device) if on_gpu else time.process_time
+    clock = stopwatch(own.device)
     count = own.cycle
     for steps in (own, joint):
         steps.run(count)
@@ -89,48 +167,3 @@ def rounds() -> Iterator[int]:
         if number >= ROUNDS[0] and time.perf_counter() - begun >= BUDGET:
             return
         yield number
-
-
-def peak_bytes(setup: Setup) -> int:
-    """Highest memory during a cycle of steps, once the optimizer has its state;
-    the dataset's arrays and other methods do not count.
-    """
-    gc.collect()
-    if setup.data.device.type == "cuda":
-        before = torch.cuda.memory_allocated(setup.data.device)
-        steps = Steps(setup)
-        steps.run(steps.cycle)
-        torch.cuda.reset_peak_memory_stats(setup.data.device)
-        steps.run(steps.cycle)
-        return torch.cuda.max_memory_allocated(setup.data.device) - before
-    with LiveTensors() as memory:
-        steps = Steps(setup)
-        steps.run(steps.cycle)
-        memory.restart()
-        steps.run(steps.cycle)
-    return memory.peak
-
-
-def machine(setup: Setup) -> Machine:
-    """What the numbers depend on."""
-    device = setup.data.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    return Machine(cpu=processor(), threads=setup.params.runtime.threads, device=name, torch=torch.__version__)
-
-
-def processor(info: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's model, as far as the system tells."""
-    try:
-        lines = info.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
-
-
-def _wall(device: torch.device) -> Callable[[], float]:
-    def now() -> float:
-        torch.cuda.synchronize(device)
-        return time.perf_counter()
-
-    return now

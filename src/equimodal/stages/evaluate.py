@@ -16,16 +16,15 @@ from equimodal.metrics.regression import errors
 from equimodal.models.framework import MultimodalModel
 from equimodal.objectives import Objective, Regression
 from equimodal.params import Params
-from equimodal.progress import watched
 from equimodal.report.rules import RULES
 from equimodal.stages.setup import Setup
-from equimodal.stages.steps import Steps
 from equimodal.store import canonical_json, read_json, read_tensors, write_json
 from equimodal.tracking import clock
 
 
 def run(params: Params, dataset: str, method: str, seed: int) -> None:
-    """Evaluate {val,last,test}.safetensors on the validation and test splits; write evaluation.json.
+    """Evaluate {val,last,test}.safetensors on the validation and test splits; write evaluation.json. Rule `test` is
+    left out where nothing was chosen by it (`training.test_every_epoch`).
 
     What needs a pass over the training split (linear probe, s and alpha by depth) is measured
     for rule `val`, the result.
@@ -34,7 +33,8 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
     setup = Setup.open(params, dataset, method, seed)
     folder = model_folder(dataset, method, seed)
     check_trained_so(setup, folder / "curves.json")
-    weights = {rule: folder / f"{rule}.safetensors" for rule in RULES}
+    rules = RULES if setup.params.training_of(dataset).test_every_epoch else [rule for rule in RULES if rule != "test"]
+    weights = {rule: folder / f"{rule}.safetensors" for rule in rules}
     selection: dict[str, Any] = {}
     chosen: dict[str, Any] = {}
     by_epoch: dict[int, Any] = {}  # rules often agree on the epoch, and then on the weights
@@ -176,13 +176,11 @@ def share(predicted: Tensor, labels: Tensor, objective: Objective) -> float:
 
 
 def flops(setup: Setup, model: MultimodalModel) -> dict[str, float]:
-    """Operations per sample: inference, joint training (forward and backward), and the method's own training step."""
+    """Operations per sample of the exported model: inference, and joint training (forward and backward). Those of the
+    method's own step are stage operations'.
+    """
     shapes, device = setup.data.shapes, setup.data.device
-    steps = Steps(setup)
-    shown = watched(range(steps.cycle), steps.cycle, "counting operations", "steps")
-    counted, samples = operations.flops_of(lambda: sum(steps.run(1) for _ in shown))
     return {
         "inference": operations.inference_flops(model, shapes, device),
         "training_joint": operations.plain_training_flops(model, shapes, setup.data.objective, device),
-        "training": counted / samples,
     }

@@ -1,15 +1,18 @@
 """Stage prototypes: DAP, then PDM, fitted on the frozen warm-up; shared by the variants with equal fit settings."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from equimodal.engines.layout import fit_path, warmup_path
 from equimodal.errors import UserError
-from equimodal.methods.base import Batch
+from equimodal.methods.base import Batch, Method
 from equimodal.params import Params
 from equimodal.seeding import generator
 from equimodal.stages.setup import Setup
 from equimodal.store import read_tensors, write_json, write_tensors
 from equimodal.tracking import clock
+from equimodal.training.device import stopwatch
 from equimodal.training.state import model_state
 
 
@@ -17,19 +20,26 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
     """Fit on the warm-up's weights; write tensors and the log of L_cls, L_r, accuracies, L_g, L_re."""
     begun = clock.begun()
     setup = Setup.open(params, dataset, method, seed)
+    seconds = stopwatch(setup.data.device)
+    before = seconds()
     start = warmup_path(dataset, params.warmup_of(dataset, method), seed)
-    trained = setup.method()
-    tensors, _ = read_tensors(start)
-    trained.model.load_state_dict(model_state(tensors))
-    try:
-        log = trained.fit(lambda: endless(setup), progress=True)
-    except UserError as error:
-        raise UserError(f"prototypes of {dataset} {method}, seed {seed}: {error}") from None
+    trained, log = fit(setup, start)
     key = setup.key("prototypes", [start])
     path = fit_path(dataset, method, seed)
     write_tensors(path, trained.fit_state(), {"key": key})
     write_json(path.with_suffix(".json"), {"meta": setup.meta("prototypes", key), "log": log})
-    clock.end(key, begun)
+    clock.end(key, begun, {setup.data.device.type: seconds() - before})
+
+
+def fit(setup: Setup, start: Path) -> tuple[Method[Any], dict[str, Any]]:
+    """The method with what it has fitted on the warm-up of the file `start`, and the fit's log."""
+    trained = setup.method()
+    tensors, _ = read_tensors(start)
+    trained.model.load_state_dict(model_state(tensors))
+    try:
+        return trained, trained.fit(lambda: endless(setup), progress=True)
+    except UserError as error:
+        raise UserError(f"prototypes of {setup.dataset} {setup.resolved.name}, seed {setup.seed}: {error}") from None
 
 
 def endless(setup: Setup) -> Iterator[Batch]:

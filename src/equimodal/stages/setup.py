@@ -10,7 +10,7 @@ from equimodal.engines.declarations import RUNTIME
 from equimodal.engines.layout import manifest_path, weights_path
 from equimodal.methods.base import Method, Task
 from equimodal.models.framework import MultimodalModel, build_model
-from equimodal.models.padded import Input
+from equimodal.models.padded import Input, blank
 from equimodal.models.pretrained import Pretrained
 from equimodal.params import Params, ResolvedMethod
 from equimodal.seeding import derive
@@ -75,6 +75,10 @@ class Setup:
         means = (means or self.data.class_means()) if self.kind.needs_class_means else None
         task = Task(self.data.objective, training.epochs, self.data.steps(training.batch_size), self.seed, means)
         return self.kind(self.model(), self.resolved.settings, task).to(self.data.device)
+
+    def blank_means(self) -> dict[str, Input]:
+        """What stands for the class means where values do not matter."""
+        return {m: blank(self.data.objective.classes, s, self.data.device) for m, s in self.data.shapes.items()}
 
     def slices(self, stage: str) -> dict[str, Any]:
         """The settings that determine a run's numbers; of a shared stage, only what its sharers have in common (see

@@ -5,8 +5,7 @@ checkpoint.
 from itertools import cycle, islice
 from pathlib import Path
 
-from equimodal.methods.base import Batch
-from equimodal.models.padded import blank
+from equimodal.methods.base import Batch, Method
 from equimodal.stages.setup import Setup
 from equimodal.training.loop import Loop
 
@@ -18,22 +17,26 @@ class Steps:
     split as augmented in the first epoch. What a method fits before training is not fitted, and class means are blank:
     values do not change what a step costs.
 
+    Args:
+        setup: what to train.
+        method, batches: others than those, such as tensors without values.
+
     Attributes:
         cycle: steps after which the method's work repeats.
         model_weights, beside_weights: trained weights of the model as exported, and of what is trained beside it.
     """
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, method: Method | None = None, batches: list[Batch] | None = None) -> None:
         runtime = setup.params.runtime.model_copy(update={"devices": 1})
         training = setup.params.training_of(setup.dataset)
         data = setup.data
         self.device = data.device
-        self.method = setup.method({m: blank(data.objective.classes, s, data.device) for m, s in data.shapes.items()})
+        self.method = setup.method(setup.blank_means()) if method is None else method
         label = f"steps of {setup.dataset} {setup.resolved.name}"
         # The folder is for checkpoints, which only `Loop.run` writes.
         self.loop = Loop(self.method, data, training, runtime, setup.seed, Path(".checkpoints"), "", label)
         self.cycle = self.method.cycle()
-        first = list(islice(self.loop.batches(0), BATCHES))
+        first = list(islice(self.loop.batches(0), BATCHES)) if batches is None else batches
         # Whole ones, so that an epoch's smaller last batch is not taken for what a step costs.
         self.batches: list[Batch] = [batch for batch in first if len(batch.labels) == len(first[0].labels)]
         self._next = cycle(self.batches)

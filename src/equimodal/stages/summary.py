@@ -3,7 +3,7 @@
 from typing import Any
 
 from equimodal import tracking
-from equimodal.engines.layout import digest_path, manifest_path, model_folder, result_path
+from equimodal.engines.layout import digest_path, manifest_path, model_folder, operations_path, result_path
 from equimodal.errors import UserError
 from equimodal.params import Params
 from equimodal.report.aggregate import result
@@ -11,17 +11,19 @@ from equimodal.store import atomic, digest, file_sha256, read_json, write_json
 
 
 def run(params: Params, dataset: str, method: str, seeds: list[int]) -> None:
-    """Summarise the seeds' evaluation.json; then publish the result to MLflow,
-    which may fail without failing the stage.
+    """Summarise the seeds' evaluation.json, with the operations of the method's step; then publish the result to
+    MLflow, which may fail without failing the stage.
 
     Raises:
-        UserError: an evaluation is missing, or was made with other settings or data than the rest.
+        UserError: an evaluation or the count is missing, or was made with other settings or data than the rest.
     """
     manifest = read_json(manifest_path(dataset))
     evaluations = [read_json(model_folder(dataset, method, seed) / "evaluation.json") for seed in seeds]
+    counted = read_json(operations_path(dataset, method))
     check_alike(dataset, method, seeds, evaluations, manifest)
+    check_counted_so(dataset, method, counted, evaluations[0])
     path = result_path(dataset, method)
-    write_json(path, result(manifest, seeds, evaluations).model_dump(mode="json"))
+    write_json(path, result(manifest, seeds, evaluations, counted["flops"]).model_dump(mode="json"))
     with atomic(
         digest_path(dataset, method)
     ) as scratch:  # `sha256sum -c` reads it; DVC's tables depend on the folder of them
@@ -52,3 +54,13 @@ def check_alike(
                 f"{path} was trained with other settings than seed {seeds[0]}: build both again (snakemake"
                 f" --cores 4 -- {path})"
             )
+
+
+def check_counted_so(dataset: str, method: str, counted: dict[str, Any], evaluation: dict[str, Any]) -> None:
+    """Refuse a count of operations with other settings or data than the evaluations'."""
+    path, meta = operations_path(dataset, method), evaluation["meta"]
+    if counted["data_digest"] != meta["data_digest"] or digest(counted["settings"]) != digest(meta["settings"]):
+        raise UserError(
+            f"{path} was counted with other settings or data than the evaluations': build it again (snakemake"
+            f" --cores 4 -- {path})"
+        )

@@ -9,11 +9,12 @@ from equimodal.engines.layout import fit_path, model_folder, unimodal_path, warm
 from equimodal.params import Params
 from equimodal.stages.running import Run, write_curves
 from equimodal.stages.setup import Setup
-from equimodal.store import read_tensors
+from equimodal.store import read_tensors, write_tensors
 
 
 def run(params: Params, dataset: str, method: str, seed: int) -> None:
-    """Train; write {val,last,test}.safetensors (plain models) and curves.json.
+    """Train; write {val,last,test}.safetensors (plain models) and curves.json. Without `training.test_every_epoch` the
+    rule `test` chooses nothing, and its file holds no tensor.
 
     A killed run goes on where its last epoch ended.
     """
@@ -35,8 +36,11 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
 
         def write() -> None:
             loop.export(folder / "last.safetensors", "last", loop.progress.epoch - 1)
-            for rule in ("val", "test"):
+            for rule in loop.measured:
                 shutil.copyfile(run.folder / f"{rule}.safetensors", folder / f"{rule}.safetensors")
+            if "test" not in loop.measured:
+                # The engines know no optional outputs.
+                write_tensors(folder / "test.safetensors", {}, {"rule": "test", "epoch": None, "structure": {}})
             write_curves(folder / "curves.json", run, loop)
 
         run.finish(loop, write)

@@ -1,7 +1,9 @@
-"""When stages ran, as .equimodal/times/KEY.json: {"start": ..., "end": ...} in milliseconds since 1970.
+"""When stages ran, as .equimodal/times/KEY.json: {"start": ..., "end": ...} in milliseconds since 1970, and for some
+{"work": {"cpu" | "cuda": seconds}}.
 
 A stage's declared outputs know no clock, or no two runs would give the same bytes. So its times lie beside them, in a
-small file that no engine declares, named after the stage's content key. MLflow's runs get their start and end from it.
+small file that no engine declares, named after the stage's content key. MLflow's runs get their start and end from it,
+and stage cost what a fit took.
 """
 
 import contextlib
@@ -10,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 from equimodal.errors import UserError
 from equimodal.store import write_json
@@ -48,9 +51,13 @@ def start(key: str, goes_on: bool = False) -> int:
     return times["start"]
 
 
-def end(key: str, started: int) -> None:
-    """Note that the stage of this key has written its outputs."""
-    _write(key, {"start": started, "end": max(now(), started + 1)})
+def end(key: str, started: int, work: dict[str, float] | None = None) -> None:
+    """Note that the stage of this key has written its outputs.
+
+    Args:
+        work: seconds that it worked on a type of device, by that device's stopwatch.
+    """
+    _write(key, {"start": started, "end": max(now(), started + 1), **({"work": work} if work else {})})
 
 
 def span(root: Path, key: str) -> tuple[int, int] | None:
@@ -59,16 +66,31 @@ def span(root: Path, key: str) -> tuple[int, int] | None:
     return (times["start"], times["end"]) if "end" in times else None
 
 
+def work(root: Path, key: str, device: str) -> float | None:
+    """Seconds that the stage of this key last worked below `root` on a type of device; None if that is not known."""
+    found = _read(root, key).get("work")
+    seconds = found.get(device) if isinstance(found, dict) else None
+    return float(seconds) if isinstance(seconds, int | float) else None
+
+
 def _times(root: Path, key: str) -> dict[str, int]:
-    """{} where there is no such file, or it is damaged."""
+    found = _read(root, key)
     try:
-        found = json.loads((root / FOLDER / f"{key}.json").read_text(encoding="utf-8"))
         return {name: int(found[name]) for name in ("start", "end") if name in found}
-    except (OSError, ValueError, TypeError):
+    except (ValueError, TypeError):
         return {}
 
 
-def _write(key: str, times: dict[str, int]) -> None:
+def _read(root: Path, key: str) -> dict[str, Any]:
+    """{} where there is no such file, or it is damaged."""
+    try:
+        found = json.loads((root / FOLDER / f"{key}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(key: str, times: dict[str, Any]) -> None:
     # Like all of tracking: a stage that has its outputs does not fail because of this.
     with contextlib.suppress(OSError, UserError):
         write_json(FOLDER / f"{key}.json", times)

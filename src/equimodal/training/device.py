@@ -1,7 +1,9 @@
 """Where training runs: device, precision, processes and determinism, through Lightning Fabric."""
 
 import os
+import time
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,6 +33,20 @@ def pick_device(runtime: RuntimeSettings) -> torch.device:
     if runtime.device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def stopwatch(device: torch.device) -> Callable[[], float]:
+    """Seconds of work so far: processor time of all threads on a CPU, which other work on the machine hardly touches;
+    wall time of what has been finished on a GPU.
+    """
+    if device.type != "cuda":
+        return time.process_time
+
+    def now() -> float:
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    return now
 
 
 def make_deterministic(runtime: RuntimeSettings) -> None:

@@ -102,6 +102,11 @@ class Loop:
         """Of this training."""
         return int(self.fabric.world_size)
 
+    @property
+    def measured(self) -> tuple[Split, ...]:
+        """The splits that every epoch is measured on; each is the selection rule of that name, too."""
+        return ("val", "test") if self.training.test_every_epoch else ("val",)
+
     def start_from(self, path: Path) -> None:
         """Continue a joint warm-up: its weights, optimizer state, epoch and curves. Selection starts after it."""
         meta = state.start_from(path, self.method, self.plain_optimizer)
@@ -128,9 +133,9 @@ class Loop:
         """Train to the end, or until `until` epochs are done."""
         while self.progress.epoch < (until if until is not None else self.training.epochs):
             epoch = self.progress.epoch
-            metrics = self._train(epoch) | self._evaluate()
-            for split, which in (("val", "validation"), ("test", "test")):
-                self._check_finite(which, metrics[f"{split}/loss"], epoch)
+            metrics = self._train(epoch) | self.evaluate()
+            for split in self.measured:
+                self._check_finite({"val": "validation"}.get(split, split), metrics[f"{split}/loss"], epoch)
             self.progress.epoch += 1
             self.progress.history.append(
                 {"epoch": epoch, "metrics": {name: finite_or_none(value) for name, value in metrics.items()}}
@@ -142,6 +147,14 @@ class Loop:
             if self.on_epoch is not None and self.fabric.is_global_zero:
                 self.on_epoch(epoch, metrics)
         return self.progress
+
+    def evaluate(self) -> dict[str, float]:
+        """The measures of an epoch, as curves.json has them."""
+        values: dict[str, float] = {}
+        for split in self.measured:
+            found = predict(self.method.model, self.data, split, self.training.eval_batch_size)
+            values |= measures(found, self.method.task.objective, split)
+        return values
 
     def optimize(self, loss: Tensor, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Backward pass, the method's edits of the gradients, clipping of the stepped parameters' norm, the step of the
@@ -290,21 +303,11 @@ class Loop:
                 " and check the method's weights"
             )
 
-    def _evaluate(self) -> dict[str, float]:
-        values: dict[str, float] = {}
-        for split in ("val", "test"):
-            values |= measures(
-                predict(self.method.model, self.data, split, self.training.eval_batch_size),
-                self.method.task.objective,
-                split,
-            )  # type: ignore[arg-type]
-        return values
-
     def _select(self, epoch: int, metrics: dict[str, float]) -> None:
         """Keep the weights that each selection rule would choose: highest accuracy (lowest MAE), then lowest loss, then
         the earlier epoch.
         """
-        for rule in ("val", "test"):
+        for rule in self.measured:
             score = self.method.task.objective.rank(metrics, rule)
             if rule not in self.progress.best or score > self.progress.best[rule]:
                 self.progress.best[rule] = score

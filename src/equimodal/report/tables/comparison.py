@@ -139,7 +139,7 @@ def _rules(collection: Collection) -> Table:
         for method, result in collection.on(dataset).items():
             chosen = result.selection
             seeds = "  ".join(f"{100 * value:.1f}" for value in chosen.val.accuracy.per_seed)
-            by_rule = [percent(getattr(chosen, rule).accuracy) for rule in RULES]
+            by_rule = [percent(one and one.accuracy) for one in (getattr(chosen, rule) for rule in RULES)]
             rows.append([dataset, method, percent(chosen.val.validation.accuracy), *by_rule, seeds])
     return heads, rows
 
@@ -183,5 +183,6 @@ def _measured(result: Result) -> dict[str, Any]:
         record |= {quantity: value.mean, f"{quantity}_std": value.std}
     record["accuracy_validation"] = result.selection.val.validation.accuracy.mean
     for rule in ("last", "test"):
-        record[f"accuracy_rule_{rule}"] = getattr(result.selection, rule).accuracy.mean
+        chosen = getattr(result.selection, rule)
+        record[f"accuracy_rule_{rule}"] = chosen.accuracy.mean if chosen else None
     return record | errors_record(result)

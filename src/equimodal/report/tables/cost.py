@@ -1,4 +1,4 @@
-"""What a method's training step costs beside joint training's: operations, time, memory, weights."""
+"""What training a method costs beside joint training: a step (operations, time, memory, weights) and the whole run."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -56,9 +56,10 @@ def document(collection: Collection) -> Document:
     rows = {dataset: _rows(collection, dataset) for dataset in collection.datasets}
     costs = [cost for dataset in collection.datasets for cost in collection.costs_on(dataset).values()]
     lines = [
-        "Of one training step, the mean over a method's cycle of steps, at the start of its own training."
+        "FLOPs, ops, time and memory: of one training step, the mean over a method's cycle of steps, at the start of"
+        " its own training."
         " FLOPs: convolutions and matrix products, two per multiply-add; x joint: over joint training on the same"
-        " data; GFLOP: of a whole batch. They do not depend on a machine.",
+        " data; GFLOP: of a whole batch. They do not depend on a machine. Ops: aten operations, whatever their size.",
         *_machine_lines(costs),
         "Weights beside: trained with the model and not exported."
         " Weights added: the exported model's beyond the joint model's.",
@@ -76,7 +77,21 @@ def _machine_lines(costs: list[Cost]) -> list[str]:
     lines = [
         "Time: median over rounds of the method's steps over joint's, taken in turns in one process [quartiles];"
         " joint's own row shows the error of the measurement. Memory: peak of a step.",
+        "Run x joint: the whole run's time over joint training's, put together from measured pieces: the warm-up's"
+        " epochs as joint's, the prototypes stage, the other epochs, each with its steps, feeding them, measuring"
+        " the model and saving the state, and the runs of one modality that it starts from. Starting commands, reading"
+        " data and writing the best weights are left out. State: written every epoch; x model's: over the exported"
+        " model.",
     ]
+    if fits := [cost.run.fit.measured for cost in costs if cost.run.fit is not None]:
+        said = {"stage": "what that stage took on this machine", "again": "the same fit once more"}
+        lines.append(
+            "Prototypes stage: of the study's first seed, "
+            + ", ".join(f"{said[how]} ({fits.count(how)})" for how in dict.fromkeys(fits))
+            + "."
+        )
+    if unknown := [f"{cost.dataset} {cost.method}" for cost in costs if cost.run.seconds is None]:
+        lines.append(f"– without a trained warm-up to measure the fit on: {', '.join(unknown)}.")
     for machine in dict.fromkeys(str(cost.machine) for cost in costs):
         here = [cost for cost in costs if str(cost.machine) == machine]
         clocks = "processor seconds" if here[0].time.clock == "processor" else "wall seconds"
@@ -105,6 +120,10 @@ def _table(rows: dict[str, Row]) -> Table:
         "seconds per step",
         "memory x joint",
         "MiB",
+        "ops a step",
+        "run x joint",
+        "prototypes stage / joint run",
+        "state MB (x model's)",
         "weights beside",
         "weights added",
     ]
@@ -112,11 +131,14 @@ def _table(rows: dict[str, Row]) -> Table:
     for method, row in rows.items():
         cells = [method, _number(row.flops_ratio, ".2f"), _number(row.step_flops and row.step_flops / 1e9, ".3g")]
         if row.cost is None:
-            cells += ["–"] * 4
+            cells += ["–"] * 8
         else:
             time, memory = row.cost.time, row.cost.memory
             cells += [f"{time.ratio:.2f} [{time.quartiles[0]:.2f}, {time.quartiles[1]:.2f}]", f"{time.seconds:.3g}"]
             cells += [f"{memory.peak / memory.peak_joint:.2f}", f"{memory.peak / 2**20:.1f}"]
+            run, epoch = row.cost.run, row.cost.epoch
+            cells += [f"{row.cost.operations:,.0f}", _number(run.ratio, ".2f"), _number(run.fit_ratio, ".2f")]
+            cells += [f"{epoch.state_bytes / 1e6:.3g} ({epoch.state_bytes / epoch.model_bytes:.1f})"]
         body.append([*cells, _number(row.beside, ",d"), _number(row.added, "+,d")])
     return heads, body
 
@@ -145,6 +167,16 @@ def _record(dataset: str, method: str, row: Row) -> dict[str, Any]:
         "seconds_joint": cost.time.seconds_joint if cost else None,
         "peak_bytes": cost.memory.peak if cost else None,
         "peak_bytes_joint": cost.memory.peak_joint if cost else None,
+        "operations_step": cost.operations if cost else None,
+        "run_ratio": cost.run.ratio if cost else None,
+        "run_seconds": cost.run.seconds if cost else None,
+        "run_seconds_joint": cost.run.seconds_joint if cost else None,
+        "prototypes_ratio": cost.run.fit_ratio if cost else None,
+        "seconds_feed": cost.epoch.seconds_feed if cost else None,
+        "seconds_evaluate": cost.epoch.seconds_evaluate if cost else None,
+        "seconds_save": cost.epoch.seconds_save if cost else None,
+        "state_bytes": cost.epoch.state_bytes if cost else None,
+        "model_bytes": cost.epoch.model_bytes if cost else None,
         "weights_beside": row.beside,
         "weights_added": row.added,
         "machine": str(cost.machine) if cost else None,
