@@ -141,3 +141,19 @@ class Terms:
     logits: Tensor
     features: dict[str, Tensor]
     logs: Logs
+
+
+def named(places: list[tuple[str, int]], what: str, values: Tensor) -> Logs:
+    """Scalars of blocks (m, d), d from 0, as `depth{d + 1}/{m}/{what}` (aim.md section 7)."""
+    return {f"depth{d + 1}/{m}/{what}": value for (m, d), value in zip(places, values.flatten().unbind(), strict=True)}
+
+
+def score_logs(places: list[tuple[str, int]], score: Score, s: Tensor, rho: Tensor) -> Logs:
+    """What is logged of N original blocks' scores; `s` of all processes' samples."""
+    return {
+        **named(places, "s", s),
+        **named(places, "L", score.loss.detach()),
+        **named(places, "rho", rho),
+        **named(places, "saturated_low", score.low),
+        **named(places, "saturated_high", score.high),
+    }

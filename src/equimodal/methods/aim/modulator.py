@@ -14,7 +14,7 @@ from equimodal.methods.aim.auxiliary import Auxiliaries, BlockPass, Passes
 from equimodal.methods.aim.blocks import Blocks, Place
 from equimodal.methods.aim.classifiers import BlockClassifiers
 from equimodal.methods.aim.dap import Prototypes
-from equimodal.methods.aim.modulation import Logs, Score, Terms
+from equimodal.methods.aim.modulation import Logs, Score, Terms, named, score_logs
 from equimodal.methods.aim.settings import AIMSettings
 from equimodal.methods.distributed import average
 from equimodal.models.encoder import detach, join, select
@@ -240,15 +240,14 @@ class Modulator(nn.Module):
         originals = settings.original_weight * original.loss.view(grid)
         total = (alpha * modulation.depth_loss(originals, weak_losses, rho, rho_aux)).sum()  # Eq. 11, 15
         logs |= {f"depth{d + 1}/alpha": value for d, value in enumerate(alpha.unbind())}
-        logs |= _named(places, "s", s) | _named(places, "rho", rho) | _named(places, "L", original.loss.detach())
-        logs |= _named(places, "saturated_low", original.low) | _named(places, "saturated_high", original.high)
+        logs |= score_logs(places, original, s, rho)
         if self.dap is not None:
             cosines = modulation.off_diagonal_cosine(modulation.padded([p for p in prototypes if p is not None]))
-            logs |= _named(places, "prototype_cosine", cosines)
+            logs |= named(places, "prototype_cosine", cosines)
         if weak is not None:
             assert s_aux is not None
-            logs |= _named(shown, "s_aux", s_aux.flatten()[at]) | _named(shown, "rho_aux", rho_aux.flatten()[at])
-            logs |= _named(shown, "L_aux", weak.loss.detach())
+            logs |= named(shown, "s_aux", s_aux.flatten()[at]) | named(shown, "rho_aux", rho_aux.flatten()[at])
+            logs |= named(shown, "L_aux", weak.loss.detach())
         return total, logs
 
     def decouple(self, outputs: Outputs, targets: Tensor, step: int) -> Logs:
@@ -342,11 +341,6 @@ class Modulator(nn.Module):
             for place in self.blocks.places
         ]
         return torch.stack(losses).sum()
-
-
-def _named(places: list[Place], what: str, values: Tensor) -> Logs:
-    """Scalars of blocks as `depth{d}/{m}/{what}`."""
-    return {f"depth{d + 1}/{m}/{what}": value for (m, d), value in zip(places, values.flatten().unbind(), strict=True)}
 
 
 def _check(settings: AIMSettings) -> None:

@@ -128,7 +128,11 @@ class AIMSettings(WarmupSettings):
     statistics: Literal["samples", "all"] = Field(
         "samples", description="joint: rows that normalise a batch in which prototypes ride: the samples, or all"
     )
-    follow_schedule: bool = Field(True, description="the learning rates of AIM's own parts follow training.schedule")
+    follow_schedule: Literal["prototypes", "all", "none"] = Field(
+        "prototypes",
+        description="whose learning rates follow training.schedule, of AIM's own parts; the decoupling begins anew with"
+        " every epoch",
+    )
     dap_steps: int = Field(20, ge=1, description="alternate: steps of Eq. 5 at each epoch's end")
     ema: float = Field(0.9, ge=0, lt=1, description="alternate: smoothing of P_d between epochs")
     dap: DAPSettings = DAPSettings()

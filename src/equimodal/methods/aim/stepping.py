@@ -88,10 +88,11 @@ class Stepper:
             rate: the epoch's learning rate over the first's, which AIM's own rates follow (`follow_schedule`).
         """
         self.modulator.renewed = False
-        if self.modulator.settings.follow_schedule:
-            for optimizer, rates in zip(self._all(), self._rates, strict=True):
-                for group, own in zip(optimizer.param_groups, rates, strict=True):
-                    group["lr"] = own * rate
+        follow = {"all": self._all(), "prototypes": list(self.optimizers.values()), "none": []}
+        following = follow[self.modulator.settings.follow_schedule]
+        for optimizer, rates in zip(following, self._rates, strict=False):
+            for group, own in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = own * rate
 
     def terms(self, inputs: dict[str, Input], labels: Tensor) -> Terms:
         """AIM's terms on a batch of training."""

@@ -1,5 +1,6 @@
 """Losses on the last blocks beside joint-uni's: what deep-uni and aim-means share (aim.md section 13)."""
 
+from dataclasses import fields
 from typing import ClassVar
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from equimodal.errors import UserError
-from equimodal.methods.aim.modulation import Logs, Score, block_logs, block_weights, depth_loss, imbalance
+from equimodal.methods.aim.modulation import Logs, Score, block_weights, depth_loss, imbalance, score_logs
 from equimodal.methods.base import Batch, Step, Task
 from equimodal.methods.deep_supervision.settings import DeepSupervisionSettings
 from equimodal.methods.distributed import average
@@ -103,6 +104,7 @@ class DeepSupervision(JointUni):
         # A step of several processes is one step on all their batches: its blocks have one s, rho and alpha.
         (s,) = average(torch.stack([score.s for score in scores.values()]).view(count, -1))  # [M, depths]
         total: list[Tensor] = []
+        weights: list[Tensor] = []
         logs: Logs = {}
         for place in range(self.settings.depths):
             blocks = [(modality, place) for modality in modalities]
@@ -117,8 +119,9 @@ class DeepSupervision(JointUni):
                 learning = [loss for loss in readouts if loss is not None]
                 if learning:
                     total.append((1 - alpha) * count * depth_loss(torch.stack(learning), None, rho, none))
-            depth = f"depth{self._first + place}"
-            logs[f"{depth}/alpha"] = alpha
-            for index, block in enumerate(blocks):
-                logs |= block_logs(f"{depth}/{block[0]}", scores[block], s[index, place], rho[index], None)
-        return torch.stack(total).sum(), logs
+            weights.append(rho)
+            logs[f"depth{self._first + place}/alpha"] = alpha
+        places = [(modality, self._first - 1 + place) for modality, place in scores]
+        names = [field.name for field in fields(Score)]
+        score = Score(*(torch.stack([getattr(each, name) for each in scores.values()]) for name in names))
+        return torch.stack(total).sum(), logs | score_logs(places, score, s, torch.stack(weights, 1))
