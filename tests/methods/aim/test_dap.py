@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from aim_toys import CLASSES, build, class_means
+from aim_toys import CLASSES, build, class_means, warm
 from equimodal.errors import UserError
 from equimodal.methods.aim.dap import Prototypes, fit_prototypes, require_accuracy
 from equimodal.methods.aim.settings import DAPSettings
@@ -90,6 +90,23 @@ def test_the_fit_moves_prototypes_and_nothing_of_the_framework():
     assert not torch.equal(made.inputs["visual"], start)
     assert log["L_cls"][-1] < log["L_cls"][0] and log["L_r"][-1] < log["L_r"][0]
     assert log["step"][-1] == 40 and {len(values) for values in log.values()} == {len(log["step"])}
+
+
+@pytest.mark.parametrize("cls", ["fused+unimodal", "fused"])
+def test_the_fit_ends_early_when_every_readout_asked_tells_all_prototypes_apart(cls):
+    model = build()
+    warm(model, 30)
+
+    def fit(early_stop):
+        made = prototypes(init="normal", cls=cls)
+        optimizer = torch.optim.Adam(made.parameters(), lr=0.02)
+        return fit_prototypes(model, made, optimizer, 200, early_stop=early_stop)
+
+    whole, early = fit(False), fit(True)
+    asked = ["accuracy", *(["audio/accuracy", "visual/accuracy"] if cls != "fused" else [])]
+    reached = [all(whole[name][i] == 1 for name in asked) for i in range(len(whole["step"]))]
+    first = reached.index(True)
+    assert 0 < first and early == {name: values[: first + 1] for name, values in whole.items()}
 
 
 def test_unsound_prototypes_are_refused_loudly():

@@ -143,12 +143,14 @@ def fit_prototypes(
     optimizer: torch.optim.Optimizer,
     steps: int,
     progress: bool = False,
+    early_stop: bool = False,
 ) -> dict[str, Any]:
     """`steps` of Eq. 5 with the framework frozen and in evaluation mode
     (running statistics: K samples alone say little).
 
     Returns a log of lists: step, L_cls, L_r, accuracy and {m}/accuracy (a regression: and order), at about 20 steps and
-    after the last. `progress` shows on stderr how far it is.
+    after the last. `progress` shows on stderr how far it is. With `early_stop` it ends at the first of these steps at
+    which every readout that Eq. 3 asks gives all prototypes their own class (a regression: their order).
     """
     log: dict[str, list[float]] = {}
     every = max(1, steps // 20)
@@ -159,6 +161,8 @@ def fit_prototypes(
                 log.setdefault("step", []).append(step)
                 for name, value in logs.items():
                     log.setdefault(name.removeprefix("dap/"), []).append(float(value))
+                if early_stop and _told_apart(log, prototypes.settings):
+                    break
             if step < steps and loss.requires_grad:
                 # `inputs` keeps the framework's parameters out of the backward pass: frozen, and cheaper.
                 loss.backward(inputs=list(prototypes.parameters()))
@@ -166,6 +170,13 @@ def fit_prototypes(
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
     return log
+
+
+def _told_apart(log: dict[str, list[float]], settings: DAPSettings) -> bool:
+    """Whether every readout that Eq. 3 asks tells all prototypes apart, by the last step logged."""
+    what = "order" if "order" in log else "accuracy"
+    asked = [what, *(name for name in log if name.endswith(f"/{what}"))] if settings.cls != "fused" else [what]
+    return all(log[name][-1] >= 1 for name in asked)
 
 
 def require_accuracy(log: dict[str, Any], settings: DAPSettings, epoch: int) -> None:

@@ -58,7 +58,9 @@ def fit_modulator(
     found: dict[str, Any] = {}
     settings = modulator.settings.dap
     modulator.dap.reset(torch.Generator().manual_seed(modulator.seed))
-    found["dap"] = fit_prototypes(modulator.model, modulator.dap, optimizers["dap"], settings.steps, progress)
+    found["dap"] = fit_prototypes(
+        modulator.model, modulator.dap, optimizers["dap"], settings.steps, progress, settings.early_stop
+    )
     require_accuracy(found["dap"], settings, modulator.settings.start_epoch)
     modulator.measure_gaps()
     found["cosine"] = _cosines(modulator)

@@ -22,7 +22,10 @@ class DAPSettings(Settings):
         "affine", description="Psi_dap: per-channel affine from the identity, or the identity"
     )
     lr: float = Field(2e-2, gt=0, description="Adam")
-    steps: int = Field(200, ge=1, description="after the warm-up")
+    steps: int = Field(200, ge=1, description="after the warm-up, at most")
+    early_stop: bool = Field(
+        True, description="end the fit once each readout that Eq. 3 asks gives the prototypes their own class"
+    )
     cls_weight: float = Field(1.0, ge=0, description="weight of L_cls (Eq. 3) in Eq. 5")
     recon_weight: float = Field(1.0, ge=0, description="weight of L_r (Eq. 4) in Eq. 5")
     recon: Literal["mean", "sum"] = Field("mean", description="L_r over elements: mean, or the literal Frobenius sum")
