@@ -2,9 +2,14 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
+import av
+import numpy as np
 import pytest
+import soundfile
 
+from equimodal.datasets import tracks
 from equimodal.datasets.tracks import Tracks, probe
 
 
@@ -40,3 +45,46 @@ def test_a_grid_clip_and_a_cremad_wav(shared: Path) -> None:
     assert clip.audio and clip.video and clip.seconds == pytest.approx(3.0, abs=0.1)
     wav = next((shared / "cremad" / "AudioWAV_original_10").glob("*.wav"))
     assert probe(str(wav)) == Tracks(audio=True, video=False, seconds=probe(str(wav)).seconds)
+
+
+def test_a_wavs_header_says_as_much_as_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its samples are not looked at: with and without that FFmpeg finds the same in whole, cut and odd files."""
+    sound = 0.1 * np.random.default_rng(0).standard_normal(48000)
+    for subtype in ("PCM_16", "PCM_U8", "FLOAT", "ULAW", "MS_ADPCM", "IMA_ADPCM"):
+        soundfile.write(tmp_path / f"{subtype}.wav", sound, 16000, subtype=subtype)
+    soundfile.write(tmp_path / "long.wav", np.zeros((400_000, 2)), 44100, format="WAVEX")
+    whole = (tmp_path / "PCM_16.wav").read_bytes()
+    comment = b"LIST" + (100_000).to_bytes(4, "little") + b"INFOICMT" + (99_988).to_bytes(4, "little") + b"a" * 99_988
+    data = whole.index(b"data")
+    odd = {
+        "cut": whole[:40_000],
+        "header": whole[:30],
+        "comment-first": whole[:12] + comment + whole[12:],
+        "comment-later": whole[:data] + comment + whole[data:],
+        "streamed": whole[:4] + b"\xff" * 4 + whole[8 : data + 4] + b"\xff" * 4 + whole[data + 8 :],
+        "noise": whole[:12] + np.random.default_rng(0).bytes(50_000),
+    }
+    for name, content in odd.items():
+        (tmp_path / f"{name}.wav").write_bytes(content)
+    files = sorted(tmp_path.glob("*.wav"))
+    quick = {path.name: probe(str(path)) for path in files}
+    monkeypatch.setattr(tracks, "HEADER_ONLY", {})
+    assert quick == {path.name: probe(str(path)) for path in files}
+    assert quick["comment-first.wav"].seconds == 3.0 and quick["cut.wav"].seconds == pytest.approx(1.25, abs=0.01)
+    assert quick["noise.wav"].error is not None and quick["header.wav"].error is not None
+
+
+def test_only_a_wav_is_judged_by_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By content, whatever the name: other containers show their tracks later."""
+    soundfile.write(tmp_path / "wav.mp3", np.zeros(1600), 16000, format="WAV")
+    soundfile.write(tmp_path / "flac.wav", np.zeros(1600), 16000, format="FLAC")
+    given, opened = {}, av.open
+
+    def record(path: str, **rest: Any) -> Any:
+        given[Path(path).name] = rest["options"]
+        return opened(path, **rest)
+
+    monkeypatch.setattr(av, "open", record)
+    for name in ("wav.mp3", "flac.wav"):
+        assert probe(str(tmp_path / name)).audio
+    assert given == {"wav.mp3": tracks.HEADER_ONLY, "flac.wav": {}}

@@ -6,6 +6,9 @@ from pathlib import Path
 from equimodal.features.arrays import open_arrays
 from equimodal.features.media import MediaError
 
+# A wav's header says it all; without these FFmpeg reads on, to see whether its samples are something else in disguise.
+HEADER_ONLY = {"probesize": "4096", "analyzeduration": "0"}
+
 
 @dataclass(frozen=True)
 class Tracks:
@@ -33,7 +36,8 @@ def probe(path: str) -> Tracks:
     logging.set_level(logging.PANIC)
     try:
         # file: keeps FFmpeg from reading a name such as "-x.mp4" or "concat:..." as anything but a file's.
-        with av.open(f"file:{path}", metadata_errors="ignore") as container:
+        options = HEADER_ONLY if _is_wave(path) else {}
+        with av.open(f"file:{path}", options=options, metadata_errors="ignore") as container:
             audio = any(stream.codec_context is not None for stream in container.streams.audio)
             # Width 0 is FFmpeg's guess at a file that it knows by its suffix only.
             video = any(
@@ -53,6 +57,13 @@ def probe(path: str) -> Tracks:
     if not audio and not video:
         return Tracks(error="no audio or video track inside")
     return Tracks(audio, video, seconds)
+
+
+def _is_wave(path: str) -> bool:
+    """Whether a file begins as a wav does, whatever its name."""
+    with open(path, "rb") as file:
+        start = file.read(12)
+    return start[:4] == b"RIFF" and start[8:] == b"WAVE"
 
 
 def probe_arrays(path: Path, key: str | None) -> Tracks:
