@@ -86,7 +86,7 @@ def test_a_run_is_the_sum_of_its_pieces(measured):
     assert run.ratio == run.seconds / run.seconds_joint
     epoch = found.epoch
     assert min(epoch.seconds_feed, epoch.seconds_evaluate, epoch.seconds_save) > 0
-    assert epoch.seconds == epoch.seconds_feed + epoch.seconds_evaluate + epoch.seconds_save
+    assert epoch.seconds == epoch.seconds_begin + epoch.seconds_feed + epoch.seconds_evaluate + epoch.seconds_save
 
 
 def test_state_on_disk_is_the_file_s(measured):

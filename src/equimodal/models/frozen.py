@@ -125,9 +125,10 @@ class _FirstStatistics(torch.autograd.Function):
         # x^ = (x - mean) / sigma.
         head = x[: ctx.first]
         inverse = (var + ctx.eps).rsqrt()
-        scale = weight * inverse * (x.shape[1] / head.numel())
+        scale = weight * inverse
         slope = scale * inverse * dweight
         shape = (1, -1, *([1] * (x.dim() - 2)))
-        offset = (scale * dbias - slope * mean).view(shape)
-        dx[: ctx.first].sub_(torch.addcmul(offset, head, slope.view(shape)))
+        offset = torch.addcmul(scale * dbias, slope, mean, value=-1).view(shape)
+        through = torch.addcmul(offset, head, slope.view(shape))
+        dx[: ctx.first].sub_(through, alpha=x.shape[1] / head.numel())
         return dx, dweight, dbias, None, None, None, None, None

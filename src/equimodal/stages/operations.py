@@ -21,7 +21,7 @@ SEED = 0  # of the start that is not computed with
 
 def run(params: Params, dataset: str, method: str) -> None:
     """Count; write models/D/M/operations.json: operations per sample (convolutions and matrix products, two per
-    multiply-add) of the method's own step, mean over its cycle.
+    multiply-add) of the method's own step, mean over an epoch.
     """
     mapped = params.model_copy(update={"runtime": params.runtime.model_copy(update={"resident": "map"})})
     setup = Setup.open(mapped, dataset, method, SEED)
@@ -36,7 +36,7 @@ def run(params: Params, dataset: str, method: str) -> None:
 
 
 def training_flops(setup: Setup) -> float:
-    """Operations per sample of a training step, mean over the method's cycle.
+    """Operations per sample of a training step, mean over an epoch.
 
     Counted on fake tensors, which have shapes and no values. A method that looks at values in Python (`.item()`,
     `.tolist()`, numpy) takes real steps instead; the count is the same.
@@ -55,9 +55,13 @@ def training_flops(setup: Setup) -> float:
 
 
 def counted(steps: Steps) -> float:
-    """Operations per sample of one cycle."""
-    total, samples = flops_of(lambda: steps.run(steps.cycle))
-    return total / samples
+    """Operations per sample, mean over an epoch: one cycle from its beginning, which may do an epoch's own work, and
+    all others as the one after it.
+    """
+    first, samples = flops_of(lambda: steps.run(steps.cycle))
+    later, _ = flops_of(lambda: steps.run(steps.cycle))
+    cycles = max(1.0, steps.loop.data.steps(steps.loop.training.batch_size) / steps.cycle)
+    return first / samples if first == later else (first + (cycles - 1) * later) / (cycles * samples)
 
 
 def without_values(setup: Setup, mode: FakeTensorMode) -> tuple[Method, Batch]:

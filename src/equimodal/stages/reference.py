@@ -66,6 +66,8 @@ def measured(setup: Setup) -> Pieces:
 def epoch(steps: Steps) -> Epoch:
     """What an epoch takes beside its steps."""
     seconds = stopwatch(steps.device)
+    begin = repeated(lambda: steps.begin(0), seconds)  # and the first step, which may do an epoch's own work
+    step = repeated(lambda: steps.run(steps.cycle), seconds) / steps.cycle
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state.safetensors"
         save = repeated(lambda: steps.loop.save(path), seconds)
@@ -73,6 +75,7 @@ def epoch(steps: Steps) -> Epoch:
     batches = chain.from_iterable(map(steps.loop.batches, count()))
     feed = repeated(lambda: next(batches), seconds)
     return Epoch(
+        seconds_begin=max(0.0, begin - step),
         seconds_feed=feed * steps.loop.data.steps(steps.loop.training.batch_size),
         seconds_evaluate=repeated(steps.loop.evaluate, seconds),
         seconds_save=save,

@@ -47,6 +47,11 @@ class Steps:
         self.model_weights = sum(p.numel() for p in trained if id(p) in exported)
         self.beside_weights = sum(p.numel() for p in trained if id(p) not in exported)
 
+    def begin(self, epoch: int) -> None:
+        """Begin an epoch, and take its first step."""
+        self.method.begin_epoch(epoch, self.loop)
+        self.run(1)
+
     def run(self, count: int) -> int:
         """Take `count` steps; returns the samples in their batches."""
         samples = 0

@@ -285,3 +285,33 @@ def test_one_modality_has_the_weight_one(name: str) -> None:
     method = entry.load()(aim_toys.build(("audio",)), entry.load_settings()(), task)
     step = method.training_step(Batch(*aim_toys.data(("audio",), 8)), Steps(method))
     assert step.logs["depth4/audio/rho"] == 1 and step.loss.isfinite()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_auxiliary_blocks_on_top_train_their_own_weights_alone(tiny: Path, name: str) -> None:
+    pdm = {"latent": 16, "steps": 2, "every": 3}
+    method, plain = made(name, pam=True, pdm=pdm), made(name)
+    loop, other = Steps(method), Steps(plain)
+    method.begin_epoch(0, loop)
+    for number, batch in enumerate(batches()[:2]):
+        step = method.training_step(batch, loop)
+        plain.training_step(batch, other)
+        assert bool(step.loss.isfinite())
+        expected = {f"depth4/audio/{what}" for what in ("s_aux", "L_aux", "w_mean")}
+        learned = {f"depth4/audio/{what}" for what in ("L_g", "L_re")}  # the decoupling's turn
+        assert expected <= set(step.logs) and (learned <= set(step.logs)) == (number == 0)
+    moved = {name for name, value in method.model.state_dict().items() if not torch.equal(value, reference(plain)[name])}
+    assert any("layer4" in name for name in moved)  # the last depths' blocks have another gradient
+    assert not any("auxiliaries" in name for name in method.state_dict())
+
+    method.zero_grad()
+    batch = batches()[0]
+    outputs = method.model(batch.inputs)
+    assert method.auxiliaries is not None
+    method.auxiliaries.weak(method._passes(outputs, batch.labels, 8))[0].loss.sum().backward()
+    reached = {name for name, p in method.named_parameters() if p.grad is not None and bool(p.grad.abs().max() > 0)}
+    assert reached and all(".layer3." in name or ".layer4." in name for name in reached)
+
+
+def reference(method: DeepSupervision) -> dict[str, Tensor]:
+    return method.model.state_dict()

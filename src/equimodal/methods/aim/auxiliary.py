@@ -86,7 +86,7 @@ class Auxiliaries(nn.Module):
             found = self.decoupling.at(depth).weak(self.blocks.at(depth))
             for place in places:
                 modality = place[0]
-                name = f"depth{depth + 1}/{modality}"
+                name = self.blocks.name(place)
                 logs |= {f"{name}/w_mean": found.mean[modality], f"{name}/w_std": found.spread[modality]}
                 features[place] = self._through(place, found.theta[modality], passes[place])
         return self._scored(list(passes), features, passes), logs
@@ -123,7 +123,7 @@ class Auxiliaries(nn.Module):
         score, found = self.good(depth, {place: passes[place] for place in places})
         logs: Logs = {}
         for i, (modality, _) in enumerate(places):
-            name = f"depth{depth + 1}/{modality}"
+            name = self.blocks.name(places[i])
             logs |= {
                 f"{name}/L_g": score.loss[i].detach(),
                 f"{name}/L_re": found.relative[modality].detach(),

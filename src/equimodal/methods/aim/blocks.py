@@ -17,18 +17,23 @@ class Blocks:
 
     Args:
         pool: distances on pooled outputs ("mean") or on whole maps ("none").
+        last: take the last so many blocks of every encoder, instead of aligning all of them.
 
     Attributes:
         places: all (m, d), depth by depth.
     """
 
-    def __init__(self, model: MultimodalModel, pool: str) -> None:
+    def __init__(self, model: MultimodalModel, pool: str = "mean", last: int | None = None) -> None:
         self.model = model
         self.pool = pool
         self.modalities = model.modalities
         counts = {name: len(self.encoder(name).blocks) for name in self.modalities}
-        self.depths = min(counts.values())
+        self.depths = min(counts.values()) if last is None else last
         self.levels = aligned_depths(counts)
+        if last is not None:
+            self.levels = {name: list(range(count - last, count)) for name, count in counts.items()}
+        # Depths of logs count to the shallowest encoder's last block.
+        self.first = min(counts.values()) - self.depths
         self.places: list[Place] = [(name, depth) for depth in range(self.depths) for name in self.modalities]
 
     def encoder(self, modality: str) -> Encoder:
@@ -40,6 +45,10 @@ class Blocks:
     def block(self, modality: str, depth: int) -> nn.Module:
         """E_d^m."""
         return self.encoder(modality).blocks[self.levels[modality][depth]]
+
+    def name(self, place: Place) -> str:
+        """Of a block in logs."""
+        return f"depth{self.first + place[1] + 1}/{place[0]}"
 
     def at(self, depth: int) -> dict[str, nn.Module]:
         """The blocks of one depth {m: E_d^m}."""

@@ -40,7 +40,9 @@ class Prototypes(nn.Module):
         self.axes = dict(axes)
         self.masked = {name for name, mean in class_means.items() if isinstance(mean, Padded)}
         means = {name: mean.zeroed().values if isinstance(mean, Padded) else mean for name, mean in class_means.items()}
-        self.inputs = nn.ParameterDict({name: nn.Parameter(mean.detach().clone()) for name, mean in means.items()})
+        # Contiguous: fused Adam reads memory in order, and a restored state is contiguous.
+        starts = {name: mean.detach().clone(memory_format=torch.contiguous_format) for name, mean in means.items()}
+        self.inputs = nn.ParameterDict({name: nn.Parameter(start) for name, start in starts.items()})
         self.gain, self.shift = nn.ParameterDict(), nn.ParameterDict()
         if settings.decoder == "affine":
             for name, mean in means.items():

@@ -86,14 +86,14 @@ class Decoupler(nn.Module):
         graph.
         """
         encode, encode_bias, mask, mask_bias = (
-            p.detach() if constant else p for p in (self.encode, self.encode_bias, self.mask, self.mask_bias)
+            _constant(p) if constant else p for p in (self.encode, self.encode_bias, self.mask, self.mask_bias)
         )
         lat = torch.baddbmm(encode_bias, rows, encode)
         return lat, torch.sigmoid(torch.baddbmm(mask_bias, lat, mask))
 
     def restore(self, lat: Tensor, constant: bool) -> Tensor:
         """Psi: rows [G, r, n] from the latent [G, r, latent]."""
-        decode, decode_bias = (p.detach() if constant else p for p in (self.decode, self.decode_bias))
+        decode, decode_bias = (_constant(p) if constant else p for p in (self.decode, self.decode_bias))
         return torch.baddbmm(decode_bias, lat, decode)
 
     def _save_to_state_dict(self, *_: Any) -> None:
@@ -239,6 +239,10 @@ class Decoupling(nn.Module):
         part = self.depths[depth]
         assert isinstance(part, DepthDecoupling)
         return part
+
+
+def _constant(parameter: Tensor) -> Tensor:
+    return parameter.detach() if parameter.requires_grad else parameter
 
 
 def _channels_last(weight: Tensor) -> bool:

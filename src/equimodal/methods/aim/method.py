@@ -127,8 +127,12 @@ class AIMMethod(Method[AIMSettings]):
         return found + health(means, self.task.classes)
 
     def cycle(self) -> int:
-        every = self.settings.pdm.every if self.modulator.auxiliaries is not None and self.settings.lambda_mod > 0 else 1
-        return math.lcm(every, self.settings.ride_every if self.modulator.rides else 1)
+        own = self.modulator.auxiliaries is not None and self.settings.lambda_mod > 0
+        paces = math.lcm(
+            self.settings.pdm.every if own else 1, self.settings.ride_every if self.modulator.rides else 1
+        )
+        # Depths are drawn at random: so many steps that their mean says something.
+        return paces * (self.modulator.blocks.depths if own and self.settings.aux_depths == "one" else 1)
 
     def extra(self) -> dict[str, Any]:
         return {"steps": self.stepper.count}

@@ -215,8 +215,6 @@ class Modulator(nn.Module):
             shown = self.auxiliary_places(original.s.view(grid), step)
             passes = self.passes(outputs, targets, step, settings.aux_fraction, shown)
             logs |= self.decouple(outputs, targets, step)
-            if settings.detach_aux_inputs and settings.detach_aux_prototypes:
-                passes = {place: seen.constant() for place, seen in passes.items()}
             with torch.set_grad_enabled(torch.is_grad_enabled() and settings.aux_weight > 0):
                 weak, more = self.auxiliaries.weak(passes)
             logs |= more

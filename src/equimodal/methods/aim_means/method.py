@@ -37,11 +37,13 @@ class AIMMeans(DeepSupervision):
             self.register_buffer("variance", torch.ones(self.width))
             self.register_buffer("seen", torch.zeros(task.classes, dtype=torch.bool))
 
-    def deep_loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Logs]:
+    def deep_loss(self, features: Tensor, labels: Tensor, weak: Score | None = None) -> tuple[Tensor, Logs]:
         self._waiting = features.detach()
-        return super().deep_loss(features, labels)
+        return super().deep_loss(features, labels, weak)
 
-    def block_score(self, block: Block, features: Tensor, labels: Tensor, targets: Tensor) -> Score:
+    def block_score(
+        self, block: Block, features: Tensor, labels: Tensor, targets: Tensor, constant: bool = False
+    ) -> Score:
         columns = self.columns[block]
         spread = self.variance[columns].sqrt()
         return score(log_probabilities(features / spread, self.means[:, columns] / spread), targets)

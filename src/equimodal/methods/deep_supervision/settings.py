@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from equimodal.methods.aim.settings import PDMSettings
 from equimodal.methods.joint_uni.settings import JointUniSettings
 
 
@@ -17,3 +18,7 @@ class DeepSupervisionSettings(JointUniSettings):
         True, description="M rho_d^m weighs the blocks of a depth (Eq. 12, no auxiliary blocks); false: weights of 1"
     )
     dam: bool = Field(False, description="alpha_d of Eq. 14 weighs the depths; false: alpha_d = 1")
+    pam: bool = Field(
+        False, description="AIM's auxiliary blocks at these depths: their losses beside the originals', rho apart"
+    )
+    pdm: PDMSettings = PDMSettings()

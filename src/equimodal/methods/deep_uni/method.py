@@ -31,14 +31,20 @@ class DeepUni(DeepSupervision):
     def main_parameters(self) -> list[nn.Parameter]:
         return [*super().main_parameters(), *self.classifiers.parameters()]
 
-    def logits(self, block: Block, features: Tensor) -> Tensor:
-        """W h + b [B, outputs] of a block's features h [B, C_d]."""
+    def logits(self, block: Block, features: Tensor, constant: bool = False) -> Tensor:
+        """W h + b [B, outputs] of a block's features h [B, C_d]; W and b constants, if asked."""
         name, place = block
-        logits: Tensor = self.classifiers[f"{name}_{place}"](features)
+        own = self.classifiers[f"{name}_{place}"]
+        assert isinstance(own, nn.Linear)
+        if constant:
+            return nn.functional.linear(features, own.weight.detach(), own.bias.detach())
+        logits: Tensor = own(features)
         return logits
 
-    def block_score(self, block: Block, features: Tensor, labels: Tensor, targets: Tensor) -> Score:
-        logits = self.logits(block, features)
+    def block_score(
+        self, block: Block, features: Tensor, labels: Tensor, targets: Tensor, constant: bool = False
+    ) -> Score:
+        logits = self.logits(block, features, constant)
         found = score(self.task.objective.log_probabilities(logits.detach()), targets)
         return replace(found, loss=self.task.objective.loss(logits, labels))
 
