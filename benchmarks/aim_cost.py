@@ -44,7 +44,9 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--rounds", type=int, default=3, help="each is one cycle of every variant; 0 counts and no more")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="each is one cycle of every variant; 0 counts and no more"
+    )
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--only", help="measure the peak memory of one variant (used by the program itself)")
     return parser.parse_args()
@@ -163,7 +165,8 @@ def main() -> None:
     base = args.variants[0]
     print(
         f"width {args.width}, batch {args.batch}, {args.classes} classes, audio {args.audio}, visual"
-        f" {args.visual}, {args.device}, {args.threads} threads; ratios to {base}; K/B = {args.classes / args.batch:.2f}"
+        f" {args.visual}, {args.device}, {args.threads} threads; ratios to {base}"
+        f"; K/B = {args.classes / args.batch:.2f}"
     )
     print(f"{'':14}{'GFLOP':>8}{'ratio':>7}{'first':>8}{'aten':>7}{'s/step':>9}{'ratio':>7}{'GiB':>7}{'ratio':>7}")
     for name in runs:

@@ -204,7 +204,12 @@ def cost(
 ) -> Cost:
     """A cost file's content."""
     epoch = Epoch(
-        seconds_begin=0.0, seconds_feed=0.05, seconds_evaluate=0.1, seconds_save=0.05, state_bytes=3_000_000, model_bytes=1_500_000
+        seconds_begin=0.0,
+        seconds_feed=0.05,
+        seconds_evaluate=0.1,
+        seconds_save=0.05,
+        state_bytes=3_000_000,
+        model_bytes=1_500_000,
     )
     return Cost(
         dataset=dataset,

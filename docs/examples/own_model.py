@@ -44,6 +44,8 @@ for epoch in range(6):
         loss.backward()
         optimizer.step()
         if epoch >= 3:
-            aim.step()  # prototypes and PDM
+            aim.step()  # the prototypes
+    if epoch >= 3:
+        aim.end_epoch()
     alpha = f", alpha at the last depth {terms.logs['depth3/alpha'].item():.2f}" if epoch >= 3 else ""
     print(f"epoch {epoch}: loss {loss.item():.3f}{alpha}")

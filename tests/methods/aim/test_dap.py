@@ -106,7 +106,7 @@ def test_the_fit_ends_early_when_every_readout_asked_tells_all_prototypes_apart(
     asked = ["accuracy", *(["audio/accuracy", "visual/accuracy"] if cls != "fused" else [])]
     reached = [all(whole[name][i] == 1 for name in asked) for i in range(len(whole["step"]))]
     first = reached.index(True)
-    assert 0 < first and early == {name: values[: first + 1] for name, values in whole.items()}
+    assert first > 0 and early == {name: values[: first + 1] for name, values in whole.items()}
 
 
 def test_unsound_prototypes_are_refused_loudly():

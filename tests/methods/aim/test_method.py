@@ -47,7 +47,9 @@ def test_every_variant_trains_two_epochs(warmed, variant, modalities):
     history = train(method, epochs=2, steps=2)
     assert all(math.isfinite(value) for epoch in history for value in epoch.values())
     assert all(bool(torch.isfinite(value).all()) for value in method.state_dict().values())
-    assert all(f"depth{d}/{m}/s" in history[-1] for d in range(1, method.modulator.blocks.depths + 1) for m in modalities)
+    assert all(
+        f"depth{d}/{m}/s" in history[-1] for d in range(1, method.modulator.blocks.depths + 1) for m in modalities
+    )
     assert not any("modulator" in name for name in method.model.state_dict())
     moved = {name for name, value in method.state_dict().items() if not torch.equal(value, start[name])}
     assert any(name.startswith("model.encoders") for name in moved)

@@ -300,7 +300,9 @@ def test_auxiliary_blocks_on_top_train_their_own_weights_alone(tiny: Path, name:
         expected = {f"depth4/audio/{what}" for what in ("s_aux", "L_aux", "w_mean")}
         learned = {f"depth4/audio/{what}" for what in ("L_g", "L_re")}  # the decoupling's turn
         assert expected <= set(step.logs) and (learned <= set(step.logs)) == (number == 0)
-    moved = {name for name, value in method.model.state_dict().items() if not torch.equal(value, reference(plain)[name])}
+    moved = {
+        name for name, value in method.model.state_dict().items() if not torch.equal(value, reference(plain)[name])
+    }
     assert any("layer4" in name for name in moved)  # the last depths' blocks have another gradient
     assert not any("auxiliaries" in name for name in method.state_dict())
 

@@ -127,11 +127,12 @@ class DepthDecoupling(nn.Module):
     def __init__(self, blocks: dict[str, nn.Module], settings: PDMSettings) -> None:
         super().__init__()
         self.exact = settings.reading == "exact"
-        groups: dict[tuple[int, ...], list[tuple[str, str]]] = {}
-        like: dict[tuple[int, ...], Tensor] = {}
+        groups: dict[tuple[int, int], list[tuple[str, str]]] = {}
+        like: dict[tuple[int, int], Tensor] = {}
         for modality, block in blocks.items():
             for name, weight in decoupled_weights(block).items():
-                shape = tuple(self.rows(weight).shape)
+                rows, n = self.rows(weight).shape
+                shape = (rows, n)
                 groups.setdefault(shape, []).append((modality, name))
                 like[shape] = weight
         self.places = list(groups.values())
@@ -144,7 +145,7 @@ class DepthDecoupling(nn.Module):
         first = next(iter(like.values()))
         sums = torch.tensor([[float(own == m) for own in order] for m in self.modalities])
         self.register_buffer("sums", sums.to(first), persistent=False)
-        counts = [shape[0] * part.encode.shape[2] for shape, part in zip(groups, self.parts, strict=True)]
+        counts = [rows * min(settings.latent, n) for rows, n in groups]
         masked = torch.tensor([count for count, places in zip(counts, self.places, strict=True) for _ in places])
         self.register_buffer("masked", (sums @ masked.to(sums)).to(first), persistent=False)  # numbers in w by block
 
@@ -256,10 +257,7 @@ def _full_precision(blocks: dict[str, nn.Module]) -> torch.autocast:
 
 def _check_budget(blocks: list[dict[str, nn.Module]], settings: PDMSettings) -> None:
     sizes = [
-        weight.numel()
-        for line in blocks
-        for block in line.values()
-        for weight in decoupled_weights(block).values()
+        weight.numel() for line in blocks for block in line.values() for weight in decoupled_weights(block).values()
     ]
     latents = [min(settings.latent, n) for n in sizes]
     needed = sum(2 * n * latent + latent**2 for n, latent in zip(sizes, latents, strict=True))

@@ -128,9 +128,7 @@ class AIMMethod(Method[AIMSettings]):
 
     def cycle(self) -> int:
         own = self.modulator.auxiliaries is not None and self.settings.lambda_mod > 0
-        paces = math.lcm(
-            self.settings.pdm.every if own else 1, self.settings.ride_every if self.modulator.rides else 1
-        )
+        paces = math.lcm(self.settings.pdm.every if own else 1, self.settings.ride_every if self.modulator.rides else 1)
         # Depths are drawn at random: so many steps that their mean says something.
         return paces * (self.modulator.blocks.depths if own and self.settings.aux_depths == "one" else 1)
 

@@ -104,7 +104,9 @@ class Modulator(nn.Module):
 
     def statistics(self, samples: int, rows: int) -> AbstractContextManager[None]:
         """How a batch in which prototypes ride is normalised."""
-        return statistics_of_first(self.model, samples, rows) if self.settings.statistics == "samples" else nullcontext()
+        return (
+            statistics_of_first(self.model, samples, rows) if self.settings.statistics == "samples" else nullcontext()
+        )
 
     def scores(
         self, places: list[Place], features: list[Tensor], prototypes: list[Tensor | None], targets: Tensor
@@ -274,9 +276,7 @@ class Modulator(nn.Module):
         passes = self.passes(outputs, targets, step, self.settings.aux_fraction * pdm.fraction, places)
         return {place: seen.constant() for place, seen in passes.items()} if pdm.detach else passes
 
-    def passes(
-        self, outputs: Outputs, targets: Tensor, step: int, fraction: float, places: list[Place]
-    ) -> Passes:
+    def passes(self, outputs: Outputs, targets: Tensor, step: int, fraction: float, places: list[Place]) -> Passes:
         """What a random part of the batch shows to the auxiliary blocks of some places.
 
         With `statistics: all` they take the same part of the prototypes that ride, so that they are normalised as the

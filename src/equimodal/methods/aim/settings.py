@@ -44,7 +44,9 @@ class PDMSettings(Settings):
     latent: int = Field(512, ge=1, description="width of theta_lat (Eq. 7), at most a row's fan-in")
     mask_std: float = Field(2.0, ge=0, description="spread of w's logits at the start; 0 keeps w at 0.5")
     lr: float = Field(
-        0.0, ge=0, description="Adam, encoder and decoder; at 0 they restore the weights as exactly as they can, for good"
+        0.0,
+        ge=0,
+        description="Adam, encoder and decoder; at 0 they restore the weights as exactly as they can, for good",
     )
     mask_lr: float = Field(1e-2, gt=0, description="Adam, mask: L_re does not depend on it")
     steps: int = Field(16, ge=0, description="of Eq. 8 on each epoch's first batch, from a start for its weights")

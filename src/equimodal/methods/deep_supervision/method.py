@@ -116,7 +116,8 @@ class DeepSupervision(JointUni):
 
     def _weak(self, outputs: Outputs, labels: Tensor) -> tuple[Score | None, Logs]:
         """Scores [depths * M] of the auxiliary blocks, depth by depth, once the PDM has learned (aim.md section 12)."""
-        own, logs = self.auxiliaries, {}
+        own = self.auxiliaries
+        logs: Logs = {}
         if own is None:
             return None, logs
         pdm = self.settings.pdm
