@@ -73,15 +73,15 @@ class Run:
         self.device = torch.device(args.device)
         shapes = {"audio": tuple(args.audio), "visual": tuple(args.visual)}
         stem = {"stem_stride": 1, "stem_pool": False} if args.small_stem else {}
-        model = build_model(
-            shapes, args.classes, ModelSettings(width=args.width, layers=tuple(args.layers), **stem)
-        ).to(self.device)
+        settings = ModelSettings(width=args.width, layers=tuple(args.layers), **stem)
+        with self.device:
+            model = build_model(shapes, args.classes, settings)
         means = {m: torch.randn(args.classes, *shape, device=self.device) for m, shape in shapes.items()}
         task = Task(Classification(args.classes), 1, 1, 0, means)
         changes = VARIANTS[name]
         plain = changes is None
         method = Joint(model, JointSettings(), task) if plain else AIMMethod(model, read_settings(changes), task)
-        self.method = method.to(self.device).train()
+        self.method = method.train()
         self.module, self.rate, self.processes = self.method, 1.0, 1
         self.training, self.seed = TrainingSettings(batch_size=args.batch), 0
         self.optimizer = build_optimizer(method.main_parameters(), OptimizerSettings(name="sgd", lr=1e-3, momentum=0.9))
