@@ -219,7 +219,7 @@ def test_each_rule_selects_its_epoch(tiny: Path, monkeypatch: pytest.MonkeyPatch
     assert loop.progress.selected == {"val": 2, "test": 0, "last": 4}
     for rule, epoch in (("val", 2), ("test", 0)):
         tensors, meta = read_tensors(Path(f"run/{rule}.safetensors"))
-        assert meta == {"rule": rule, "epoch": epoch, "structure": {}}
+        assert meta == {"rule": rule, "epoch": epoch, "modalities": ["audio", "visual"], "structure": {}}
         assert torch.equal(tensors["fusion.linear.weight"], weights[epoch])
 
 

@@ -10,7 +10,7 @@ from equimodal.seeding import generator
 from equimodal.stages.setup import Setup
 from equimodal.store import read_tensors, write_json, write_tensors
 from equimodal.tracking import clock
-from equimodal.training.state import model_state
+from equimodal.training.state import load_warmup
 
 
 def run(params: Params, dataset: str, method: str, seed: int) -> None:
@@ -19,8 +19,7 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
     setup = Setup.open(params, dataset, method, seed)
     start = warmup_path(dataset, params.warmup_of(dataset, method), seed)
     trained = setup.method()
-    tensors, _ = read_tensors(start)
-    trained.model.load_state_dict(model_state(tensors))
+    load_warmup(start, *read_tensors(start), trained.model)
     try:
         log = trained.fit(lambda: endless(setup), progress=True)
     except UserError as error:
