@@ -25,6 +25,7 @@ def manifest(
         "classes": [f"class {i}" for i in range(classes)],
         "split": {"rule": "column"},
         "splits": splits,
+        "order": list(modalities),
         "modalities": {name: {"kind": "spectrogram" if name == "audio" else "frames"} for name in modalities},
         "rejected": [{"id": "a", "modality": "audio", "reason": "x"}, {"id": "a", "modality": "visual", "reason": "x"}],
         "zero_filled": dict.fromkeys(modalities, 0),

@@ -201,6 +201,7 @@ def write(
         "task": "classification",
         "classes": CLASSES,
         "split": {"rule": "column", "counts": {}},
+        "order": list(modalities),
         "modalities": modalities,
         "rows": rows,
         "ids": [f"sample{row:03d}" for row in rows],

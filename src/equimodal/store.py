@@ -101,6 +101,21 @@ def read_json(path: Path) -> Any:
         ) from None
 
 
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read data/D/manifest.json, its modalities in the order that params.yaml declared (in the file keys are sorted).
+
+    Raises:
+        UserError: missing, broken, or of a version that did not write the order.
+    """
+    manifest: dict[str, Any] = read_json(path)
+    if "order" not in manifest:
+        raise UserError(
+            f"{path} does not say in which order its modalities are declared, an older version wrote it: build it again"
+            f" (snakemake --cores 4 -R manifest -- {path})"
+        )
+    return {**manifest, "modalities": {name: manifest["modalities"][name] for name in manifest["order"]}}
+
+
 def finite_or_none(value: float) -> float | None:
     """JSON has no NaN: an undefined number is null."""
     return float(value) if math.isfinite(value) else None

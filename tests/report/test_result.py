@@ -4,6 +4,7 @@ import pytest
 
 import made_results
 from equimodal.errors import UserError
+from equimodal.report.aggregate import result
 from equimodal.report.result import Result
 from equimodal.store import write_json
 
@@ -24,3 +25,14 @@ def test_foreign_file_is_one_line(tmp_path):
 def test_missing_file_says_how_to_build_it(tmp_path):
     with pytest.raises(UserError, match="is missing: build it first"):
         Result.read(tmp_path / "results" / "made_joint.json")
+
+
+def test_modalities_are_read_in_their_declared_order(tmp_path):
+    """In the file keys are sorted."""
+    names = ("visual", "audio")
+    made = result(made_results.manifest(modalities=names), [0], [made_results.evaluation(0, modalities=names)])
+    write_json(tmp_path / "made.json", made.model_dump(mode="json"))
+    read = Result.read(tmp_path / "made.json")
+    assert read == made
+    for mapping in (read.data.modalities, read.imbalance.s, *read.selection.val.modalities.values()):
+        assert list(mapping) == ["visual", "audio"]

@@ -35,7 +35,7 @@ def weights(tiny):
             write_tensors(
                 model_folder("tiny", method, 0) / f"{rule}.safetensors",
                 model.state_dict(),
-                {"rule": rule, "epoch": epoch, "structure": {}},
+                {"rule": rule, "epoch": epoch, "modalities": model.modalities, "structure": {}},
             )
             models[rule] = model
         return params, setup, models
@@ -171,7 +171,11 @@ def test_refuses_weights_of_other_data(weights, tiny):
 def test_weights_that_do_not_fit_are_one_line(weights):
     params, _, _ = weights()
     path = model_folder("tiny", "joint", 0) / "val.safetensors"
-    write_tensors(path, {"fusion.linear.bias": torch.zeros(2)}, {"rule": "val", "epoch": 1, "structure": {}})
+    write_tensors(
+        path,
+        {"fusion.linear.bias": torch.zeros(2)},
+        {"rule": "val", "epoch": 1, "modalities": ["audio", "visual"], "structure": {}},
+    )
     with pytest.raises(
         UserError, match=r"models/tiny/joint/0/val\.safetensors does not fit the model that params\.yaml describes"
     ) as refused:

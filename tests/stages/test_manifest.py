@@ -9,7 +9,7 @@ import pytest
 from equimodal.errors import UserError
 from equimodal.params import Params, parse_params
 from equimodal.stages import manifest
-from equimodal.store import digest
+from equimodal.store import digest, read_manifest, write_json
 
 KINDS = {"audio": {"kind": "spectrogram"}, "visual": {"kind": "frames"}}
 
@@ -191,3 +191,20 @@ def test_features_of_another_index_are_refused(folder: Path) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "rows": 11}))
     with pytest.raises(UserError, match=r"audio\.json has 11 rows, data/own/index\.json 12 samples"):
         made()
+
+
+def test_the_declared_order_is_kept_and_part_of_the_digest(folder: Path) -> None:
+    """JSON sorts keys, so it stands beside them."""
+    first = made(modalities={name: KINDS[name] for name in ("visual", "audio")})
+    path = Path("data/own/manifest.json")
+    assert first["order"] == ["visual", "audio"] == list(read_manifest(path)["modalities"])
+    assert list(first["modalities"]) == ["audio", "visual"]
+    assert made()["digest"] != first["digest"] and list(read_manifest(path)["modalities"]) == ["audio", "visual"]
+
+
+def test_a_manifest_without_the_order_is_refused(folder: Path) -> None:
+    content = made()
+    del content["order"]
+    write_json(Path("data/own/manifest.json"), content)
+    with pytest.raises(UserError, match="does not say in which order its modalities are declared"):
+        read_manifest(Path("data/own/manifest.json"))

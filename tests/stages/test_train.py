@@ -8,9 +8,11 @@ import pytest
 import tiny_dataset
 import training_process
 from equimodal.engines.layout import model_folder
+from equimodal.errors import UserError
 from equimodal.params import Params
-from equimodal.stages import prototypes, train, warmup
-from equimodal.store import read_json, read_tensors
+from equimodal.stages import evaluate, prototypes, train, warmup
+from equimodal.stages.setup import Setup
+from equimodal.store import read_json, read_tensors, write_tensors
 
 FILES = ("val.safetensors", "last.safetensors", "test.safetensors", "curves.json")
 
@@ -64,6 +66,7 @@ def test_the_folder_holds_the_declared_files_and_nothing_else(tiny: Path) -> Non
     assert read_tensors(model_folder("tiny", "joint", 0) / "last.safetensors")[1] == {
         "epoch": 2,
         "rule": "last",
+        "modalities": ["audio", "visual"],
         "structure": {},
     }
 
@@ -161,3 +164,23 @@ def interrupted(params: Params) -> None:
         patch.setattr("equimodal.stages.running.Run._report", stop)
         train.run(params, "tiny", "joint", 0)
     assert Path(".checkpoints/train-tiny-joint-0/state.safetensors").is_file()
+
+
+def test_modalities_keep_their_declared_order_from_batches_to_exported_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny_dataset.write(tmp_path, third=["visual", "audio"])
+    params = tiny_dataset.params(third=["visual", "audio"])
+    setup = Setup.open(params, "tiny", "joint", 0)
+    inputs, _ = next(setup.data.evaluation_batches("val", 2))
+    assert list(inputs) == setup.data.modalities == setup.model().modalities == ["visual", "audio"]
+    train.run(params, "tiny", "joint", 0)
+    path = model_folder("tiny", "joint", 0) / "val.safetensors"
+    tensors, meta = read_tensors(path)
+    assert meta["modalities"] == ["visual", "audio"]
+    evaluate.load(setup, path)
+    for wrong in ({**meta, "modalities": ["audio", "visual"]}, {"structure": {}}):
+        write_tensors(path, tensors, wrong)
+        with pytest.raises(UserError, match="the dataset declares visual, audio: train it again"):
+            evaluate.load(setup, path)

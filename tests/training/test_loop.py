@@ -219,7 +219,7 @@ def test_each_rule_selects_its_epoch(tiny: Path, monkeypatch: pytest.MonkeyPatch
     assert loop.progress.selected == {"val": 2, "test": 0, "last": 4}
     for rule, epoch in (("val", 2), ("test", 0)):
         tensors, meta = read_tensors(Path(f"run/{rule}.safetensors"))
-        assert meta == {"rule": rule, "epoch": epoch, "structure": {}}
+        assert meta == {"rule": rule, "epoch": epoch, "modalities": ["audio", "visual"], "structure": {}}
         assert torch.equal(tensors["fusion.linear.weight"], weights[epoch])
 
 
@@ -308,3 +308,17 @@ def test_settings_that_this_machine_cannot_do_are_one_line(tiny: Path, monkeypat
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=r"runtime.device = cuda, but torch sees no CUDA device"):
         made(runtime={"device": "cuda"})
+
+
+def test_a_scalar_that_some_steps_log_is_their_mean(tiny: Path) -> None:
+    loop = made(training={"epochs": 1})
+    plain, count = loop.method.training_step, iter(range(99))
+
+    def logging(batch: Batch, trainer: Any) -> Any:
+        step, number = plain(batch, trainer), next(count)
+        more = {"every": torch.tensor(float(number))} | ({"some": torch.tensor(10.0 + number)} if number % 2 else {})
+        return step._replace(logs=more)
+
+    loop.method.training_step = logging  # type: ignore[method-assign]
+    metrics = loop.run().history[0]["metrics"]
+    assert (metrics["every"], metrics["some"]) == (1.5, 12.0)  # of four steps, and of the second and the fourth

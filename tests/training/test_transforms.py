@@ -246,3 +246,23 @@ def test_frames_and_flow_of_a_sample_are_picked_together() -> None:
     left, right = (t.augment(numbered(10, 50, t.shape[0]), flips(50), draw(), settings, picks) for t in (frames, flow))
     assert torch.equal(seen(left), seen(right)) and len(seen(left).unique(dim=0)) > 10
     assert left.shape == (50, 1, 3, 8, 12) and right.shape == (50, 2, 3, 8, 12)
+
+
+@pytest.mark.parametrize("per_frame", [False, True])
+def test_a_mirrored_crop_is_the_crop_mirrored(per_frame: bool) -> None:
+    t = pictures()
+    x = stored(t)
+    before = x.clone()
+    settings = AugmentSettings(per_frame=per_frame)
+    some, none = (t.augment(x, flips(6, *mirrored), draw(), settings) for mirrored in ((0, 3), ()))
+    for i in range(6):
+        torch.testing.assert_close(some[i], none[i].flip(-1) if i in (0, 3) else none[i], atol=1e-4, rtol=0)
+    assert torch.equal(x, before)  # normalising in place leaves what is stored alone
+
+
+def test_what_is_stored_as_floats_is_left_alone() -> None:
+    t, x = spectrogram(standardize=True), torch.randn(3, 1, 6, 10)
+    before = x.clone()
+    t.augment(x, flips(3), draw(), AugmentSettings(spec_time=4))
+    t.evaluate(x)
+    assert torch.equal(x, before)

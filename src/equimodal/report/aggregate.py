@@ -147,6 +147,7 @@ def _data(manifest: dict[str, Any]) -> Data:
     return Data(
         digest=manifest["digest"],
         samples={split: counts[split] for split in ("train", "val", "test")},
+        order=list(manifest["modalities"]),
         modalities={name: entry["kind"] for name, entry in manifest["modalities"].items()},
         rejected=len({entry["id"] for entry in manifest["rejected"]}),
         zero_filled=manifest["zero_filled"],

@@ -149,6 +149,7 @@ class Data(Part):
 
     digest: str = Field(description="sha256 of the dataset's manifest: samples, labels, splits, arrays")
     samples: dict[str, int] = Field(description="by split")
+    order: list[str] = Field(description="the dataset's modalities as params.yaml declares them")
     modalities: dict[str, str] = Field(
         description="modality -> kind of features; all of the dataset's, whether or not the method reads them"
     )
@@ -185,9 +186,12 @@ class Result(Part):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read and check a result file; a missing or foreign one is a UserError."""
+        """Read and check a result file, modalities in the order that it names; a missing or foreign one is a
+        UserError.
+        """
         try:
-            return cls.model_validate(read_json(path))
+            found = cls.model_validate(read_json(path))
+            return cls.model_validate(_ordered(found.model_dump(), found.data.order))
         except ValidationError as error:
             where = ".".join(str(part) for part in error.errors()[0]["loc"])
             raise UserError(
@@ -204,3 +208,13 @@ class Result(Part):
     def own_readout(self) -> str:
         """The fusion head's own readout: split weights where it has them."""
         return "split" if "split" in self.selection.val.modalities else "zero-feature"
+
+
+def _ordered(value: Any, order: list[str]) -> Any:
+    """The same content with every mapping of modalities in their order; in a file keys are sorted."""
+    if isinstance(value, list):
+        return [_ordered(each, order) for each in value]
+    if not isinstance(value, dict):
+        return value
+    names = [name for name in order if name in value] if value.keys() <= set(order) else list(value)
+    return {name: _ordered(value[name], order) for name in names}

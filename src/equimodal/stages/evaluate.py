@@ -20,6 +20,7 @@ from equimodal.report.rules import RULES
 from equimodal.stages.setup import Setup
 from equimodal.store import canonical_json, read_json, read_tensors, write_json
 from equimodal.tracking import clock
+from equimodal.training.state import check_order
 
 
 def run(params: Params, dataset: str, method: str, seed: int) -> None:
@@ -75,9 +76,10 @@ def check_trained_so(setup: Setup, curves: Path) -> None:
 
 
 def load(setup: Setup, path: Path) -> tuple[MultimodalModel, dict[str, Any]]:
-    """A trained model and what its file says of it: {"rule", "epoch", "structure"}."""
+    """A trained model and what its file says of it: {"rule", "epoch", "modalities", "structure"}."""
     tensors, meta = read_tensors(path)
     model = setup.model(meta["structure"])
+    check_order(path, meta, model)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

@@ -56,6 +56,7 @@ def run(params: Params, dataset: str) -> None:
         "task": settings.task,
         "classes": index["classes"],
         "split": {**index["split"], "counts": found},
+        "order": list(features),  # of the modalities, as params.yaml declares them: JSON sorts keys
         "modalities": {modality: entry(dataset, feature) for modality, feature in features.items()},
         "rows": rows,
         "ids": [sample["id"] for sample in kept],

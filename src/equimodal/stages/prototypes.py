@@ -1,4 +1,4 @@
-"""Stage prototypes: DAP, then PDM, fitted on the frozen warm-up; shared by the variants with equal fit settings."""
+"""Stage prototypes: DAP, fitted on the frozen warm-up; shared by the variants with equal fit settings."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +13,11 @@ from equimodal.stages.setup import Setup
 from equimodal.store import read_tensors, write_json, write_tensors
 from equimodal.tracking import clock
 from equimodal.training.device import stopwatch
-from equimodal.training.state import model_state
+from equimodal.training.state import load_warmup
 
 
 def run(params: Params, dataset: str, method: str, seed: int) -> None:
-    """Fit on the warm-up's weights; write tensors and the log of L_cls, L_r, accuracies, L_g, L_re."""
+    """Fit on the warm-up's weights; write tensors and the log."""
     begun = clock.begun()
     setup = Setup.open(params, dataset, method, seed)
     seconds = stopwatch(setup.data.device)
@@ -34,8 +34,7 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
 def fit(setup: Setup, start: Path) -> tuple[Method[Any], dict[str, Any]]:
     """The method with what it has fitted on the warm-up of the file `start`, and the fit's log."""
     trained = setup.method()
-    tensors, _ = read_tensors(start)
-    trained.model.load_state_dict(model_state(tensors))
+    load_warmup(start, *read_tensors(start), trained.model)
     try:
         return trained, trained.fit(lambda: endless(setup), progress=True)
     except UserError as error:

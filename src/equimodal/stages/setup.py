@@ -14,7 +14,7 @@ from equimodal.models.padded import Input, blank
 from equimodal.models.pretrained import Pretrained
 from equimodal.params import Params, ResolvedMethod
 from equimodal.seeding import derive
-from equimodal.store import digest, file_sha256, read_json
+from equimodal.store import digest, file_sha256, read_manifest
 from equimodal.training.data import DataModule, open_data
 from equimodal.training.device import make_deterministic, pick_device
 
@@ -41,7 +41,7 @@ class Setup:
         make_deterministic(params.runtime)
         resolved = params.method(dataset, method)
         kind = kind or resolved.entry.load()
-        manifest = read_json(manifest_path(dataset))
+        manifest = read_manifest(manifest_path(dataset))
         names = kind.modalities(resolved.settings, manifest["modalities"])
         start = params.weights_of(dataset)
         pretrained = None if start is None else Pretrained.read(weights_path(dataset), start.modalities)
@@ -128,4 +128,4 @@ class Setup:
 
 def load_data(dataset: str, modalities: list[str] | None, device: torch.device, resident: str) -> DataModule:
     """`open_data` of data/{dataset}/manifest.json."""
-    return open_data(read_json(manifest_path(dataset)), modalities, device, resident)
+    return open_data(read_manifest(manifest_path(dataset)), modalities, device, resident)

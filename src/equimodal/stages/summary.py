@@ -7,7 +7,7 @@ from equimodal.engines.layout import digest_path, manifest_path, model_folder, o
 from equimodal.errors import UserError
 from equimodal.params import Params
 from equimodal.report.aggregate import result
-from equimodal.store import atomic, digest, file_sha256, read_json, write_json
+from equimodal.store import atomic, digest, file_sha256, read_json, read_manifest, write_json
 
 
 def run(params: Params, dataset: str, method: str, seeds: list[int]) -> None:
@@ -17,7 +17,7 @@ def run(params: Params, dataset: str, method: str, seeds: list[int]) -> None:
     Raises:
         UserError: an evaluation or the count is missing, or was made with other settings or data than the rest.
     """
-    manifest = read_json(manifest_path(dataset))
+    manifest = read_manifest(manifest_path(dataset))
     evaluations = [read_json(model_folder(dataset, method, seed) / "evaluation.json") for seed in seeds]
     counted = read_json(operations_path(dataset, method))
     check_alike(dataset, method, seeds, evaluations, manifest)

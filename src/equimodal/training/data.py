@@ -70,7 +70,7 @@ class DataModule:
         self.resident = keep
         # Samples are looked up where the arrays are, so that a step copies nothing that is there already.
         self._place = device if keep else torch.device("cpu")
-        self._labels = torch.tensor(manifest["labels"], dtype=self.objective.label_type, device=self._place)
+        self.labels = torch.tensor(manifest["labels"], dtype=self.objective.label_type, device=self._place)
         self._rows = torch.tensor(manifest["rows"], dtype=torch.int64, device=self._place)
         self._arrays = {
             name: Array(torch.from_numpy(np.array(m)).to(device) if keep else m, device) for name, m in maps.items()
@@ -99,7 +99,7 @@ class DataModule:
 
     def split_labels(self, split: Split) -> Tensor:
         """Labels of a split in its order [n], on the CPU."""
-        return self._labels.cpu()[self._members[split]]
+        return self.labels.cpu()[self._members[split]]
 
     def hold_out(self, share: float, draw: torch.Generator) -> "DataModule":
         """The same data with a share of each class's training samples (grid value's, of a regression) moved to split
@@ -170,7 +170,7 @@ class DataModule:
 
     def _targets(self, samples: Tensor) -> Tensor:
         """Labels of some samples, on the device."""
-        return _sent(self._labels.index_select(0, samples), self.device)
+        return _sent(self.labels.index_select(0, samples), self.device)
 
     def _stored(self, modality: str, samples: Tensor) -> Input:
         """One modality of some samples as it is stored; sequences with the mask that their lengths give."""

@@ -222,6 +222,7 @@ class Loop:
         if self.fabric.is_global_zero:
             meta = {
                 "key": self.key,
+                "modalities": self.method.model.modalities,
                 "epoch": self.progress.epoch,
                 "history": self.progress.history,
                 "best": self.progress.best,
@@ -321,5 +322,10 @@ class Loop:
             write_tensors(
                 path,
                 self.method.model.state_dict(),
-                {"rule": rule, "epoch": epoch, "structure": self.method.structure()},
+                {
+                    "rule": rule,
+                    "epoch": epoch,
+                    "modalities": self.method.model.modalities,
+                    "structure": self.method.structure(),
+                },
             )

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from equimodal.errors import UserError
 from equimodal.methods.base import Method
+from equimodal.models.framework import MultimodalModel
 from equimodal.store import read_tensors, write_tensors
 from equimodal.training.schedule import adopt
 
@@ -52,7 +54,7 @@ def start_from(path: Path, method: Method, optimizer: torch.optim.Optimizer) -> 
     start. Returns its meta.
     """
     tensors, meta = read_tensors(path)
-    method.model.load_state_dict(model_state(tensors))
+    load_warmup(path, tensors, meta, method.model)
     _load_optimizer(optimizer, tensors, "optimizer/main/", meta["optimizers"]["main"])
     return meta
 
@@ -61,6 +63,32 @@ def model_state(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Of a run's tensors the framework's own state."""
     prefix = "module/model."
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def load_warmup(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any], model: MultimodalModel) -> None:
+    """Put a joint warm-up's weights into a model.
+
+    Raises:
+        UserError: of modalities in another order.
+    """
+    check_order(path, meta, model)
+    model.load_state_dict(model_state(tensors))
+
+
+def check_order(path: Path, meta: dict[str, Any], model: MultimodalModel) -> None:
+    """Refuse a model file whose modalities are not in the model's order: a fusion of concatenated features would take
+    one for another without a word.
+
+    Args:
+        meta: what the file says of itself.
+    """
+    found = meta.get("modalities")
+    if found != model.modalities:
+        said = "does not name its modalities" if found is None else f"has the modalities {', '.join(found)}"
+        raise UserError(
+            f"{path} {said}, the dataset declares {', '.join(model.modalities)}: train it again (snakemake --cores 4"
+            f" -- {path})"
+        )
 
 
 def _load_optimizer(

@@ -131,7 +131,7 @@ def _of_result(collection: Collection, result: Result) -> list[dict[str, Any]]:
     """One row per modality."""
     records = []
     by_readout = result.selection.val.modalities
-    for name in sorted({name for values in by_readout.values() for name in values}):
+    for name in dict.fromkeys(name for values in by_readout.values() for name in values):
         record: dict[str, Any] = {
             "dataset": result.dataset,
             "method": result.method.name,
