@@ -186,7 +186,7 @@ def test_rates_follow_the_schedule(warmed):
         loop.rate = 0.25
         method.begin_epoch(1, loop)
         assert method.optimizers()["dap"].param_groups[0]["lr"] == prototypes * 2e-2
-        assert [g["lr"] for g in method.modulator.auxiliaries.optimizer.param_groups] == [pdm * 1e-2, pdm * 1e-3]
+        assert [g["lr"] for g in method.modulator.auxiliaries.optimizer.param_groups] == [pdm * 3e-2, pdm * 1e-3]
 
 
 def test_health_checks_warn_in_words(warmed):

@@ -92,7 +92,7 @@ def everything(more: int, content: float) -> dict[str, torch.Tensor]:
     method = AIMMethod(framework, settings(), Task(Classification(CLASSES), 4, 5, 0, means))
     changed = [
         Batch({name: filled(x, more, content) for name, x in batch.inputs.items()}, batch.labels)
-        for batch, _ in zip(batches(), range(4), strict=False)
+        for batch, _ in zip(batches(), range(6), strict=False)
     ]
     log = method.fit(lambda: iter(changed))
     method.train()
@@ -303,6 +303,7 @@ def test_the_librarys_aim_takes_padded_inputs() -> None:
     torch.testing.assert_close(terms.logits, expected.logits)
     terms.loss.backward()
     aim.step()
+    aim.end_epoch()
     again = AIM(
         encoders,
         own.fusion,

@@ -48,8 +48,8 @@ class PDMSettings(Settings):
         ge=0,
         description="Adam, encoder and decoder; at 0 they restore the weights as exactly as they can, for good",
     )
-    mask_lr: float = Field(1e-2, gt=0, description="Adam, mask: L_re does not depend on it")
-    steps: int = Field(16, ge=0, description="of Eq. 8 on each epoch's first batch, from a start for its weights")
+    mask_lr: float = Field(3e-2, gt=0, description="Adam, mask: L_re does not depend on it")
+    steps: int = Field(4, ge=0, description="of Eq. 8 on each epoch's first batch, from a start for its weights")
     every: int = Field(8, ge=1, description="steps between two further updates by Eq. 8")
     fraction: float = Field(
         0.5,
