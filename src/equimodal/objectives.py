@@ -70,9 +70,9 @@ class Objective(ABC):
         """Add samples x [B, ...] to the totals [K, ...] of the prototypes they belong to, in place."""
 
     @abstractmethod
-    def told_apart(self, logits: Tensor) -> dict[str, Tensor]:
-        """How well the logits [K, outputs] of the K prototypes tell them apart: name -> share, detached; the last one
-        is what a fit has to reach.
+    def told_apart(self, logits: Tensor, some: Tensor | None = None) -> dict[str, Tensor]:
+        """How well the logits [K, outputs] of the K prototypes (or of some of them, by number and in order) tell them
+        apart: name -> share, detached; the last one is what a fit has to reach.
         """
 
     @abstractmethod
@@ -130,8 +130,9 @@ class Classification(Objective):
     def add_members(self, totals: Tensor, labels: Tensor, x: Tensor) -> None:
         totals.index_add_(0, labels, x)
 
-    def told_apart(self, logits: Tensor) -> dict[str, Tensor]:
-        return {"accuracy": (logits.detach().argmax(1) == self.prototype_labels(logits.device)).float().mean()}
+    def told_apart(self, logits: Tensor, some: Tensor | None = None) -> dict[str, Tensor]:
+        own = self.prototype_labels(logits.device) if some is None else some
+        return {"accuracy": (logits.detach().argmax(1) == own).float().mean()}
 
     def measures(self, fused: Tensor, unimodal: dict[str, Tensor], labels: Tensor, prefix: str) -> dict[str, float]:
         matrix = confusion(fused.argmax(1), labels, self.classes)
@@ -215,7 +216,7 @@ class Regression(Objective):
             means[place] = (1 - share) * means[below if below < place else above] + share * means[above]
         return means
 
-    def told_apart(self, logits: Tensor) -> dict[str, Tensor]:
+    def told_apart(self, logits: Tensor, some: Tensor | None = None) -> dict[str, Tensor]:
         """`accuracy`: predictions nearest to their own grid value.
 
         `order`: neighbours on the grid whose predictions rise with it.
@@ -225,7 +226,8 @@ class Regression(Objective):
         say; the order it can always give.
         """
         values = logits.detach()[:, 0]
-        near = (self.class_ids(values) == torch.arange(self.classes, device=values.device)).float().mean()
+        own = torch.arange(self.classes, device=values.device) if some is None else some
+        near = (self.class_ids(values) == own).float().mean()
         return {"accuracy": near, "order": (values.diff() > 0).float().mean()}
 
     def measures(self, fused: Tensor, unimodal: dict[str, Tensor], labels: Tensor, prefix: str) -> dict[str, float]:

@@ -55,6 +55,35 @@ def call_untouched(module: nn.Module, parameters: dict[str, Tensor], *inputs: An
             norm.track_running_stats = True
 
 
+Running = list[tuple[str, _BatchNorm, Tensor, Tensor]]
+
+
+def running_statistics(model: nn.Module) -> Running:
+    """Copies of the running means and variances that a pass in training mode will move, to be given to
+    `normalised_alike` after it.
+    """
+    found: Running = []
+    for name, part in model.named_modules():
+        if isinstance(part, _BatchNorm) and part.training and part.track_running_stats and part.momentum is not None:
+            assert part.running_mean is not None and part.running_var is not None
+            found.append((name, part, part.running_mean.clone(), part.running_var.clone()))
+    return found
+
+
+@torch.no_grad()
+def normalised_alike(model: nn.Module, before: Running, *inputs: Any) -> Any:
+    """`model(*inputs)` without gradient, in evaluation mode, normalised by the statistics of the batch that has just
+    passed in training mode: what moved the running ones from `before` to what they are.
+    """
+    found: dict[str, Tensor] = {}
+    for name, norm, mean, var in before:
+        assert norm.running_mean is not None and norm.running_var is not None and norm.momentum
+        found[f"{name}.running_mean"] = torch.lerp(mean, norm.running_mean, 1 / norm.momentum)
+        found[f"{name}.running_var"] = torch.lerp(var, norm.running_var, 1 / norm.momentum).clamp_min(0)
+    with evaluation_mode(model):
+        return functional_call(model, found, inputs)
+
+
 @contextmanager
 def statistics_of_first(model: nn.Module, samples: int, rows: int) -> Iterator[None]:
     """Inside, batch normalisation takes its statistics from the first `samples` of a batch of `rows`, and the rows

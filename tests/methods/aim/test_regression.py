@@ -115,7 +115,12 @@ def test_modulation_on_the_grid_is_classifications(scores: str) -> None:
     for objective, labels in ((Classification(3), ids), (OBJECTIVE, ids.float() - 1)):
         made = Modulator(framework(), quick(scores=scores), objective, means(), 0)
         outputs = made.model(made.ride(inputs) if made.rides else inputs)
-        modulated, logs = made.modulate(outputs, objective.memberships(labels), 0)
+        modulated, logs = made.modulate(
+            outputs,
+            made.behind(outputs, 12) if made.rides else dict.fromkeys(made.blocks.places),
+            objective.memberships(labels),
+            0,
+        )
         found.append({"L_mod": modulated, **logs})
     assert found[0].keys() == found[1].keys() and any("s_aux" in name for name in found[0])
     for name, value in found[0].items():

@@ -100,7 +100,7 @@ def everything(more: int, content: float) -> dict[str, torch.Tensor]:
     outputs = framework(modulator.ride(changed[0].inputs))
     batch, labels = changed[0]
     terms = modulator(batch, labels, 0)
-    shown = modulator.shown(outputs, labels, 0)
+    shown = modulator.shown(outputs, modulator.behind(outputs, len(labels)), labels, 0)
     losses = {f"{i}/L_pdm": loss for i, (loss, _, _) in enumerate(modulator.auxiliaries.losses(shown))}
     found = {
         "logits": outputs.logits,
@@ -112,7 +112,7 @@ def everything(more: int, content: float) -> dict[str, torch.Tensor]:
     for name, line in outputs.stages.items():
         for depth, stage in enumerate(line):
             found[f"pooled/{name}/{depth}"] = stage.pooled
-            found[f"prototypes/{name}/{depth}"] = modulator.prototypes_of(outputs, (name, depth), len(labels))
+            found[f"prototypes/{name}/{depth}"] = modulator.behind(outputs, len(labels))[name, depth]
     found |= {f"fit/{name}": torch.tensor(values) for name, values in log["dap"].items()}
     found |= {f"fit/{name}": torch.tensor(value) for name, value in log["blocks"].items()}
     terms.loss.backward()

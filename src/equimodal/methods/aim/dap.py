@@ -62,12 +62,16 @@ class Prototypes(nn.Module):
         """K."""
         return len(next(iter(self.inputs.values())))
 
-    def samples(self) -> dict[str, Input]:
-        """The prototypes as a batch of model inputs {m: [K, ...]}, with gradient."""
-        return {name: self._masked(name, prototype) for name, prototype in self.inputs.items()}
+    def samples(self, some: Tensor | None = None) -> dict[str, Input]:
+        """The prototypes, or those of some classes, as a batch of model inputs {m: [K, ...]}, with gradient."""
+        return {name: self._masked(name, prototype, some) for name, prototype in self.inputs.items()}
 
-    def _masked(self, name: str, values: Tensor) -> Input:
-        return Padded(values, self.get_buffer(f"mask_{name}")) if name in self.masked else values
+    def _masked(self, name: str, values: Tensor, some: Tensor | None) -> Input:
+        own = values if some is None else values[some]
+        if name not in self.masked:
+            return own
+        mask = self.get_buffer(f"mask_{name}")
+        return Padded(own, mask if some is None else mask[some])
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
@@ -108,14 +112,18 @@ class Prototypes(nn.Module):
         total = square.masked_fill(~mask[..., None], 0).sum()
         return total / (mask.sum() * square.shape[-1]).clamp_min(1) if mean else total
 
-    def classification(self, model: MultimodalModel, outputs: Outputs) -> tuple[Tensor, dict[str, Tensor]]:
-        """L_cls of Eq. 3, the task's own loss on the K prototype samples' outputs, and accuracies {"dap/accuracy",
-        "dap/{m}/accuracy"}.
+    def classification(
+        self, model: MultimodalModel, outputs: Outputs, some: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """L_cls of Eq. 3, the task's own loss on the K prototype samples' outputs (or on those of some classes, in
+        order), and accuracies {"dap/accuracy", "dap/{m}/accuracy"}.
 
         With `cls: fused+unimodal` every modality's readout has to tell the prototypes apart too,
         else the dominant one does it alone.
         """
         labels = self.task.prototype_labels(outputs.logits.device)
+        if some is not None:
+            labels = labels[some]
         unimodal = self.settings.cls == "fused+unimodal"
         with torch.set_grad_enabled(unimodal and torch.is_grad_enabled()):
             readouts = model.readout(outputs.features)
@@ -126,12 +134,14 @@ class Prototypes(nn.Module):
         return loss, {
             f"{place}/{name}": share
             for place, logits in places.items()
-            for name, share in self.task.told_apart(logits).items()
+            for name, share in self.task.told_apart(logits, some).items()
         }
 
-    def objective(self, model: MultimodalModel, outputs: Outputs) -> tuple[Tensor, dict[str, Tensor]]:
+    def objective(
+        self, model: MultimodalModel, outputs: Outputs, some: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 5, L_cls + L_r with their weights, and what to log of it. Terms of weight zero are left out."""
-        classification, logs = self.classification(model, outputs)
+        classification, logs = self.classification(model, outputs, some)
         reconstruction = self.reconstruction()
         logs |= {"dap/L_cls": classification.detach(), "dap/L_r": reconstruction.detach()}
         weighted = [(self.settings.cls_weight, classification), (self.settings.recon_weight, reconstruction)]

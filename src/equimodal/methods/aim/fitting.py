@@ -129,7 +129,8 @@ def block_passes(modulator: Modulator, sample: Sample) -> Passes:
     with modulator.statistics(batch, rows):
         outputs = call_untouched(modulator.model, {}, modulator.ride(inputs))
     targets = modulator.objective.memberships(labels)
-    return modulator.passes(outputs, targets, 0, 1.0, modulator.blocks.places)
+    prototypes = modulator.behind(outputs, batch)
+    return modulator.passes(outputs, prototypes, targets, 0, 1.0, modulator.blocks.places)
 
 
 def _measure(modulator: Modulator, passes: Passes) -> Logs:

@@ -3,7 +3,6 @@ sections 2 to 6).
 """
 
 import logging
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -79,12 +78,14 @@ class AIMMethod(Method[AIMSettings]):
         self._sums = {}
         self.stepper.begin_epoch(trainer.rate)
         classes, batch = self.task.classes, trainer.training.batch_size
-        if self.stepper.count == 0 and self.modulator.rides and classes > batch * self.settings.ride_every:
+        riding = self.settings.ride_fraction * classes
+        if self.stepper.count == 0 and self.modulator.rides and riding > batch:
             log.warning(
-                "aim: %d prototypes ride with a batch of %d: such a step costs %.1f times joint's before all else",
-                classes,
+                "aim: %d prototypes ride with each batch of %d: a step costs %.1f times joint's before all else;"
+                " preset: fast lets fewer ride",
+                riding,
                 batch,
-                1 + classes / batch,
+                1 + riding / batch,
             )
 
     def forward(self, batch: Batch) -> Step:
@@ -128,9 +129,9 @@ class AIMMethod(Method[AIMSettings]):
 
     def cycle(self) -> int:
         own = self.modulator.auxiliaries is not None and self.settings.lambda_mod > 0
-        paces = math.lcm(self.settings.pdm.every if own else 1, self.settings.ride_every if self.modulator.rides else 1)
+        pace = self.settings.pdm.every if own else 1
         # Depths are drawn at random: so many steps that their mean says something.
-        return paces * (self.modulator.blocks.depths if own and self.settings.aux_depths == "one" else 1)
+        return pace * (self.modulator.blocks.depths if own and self.settings.aux_depths == "one" else 1)
 
     def extra(self) -> dict[str, Any]:
         return {"steps": self.stepper.count}

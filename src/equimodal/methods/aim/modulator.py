@@ -2,7 +2,9 @@
 and the library.
 """
 
+import math
 import random
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -19,9 +21,11 @@ from equimodal.methods.aim.settings import AIMSettings
 from equimodal.methods.distributed import average
 from equimodal.models.encoder import detach, join, select
 from equimodal.models.framework import MultimodalModel, Outputs
-from equimodal.models.frozen import evaluation_mode, statistics_of_first
+from equimodal.models.frozen import evaluation_mode, normalised_alike, running_statistics, statistics_of_first
 from equimodal.models.padded import Input
 from equimodal.objectives import Objective
+
+Prototyped = Mapping[Place, Tensor | None]  # P_d^m [K, C_d]; None where labels take their place
 
 
 class Modulator(nn.Module):
@@ -89,17 +93,20 @@ class Modulator(nn.Module):
 
     @property
     def constant(self) -> bool:
-        """Whether prototypes stay as they are for some steps, or within an epoch."""
-        return self.dap is not None and (self.settings.update == "alternate" or self.settings.ride_every > 1)
+        """Whether prototypes stay as they are within an epoch."""
+        return self.dap is not None and self.settings.update == "alternate"
 
-    def riding(self, step: int) -> bool:
-        """Whether the prototypes are part of this step's batch."""
-        return self.rides and step % self.settings.ride_every == 0
-
-    def ride(self, inputs: dict[str, Input]) -> dict[str, Input]:
-        """Inputs with the K prototypes behind the samples: [B + K, ...]."""
+    def riders(self, step: int, device: torch.device) -> Tensor | None:
+        """Classes whose prototypes ride in a step, drawn from (seed, step) alone; None: all."""
         assert self.dap is not None
-        prototypes = self.dap.samples()
+        classes = self.dap.classes
+        count = math.ceil(self.settings.ride_fraction * classes)
+        return None if count == classes else self._drawn(count, classes, step, device)
+
+    def ride(self, inputs: dict[str, Input], riders: Tensor | None = None) -> dict[str, Input]:
+        """Inputs with the K prototypes (or some of them) behind the samples: [B + K, ...]."""
+        assert self.dap is not None
+        prototypes = self.dap.samples(riders)
         return {name: join(inputs[name], prototypes[name]) for name in self.modalities}
 
     def statistics(self, samples: int, rows: int) -> AbstractContextManager[None]:
@@ -124,14 +131,6 @@ class Modulator(nn.Module):
             tau = self.settings.tau
         z, p = modulation.padded(features), modulation.padded([each for each in prototypes if each is not None])
         return modulation.score(modulation.log_probabilities(z, p, tau, self.settings.normalize), targets)
-
-    def prototypes_of(self, outputs: Outputs, place: Place, batch: int) -> Tensor | None:
-        """P_d^m [K, C_d]: the rows behind the batch, or those kept."""
-        if self.dap is None:
-            return None
-        if len(outputs.logits) > batch:
-            return self.blocks.features(outputs, place)[batch:]
-        return self.get_buffer("target_{}_{}".format(*place))
 
     @torch.no_grad()
     def prototypes_in_evaluation(self) -> dict[Place, Tensor]:
@@ -167,9 +166,9 @@ class Modulator(nn.Module):
         """
         settings, batch = self.settings, len(labels)
         targets = self.objective.memberships(labels)
-        outputs, logs, losses = self._pass(inputs, batch, step)
+        outputs, prototypes, logs, losses = self._pass(inputs, batch, step)
         with torch.set_grad_enabled(torch.is_grad_enabled() and settings.lambda_mod > 0):
-            modulated, more = self.modulate(outputs, targets, step)
+            modulated, more = self.modulate(outputs, prototypes, targets, step)
         logs |= more
         if settings.lambda_mod > 0:
             losses.append(settings.lambda_mod * modulated)
@@ -177,7 +176,7 @@ class Modulator(nn.Module):
                 losses.append(self.classifier_loss(outputs, targets))
             if self.due(step) and not settings.pdm.detach:  # Eq. 8 to the letter: it moves theta too
                 assert self.auxiliaries is not None
-                for loss, _, more in self.auxiliaries.losses(self.shown(outputs, targets, step)):
+                for loss, _, more in self.auxiliaries.losses(self.shown(outputs, prototypes, targets, step)):
                     losses.append(loss)
                     logs |= more
         return Terms(
@@ -187,36 +186,47 @@ class Modulator(nn.Module):
             logs,
         )
 
-    def _pass(self, inputs: dict[str, Input], batch: int, step: int) -> tuple[Outputs, Logs, list[Tensor]]:
-        """The framework's pass, with Eq. 5 where prototypes ride."""
-        if not self.riding(step):
-            return self.model(inputs), {}, []
-        assert self.dap is not None
-        with self.statistics(batch, batch + self.dap.classes):
-            outputs = self.model(self.ride(inputs))
-        behind = {name: z[batch:] for name, z in outputs.features.items()}
-        loss, logs = self.dap.objective(self.model, Outputs(outputs.logits[batch:], behind, {}))
+    def _pass(self, inputs: dict[str, Input], batch: int, step: int) -> tuple[Outputs, Prototyped, Logs, list[Tensor]]:
+        """The framework's pass and P_d^m [K, C_d] of every block, with Eq. 5 where prototypes ride."""
+        places = self.blocks.places
+        if self.dap is None:
+            return self.model(inputs), dict.fromkeys(places), {}, []
         if self.constant:
-            for place in self.blocks.places:
-                kept = self.get_buffer("target_{}_{}".format(*place))
-                kept.copy_(self.blocks.features(outputs, place)[batch:].detach())
-        return outputs, logs, [loss]
+            return self.model(inputs), {(m, d): self.get_buffer(f"target_{m}_{d}") for m, d in places}, {}, []
+        riders = self.riders(step, next(iter(self.dap.inputs.values())).device)
+        count = self.dap.classes if riders is None else len(riders)
+        before = [] if riders is None else running_statistics(self.model)
+        with self.statistics(batch, batch + count):
+            outputs = self.model(self.ride(inputs, riders))
+        features = {name: z[batch:] for name, z in outputs.features.items()}
+        loss, logs = self.dap.objective(self.model, Outputs(outputs.logits[batch:], features, {}), riders)
+        prototyped = self.behind(outputs, batch)
+        if riders is not None:
+            apart = normalised_alike(self.model, before, detach(self.dap.samples()))
+            for place, own in prototyped.items():
+                all_of_them = self.blocks.features(apart, place).to(own.dtype)
+                prototyped[place] = all_of_them.index_copy(0, riders, own)
+        return outputs, prototyped, logs, [loss]
 
-    def modulate(self, outputs: Outputs, targets: Tensor, step: int) -> tuple[Tensor, Logs]:
+    def behind(self, outputs: Outputs, batch: int) -> dict[Place, Tensor]:
+        """P_d^m [K, C_d] of a pass in which they rode."""
+        return {place: self.blocks.features(outputs, place)[batch:] for place in self.blocks.places}
+
+    def modulate(self, outputs: Outputs, prototyped: Prototyped, targets: Tensor, step: int) -> tuple[Tensor, Logs]:
         """L_mod (Eq. 9 to 15) of a pass whose first rows are the samples, and logs; targets as in
         `modulation.score`.
         """
         settings, places, batch = self.settings, self.blocks.places, len(targets)
         grid = (self.blocks.depths, len(self.modalities))
-        prototypes = [self.prototypes_of(outputs, place, batch) for place in places]
+        prototypes = [prototyped[place] for place in places]
         features = [self.blocks.features(outputs, place)[:batch] for place in places]
         original = self.scores(places, features, prototypes, targets)
         logs: Logs = {}
         weak, shown = None, []
         if self.auxiliaries is not None and settings.lambda_mod > 0:
             shown = self.auxiliary_places(original.s.view(grid), step)
-            passes = self.passes(outputs, targets, step, settings.aux_fraction, shown)
-            logs |= self.decouple(outputs, targets, step)
+            passes = self.passes(outputs, prototyped, targets, step, settings.aux_fraction, shown)
+            logs |= self.decouple(outputs, prototyped, targets, step)
             with torch.set_grad_enabled(torch.is_grad_enabled() and settings.aux_weight > 0):
                 weak, more = self.auxiliaries.weak(passes)
             logs |= more
@@ -250,33 +260,48 @@ class Modulator(nn.Module):
             logs |= named(shown, "L_aux", weak.loss.detach())
         return total, logs
 
-    def decouple(self, outputs: Outputs, targets: Tensor, step: int) -> Logs:
+    def decouple(self, outputs: Outputs, prototyped: Prototyped, targets: Tensor, step: int) -> Logs:
         """Train the PDM on a pass by Eq. 8 where it is due: an epoch's first step starts it for the present weights."""
         assert self.auxiliaries is not None
         logs: Logs = {}
         if not self.renewed:
             self.auxiliaries.reset()
             self.renewed = True
-            shown = self.shown(outputs, targets, step, self.blocks.places)
+            shown = self.shown(outputs, prototyped, targets, step, self.blocks.places)
             for _ in range(self.settings.pdm.steps):
                 logs = self.auxiliaries.learn({place: seen.constant() for place, seen in shown.items()})
         elif self.due(step) and self.settings.pdm.detach:
-            logs = self.auxiliaries.learn(self.shown(outputs, targets, step))
+            logs = self.auxiliaries.learn(self.shown(outputs, prototyped, targets, step))
         return logs
 
     def due(self, step: int) -> bool:
         """Whether Eq. 8 has its turn."""
         return self.auxiliaries is not None and step % self.settings.pdm.every == 0
 
-    def shown(self, outputs: Outputs, targets: Tensor, step: int, places: list[Place] | None = None) -> Passes:
+    def shown(
+        self,
+        outputs: Outputs,
+        prototyped: Prototyped,
+        targets: Tensor,
+        step: int,
+        places: list[Place] | None = None,
+    ) -> Passes:
         """What Eq. 8 sees of a pass; constants unless `pdm.detach` is off."""
         pdm = self.settings.pdm
         if places is None:
             places = [place for place in self.blocks.places if place[1] in self.auxiliary_depths(step)]
-        passes = self.passes(outputs, targets, step, self.settings.aux_fraction * pdm.fraction, places)
+        passes = self.passes(outputs, prototyped, targets, step, self.settings.aux_fraction * pdm.fraction, places)
         return {place: seen.constant() for place, seen in passes.items()} if pdm.detach else passes
 
-    def passes(self, outputs: Outputs, targets: Tensor, step: int, fraction: float, places: list[Place]) -> Passes:
+    def passes(
+        self,
+        outputs: Outputs,
+        prototyped: Prototyped,
+        targets: Tensor,
+        step: int,
+        fraction: float,
+        places: list[Place],
+    ) -> Passes:
         """What a random part of the batch shows to the auxiliary blocks of some places.
 
         With `statistics: all` they take the same part of the prototypes that ride, so that they are normalised as the
@@ -296,7 +321,7 @@ class Modulator(nn.Module):
         found: Passes = {}
         for place in places:
             maps = select(self.blocks.stage(outputs, place).input, total, rows)
-            prototypes = self.prototypes_of(outputs, place, batch)
+            prototypes = prototyped[place]
             if self.settings.detach_aux_inputs:
                 maps = detach(maps)
             if prototypes is not None and self.settings.detach_aux_prototypes:
@@ -310,8 +335,10 @@ class Modulator(nn.Module):
         """
         if fraction == 1:
             return slice(0, batch)
-        count = max(2, round(fraction * batch))  # batch normalisation wants two
-        chosen = random.Random((self.seed * 1_000_003 + step) % 2**63).sample(range(batch), batch)[:count]
+        return self._drawn(max(2, round(fraction * batch)), batch, step, device)  # batch normalisation wants two
+
+    def _drawn(self, count: int, of: int, step: int, device: torch.device) -> Tensor:
+        chosen = random.Random((self.seed * 1_000_003 + step) % 2**63).sample(range(of), of)[:count]
         return torch.tensor(sorted(chosen), device=device)
 
     def auxiliary_depths(self, step: int) -> list[int]:
@@ -352,5 +379,7 @@ def _check(settings: AIMSettings) -> None:
         raise UserError("aim: scores: label classifies pooled outputs: set pool: mean")
     if settings.aux_depths == "one" and settings.rho == "together" and settings.pam:
         raise UserError("aim: aux_depths: one would change the originals' weights from step to step: set rho: apart")
-    if settings.update == "alternate" and settings.ride_every > 1:
-        raise UserError("aim: ride_every belongs to update: joint; with update: alternate leave it at 1")
+    if settings.ride_fraction < 1 and settings.update == "alternate":
+        raise UserError("aim: ride_fraction belongs to update: joint; with update: alternate leave it at 1")
+    if settings.ride_fraction < 1 and settings.statistics == "all":
+        raise UserError("aim: prototypes that pass apart are normalised as the samples: set statistics: samples")

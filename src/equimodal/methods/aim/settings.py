@@ -81,7 +81,7 @@ class AIMSettings(WarmupSettings):
             "dap": {"cls": "fused", "cls_weight": 1.0, "recon_weight": 1.0},
         },
         "fast": {
-            "ride_every": 4,
+            "ride_fraction": 0.25,
             "aux_depths": "one",
             "pdm": {"latent": 64},
         },
@@ -127,14 +127,18 @@ class AIMSettings(WarmupSettings):
     update: Literal["joint", "alternate"] = Field(
         "joint", description="how prototypes move: they ride in the batch, or Eq. 5 at each epoch's end"
     )
-    ride_every: int = Field(
-        1, ge=1, description="joint: steps between two in which prototypes ride and learn; between them P_d is constant"
+    ride_fraction: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="joint: share of the prototypes that ride and learn in a step, drawn at random; the others pass"
+        " apart, without gradient",
     )
     statistics: Literal["samples", "all"] = Field(
         "samples", description="joint: rows that normalise a batch in which prototypes ride: the samples, or all"
     )
     follow_schedule: Literal["prototypes", "all", "none"] = Field(
-        "prototypes",
+        "none",
         description="whose learning rates follow training.schedule, of AIM's own parts; the decoupling begins anew with"
         " every epoch",
     )

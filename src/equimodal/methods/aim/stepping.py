@@ -44,7 +44,7 @@ class Stepper:
         stderr how far it is.
         """
         own = self.modulator
-        changes = {"scores": "prototypes", "update": "joint", "ride_every": 1, "pam": pdm}
+        changes = {"scores": "prototypes", "update": "joint", "ride_fraction": 1.0, "pam": pdm}
         settings = own.settings.model_copy(update=changes)
         device = next(own.model.parameters()).device
         fitted = Modulator(own.model, settings, own.objective, self.class_means, own.seed).to(device)
