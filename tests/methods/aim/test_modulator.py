@@ -215,8 +215,8 @@ def test_auxiliaries_at_one_depth_weigh_as_all_do_in_the_mean():
 def test_some_prototypes_ride_and_the_others_pass_apart():
     """Without gradient, and normalised as the samples were: the same prototypes as if all had ridden."""
     made, always = modulator(warmed(), ride_fraction=0.5, pam=False), modulator(warmed(), pam=False)
-    riders = made.riders(1, torch.device("cpu")).tolist()
-    assert len(riders) == 2 and riders == made.riders(1, torch.device("cpu")).tolist()
+    riders, others = made.riders(1)
+    assert len(riders) == 2 and sorted(riders + others) == list(range(CLASSES)) and made.riders(1) == (riders, others)
     some, all_ride = terms(made, 1), terms(always, 1)
     for name, value in some.logs.items():
         if "dap" not in name:

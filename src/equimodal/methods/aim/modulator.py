@@ -96,12 +96,12 @@ class Modulator(nn.Module):
         """Whether prototypes stay as they are within an epoch."""
         return self.dap is not None and self.settings.update == "alternate"
 
-    def riders(self, step: int, device: torch.device) -> Tensor | None:
-        """Classes whose prototypes ride in a step, drawn from (seed, step) alone; None: all."""
+    def riders(self, step: int) -> tuple[list[int], list[int]]:
+        """Classes whose prototypes ride in a step, drawn from (seed, step) alone, and the others."""
         assert self.dap is not None
         classes = self.dap.classes
-        count = math.ceil(self.settings.ride_fraction * classes)
-        return None if count == classes else self._drawn(count, classes, step, device)
+        chosen = self._drawn(math.ceil(self.settings.ride_fraction * classes), classes, step)
+        return chosen, sorted(set(range(classes)) - set(chosen))
 
     def ride(self, inputs: dict[str, Input], riders: Tensor | None = None) -> dict[str, Input]:
         """Inputs with the K prototypes (or some of them) behind the samples: [B + K, ...]."""
@@ -193,19 +193,21 @@ class Modulator(nn.Module):
             return self.model(inputs), dict.fromkeys(places), {}, []
         if self.constant:
             return self.model(inputs), {(m, d): self.get_buffer(f"target_{m}_{d}") for m, d in places}, {}, []
-        riders = self.riders(step, next(iter(self.dap.inputs.values())).device)
-        count = self.dap.classes if riders is None else len(riders)
-        before = [] if riders is None else running_statistics(self.model)
-        with self.statistics(batch, batch + count):
-            outputs = self.model(self.ride(inputs, riders))
+        riding, others = self.riders(step)
+        device = next(iter(self.dap.inputs.values())).device
+        some = torch.tensor(riding, device=device) if others else None
+        before = running_statistics(self.model) if others else []
+        with self.statistics(batch, batch + len(riding)):
+            outputs = self.model(self.ride(inputs, some))
         features = {name: z[batch:] for name, z in outputs.features.items()}
-        loss, logs = self.dap.objective(self.model, Outputs(outputs.logits[batch:], features, {}), riders)
+        loss, logs = self.dap.objective(self.model, Outputs(outputs.logits[batch:], features, {}), some)
         prototyped = self.behind(outputs, batch)
-        if riders is not None:
-            apart = normalised_alike(self.model, before, detach(self.dap.samples()))
+        if others:
+            samples = self.dap.samples(torch.tensor(others, device=device))
+            apart = normalised_alike(self.model, before, detach(samples))
+            order = torch.tensor([*riding, *others], device=device).argsort()
             for place, own in prototyped.items():
-                all_of_them = self.blocks.features(apart, place).to(own.dtype)
-                prototyped[place] = all_of_them.index_copy(0, riders, own)
+                prototyped[place] = torch.cat([own, self.blocks.features(apart, place).to(own.dtype)])[order]
         return outputs, prototyped, logs, [loss]
 
     def behind(self, outputs: Outputs, batch: int) -> dict[Place, Tensor]:
@@ -335,11 +337,11 @@ class Modulator(nn.Module):
         """
         if fraction == 1:
             return slice(0, batch)
-        return self._drawn(max(2, round(fraction * batch)), batch, step, device)  # batch normalisation wants two
+        count = max(2, round(fraction * batch))  # batch normalisation wants two
+        return torch.tensor(self._drawn(count, batch, step), device=device)
 
-    def _drawn(self, count: int, of: int, step: int, device: torch.device) -> Tensor:
-        chosen = random.Random((self.seed * 1_000_003 + step) % 2**63).sample(range(of), of)[:count]
-        return torch.tensor(sorted(chosen), device=device)
+    def _drawn(self, count: int, of: int, step: int) -> list[int]:
+        return sorted(random.Random((self.seed * 1_000_003 + step) % 2**63).sample(range(of), of)[:count])
 
     def auxiliary_depths(self, step: int) -> list[int]:
         """Depths (from 0) whose blocks get auxiliaries in a step."""

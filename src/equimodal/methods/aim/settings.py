@@ -83,7 +83,7 @@ class AIMSettings(WarmupSettings):
         "fast": {
             "ride_fraction": 0.25,
             "aux_depths": "one",
-            "pdm": {"latent": 64},
+            "pdm": {"latent": 64, "every": 16},
         },
     }
 
