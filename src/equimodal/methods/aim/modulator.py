@@ -100,7 +100,7 @@ class Modulator(nn.Module):
         """Classes whose prototypes ride in a step, drawn from (seed, step) alone, and the others."""
         assert self.dap is not None
         classes = self.dap.classes
-        chosen = self._drawn(math.ceil(self.settings.ride_fraction * classes), classes, step)
+        chosen = self._drawn("ride", math.ceil(self.settings.ride_fraction * classes), classes, step)
         return chosen, sorted(set(range(classes)) - set(chosen))
 
     def ride(self, inputs: dict[str, Input], riders: Tensor | None = None) -> dict[str, Input]:
@@ -237,13 +237,12 @@ class Modulator(nn.Module):
         s = s.view(grid)
         s_aux = weak_losses = None
         if weak is not None:
-            at = [places.index(place) for place in shown]
-            s_aux = s.new_full((len(places),), torch.inf)
-            s_aux[at] = found[0]
+            s_aux, losses = found[0], weak.loss
+            if len(shown) < len(places):
+                at = torch.tensor([places.index(place) for place in shown], device=losses.device)
+                s_aux = s.new_full((len(places),), torch.inf).index_copy(0, at, s_aux)
+                losses = losses.new_zeros(len(places)).index_copy(0, at, losses)
             s_aux = s_aux.view(grid)
-            losses = weak.loss
-            if len(at) < len(places):
-                losses = losses.new_zeros(len(places)).index_put((torch.tensor(at, device=losses.device),), losses)
             weak_losses = settings.aux_weight * losses.view(grid)
             if settings.aux_depths == "one":
                 weak_losses = self.blocks.depths * weak_losses
@@ -257,9 +256,9 @@ class Modulator(nn.Module):
             cosines = modulation.off_diagonal_cosine(modulation.padded([p for p in prototypes if p is not None]))
             logs |= named(places, "prototype_cosine", cosines)
         if weak is not None:
-            assert s_aux is not None
-            logs |= named(shown, "s_aux", s_aux.flatten()[at]) | named(shown, "rho_aux", rho_aux.flatten()[at])
-            logs |= named(shown, "L_aux", weak.loss.detach())
+            logs |= named(shown, "s_aux", found[0]) | named(shown, "L_aux", weak.loss.detach())
+            shares = named(places, "rho_aux", rho_aux)
+            logs |= {name: shares[name] for name in named(shown, "rho_aux", found[0])}
         return total, logs
 
     def decouple(self, outputs: Outputs, prototyped: Prototyped, targets: Tensor, step: int) -> Logs:
@@ -338,16 +337,19 @@ class Modulator(nn.Module):
         if fraction == 1:
             return slice(0, batch)
         count = max(2, round(fraction * batch))  # batch normalisation wants two
-        return torch.tensor(self._drawn(count, batch, step), device=device)
+        return torch.tensor(self._drawn("part", count, batch, step), device=device)
 
-    def _drawn(self, count: int, of: int, step: int) -> list[int]:
-        return sorted(random.Random((self.seed * 1_000_003 + step) % 2**63).sample(range(of), of)[:count])
+    def _random(self, purpose: str, step: int) -> random.Random:
+        return random.Random(f"{self.seed}/{purpose}/{step}")
+
+    def _drawn(self, purpose: str, count: int, of: int, step: int) -> list[int]:
+        return sorted(self._random(purpose, step).sample(range(of), of)[:count])
 
     def auxiliary_depths(self, step: int) -> list[int]:
         """Depths (from 0) whose blocks get auxiliaries in a step."""
         if self.settings.aux_depths == "all":
             return list(range(self.blocks.depths))
-        return [random.Random((self.seed * 1_000_003 + step) % 2**63).randrange(self.blocks.depths)]
+        return [self._random("depth", step).randrange(self.blocks.depths)]
 
     def auxiliary_places(self, s: Tensor, step: int) -> list[Place]:
         """Which blocks get auxiliaries given s [D, M]: all of the step's depths, or there the dominant modality's (the
