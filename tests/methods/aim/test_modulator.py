@@ -80,9 +80,9 @@ def gradient_of_auxiliaries(**settings):
     """Which blocks of the audio encoder, and which prototypes, the auxiliary term of its last depth alone reaches."""
     made = modulator(original_weight=0.0, **settings)
     made.auxiliaries.reset()
-    with made.statistics(8, 8 + CLASSES):
-        outputs = made.model(made.ride(INPUTS))
-    passes = made.passes(outputs, made.behind(outputs, 8), LABELS, 0, 1.0, [("audio", 3)])
+    with made.riding.statistics(8, 8 + CLASSES):
+        outputs = made.model(made.riding.ride(INPUTS))
+    passes = made.passes(outputs, made.riding.behind(outputs, 8), LABELS, 0, 1.0, [("audio", 3)])
     made.auxiliaries.weak(passes)[0].loss.sum().backward()
     blocks = made.blocks.encoder("audio").blocks
     reached = [any(p.grad is not None and p.grad.abs().max() > 0 for p in block.parameters()) for block in blocks]
@@ -172,8 +172,8 @@ def test_a_part_of_the_batch_is_drawn_from_seed_and_step_alone():
     state = torch.get_rng_state()
     terms(made)
     assert torch.equal(torch.get_rng_state(), state)
-    outputs = made.model(made.ride(INPUTS))
-    assert len(made.shown(outputs, made.behind(outputs, 8), LABELS, 0)["audio", 0].targets) == 2
+    outputs = made.model(made.riding.ride(INPUTS))
+    assert len(made.shown(outputs, made.riding.behind(outputs, 8), LABELS, 0)["audio", 0].targets) == 2
     assert set(made.part(0.25, 8, 3, torch.device("cpu")).tolist()) <= set(
         made.part(0.5, 8, 3, torch.device("cpu")).tolist()
     )
@@ -184,8 +184,8 @@ def test_a_part_of_the_batch_is_drawn_from_seed_and_step_alone():
 def test_what_eq_8_sees_is_constant_by_default():
     made = modulator()
     terms(made)
-    outputs = made.model(made.ride(INPUTS))
-    losses = made.auxiliaries.losses(made.shown(outputs, made.behind(outputs, 8), LABELS, 0))
+    outputs = made.model(made.riding.ride(INPUTS))
+    losses = made.auxiliaries.losses(made.shown(outputs, made.riding.behind(outputs, 8), LABELS, 0))
     assert len(losses) == 4
     loss, _, logs = losses[0]
     assert {name.rpartition("/")[2] for name in logs} == {"L_g", "L_re", "s_good"}
@@ -215,8 +215,12 @@ def test_auxiliaries_at_one_depth_weigh_as_all_do_in_the_mean():
 def test_some_prototypes_ride_and_the_others_pass_apart():
     """Without gradient, and normalised as the samples were: the same prototypes as if all had ridden."""
     made, always = modulator(warmed(), ride_fraction=0.5, pam=False), modulator(warmed(), pam=False)
-    riders, others = made.riders(1)
-    assert len(riders) == 2 and sorted(riders + others) == list(range(CLASSES)) and made.riders(1) == (riders, others)
+    riders, others = made.riding.riders(1)
+    assert (
+        len(riders) == 2
+        and sorted(riders + others) == list(range(CLASSES))
+        and made.riding.riders(1) == (riders, others)
+    )
     some, all_ride = terms(made, 1), terms(always, 1)
     for name, value in some.logs.items():
         if "dap" not in name:

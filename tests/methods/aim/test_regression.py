@@ -114,10 +114,10 @@ def test_modulation_on_the_grid_is_classifications(scores: str) -> None:
     inputs, ids = data(MODALITIES, 12)
     for objective, labels in ((Classification(3), ids), (OBJECTIVE, ids.float() - 1)):
         made = Modulator(framework(), quick(scores=scores), objective, means(), 0)
-        outputs = made.model(made.ride(inputs) if made.rides else inputs)
+        outputs = made.model(made.riding.ride(inputs) if made.rides else inputs)
         modulated, logs = made.modulate(
             outputs,
-            made.behind(outputs, 12) if made.rides else dict.fromkeys(made.blocks.places),
+            made.riding.behind(outputs, 12) if made.rides else dict.fromkeys(made.blocks.places),
             objective.memberships(labels),
             0,
         )

@@ -97,10 +97,10 @@ def everything(more: int, content: float) -> dict[str, torch.Tensor]:
     log = method.fit(lambda: iter(changed))
     method.train()
     modulator = method.modulator
-    outputs = framework(modulator.ride(changed[0].inputs))
+    outputs = framework(modulator.riding.ride(changed[0].inputs))
     batch, labels = changed[0]
     terms = modulator(batch, labels, 0)
-    shown = modulator.shown(outputs, modulator.behind(outputs, len(labels)), labels, 0)
+    shown = modulator.shown(outputs, modulator.riding.behind(outputs, len(labels)), labels, 0)
     losses = {f"{i}/L_pdm": loss for i, (loss, _, _) in enumerate(modulator.auxiliaries.losses(shown))}
     found = {
         "logits": outputs.logits,
@@ -112,7 +112,7 @@ def everything(more: int, content: float) -> dict[str, torch.Tensor]:
     for name, line in outputs.stages.items():
         for depth, stage in enumerate(line):
             found[f"pooled/{name}/{depth}"] = stage.pooled
-            found[f"prototypes/{name}/{depth}"] = modulator.behind(outputs, len(labels))[name, depth]
+            found[f"prototypes/{name}/{depth}"] = modulator.riding.behind(outputs, len(labels))[name, depth]
     found |= {f"fit/{name}": torch.tensor(values) for name, values in log["dap"].items()}
     found |= {f"fit/{name}": torch.tensor(value) for name, value in log["blocks"].items()}
     terms.loss.backward()
@@ -220,7 +220,7 @@ def test_gradient_reaches_theta_through_the_pdm(block: int) -> None:
     # reaches its theta.
     modulator = method.modulator
     inputs, labels = data(7)
-    outputs = framework(modulator.ride(inputs))
+    outputs = framework(modulator.riding.ride(inputs))
     maps = detach(select(outputs.stages["sound"][block].input, len(outputs.logits), slice(0, len(labels))))
     prototypes = outputs.stages["sound"][block].pooled[len(labels) :].detach()
     modulator.auxiliaries.reset()

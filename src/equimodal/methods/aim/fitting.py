@@ -124,12 +124,13 @@ def _trial(modulator: Modulator, stream: Iterator[Sample]) -> dict[str, float]:
 @torch.no_grad()
 def block_passes(modulator: Modulator, sample: Sample) -> Passes:
     """I_d and prototypes of every block on a batch, normalised as modulation will: prototypes ride along."""
+    assert modulator.riding is not None
     inputs, labels = sample
     batch, rows = len(labels), len(labels) + modulator.objective.classes
-    with modulator.statistics(batch, rows):
-        outputs = call_untouched(modulator.model, {}, modulator.ride(inputs))
+    with modulator.riding.statistics(batch, rows):
+        outputs = call_untouched(modulator.model, {}, modulator.riding.ride(inputs))
     targets = modulator.objective.memberships(labels)
-    prototypes = modulator.behind(outputs, batch)
+    prototypes = modulator.riding.behind(outputs, batch)
     return modulator.passes(outputs, prototypes, targets, 0, 1.0, modulator.blocks.places)
 
 

@@ -2,10 +2,7 @@
 and the library.
 """
 
-import math
-import random
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +14,12 @@ from equimodal.methods.aim.blocks import Blocks, Place
 from equimodal.methods.aim.classifiers import BlockClassifiers
 from equimodal.methods.aim.dap import Prototypes
 from equimodal.methods.aim.modulation import Logs, Score, Terms, named, score_logs
+from equimodal.methods.aim.riding import Riding, draws
 from equimodal.methods.aim.settings import AIMSettings
 from equimodal.methods.distributed import average
-from equimodal.models.encoder import detach, join, select
+from equimodal.models.encoder import detach, select
 from equimodal.models.framework import MultimodalModel, Outputs
-from equimodal.models.frozen import evaluation_mode, normalised_alike, running_statistics, statistics_of_first
+from equimodal.models.frozen import evaluation_mode
 from equimodal.models.padded import Input
 from equimodal.objectives import Objective
 
@@ -67,6 +65,9 @@ class Modulator(nn.Module):
                 settings.dap,
                 objective,
             )
+        self.riding: Riding | None = None
+        if self.dap is not None and settings.update == "joint":
+            self.riding = Riding(self.blocks, self.dap, settings, seed)
         self.auxiliaries: Auxiliaries | None = None
         if settings.pam:
             self.auxiliaries = Auxiliaries(self.blocks, settings.pdm, self.scores, seed)
@@ -89,31 +90,12 @@ class Modulator(nn.Module):
     @property
     def rides(self) -> bool:
         """Whether the prototypes are part of training batches."""
-        return self.dap is not None and self.settings.update == "joint"
+        return self.riding is not None
 
     @property
     def constant(self) -> bool:
         """Whether prototypes stay as they are within an epoch."""
         return self.dap is not None and self.settings.update == "alternate"
-
-    def riders(self, step: int) -> tuple[list[int], list[int]]:
-        """Classes whose prototypes ride in a step, drawn from (seed, step) alone, and the others."""
-        assert self.dap is not None
-        classes = self.dap.classes
-        chosen = self._drawn("ride", math.ceil(self.settings.ride_fraction * classes), classes, step)
-        return chosen, sorted(set(range(classes)) - set(chosen))
-
-    def ride(self, inputs: dict[str, Input], riders: Tensor | None = None) -> dict[str, Input]:
-        """Inputs with the K prototypes (or some of them) behind the samples: [B + K, ...]."""
-        assert self.dap is not None
-        prototypes = self.dap.samples(riders)
-        return {name: join(inputs[name], prototypes[name]) for name in self.modalities}
-
-    def statistics(self, samples: int, rows: int) -> AbstractContextManager[None]:
-        """How a batch in which prototypes ride is normalised."""
-        return (
-            statistics_of_first(self.model, samples, rows) if self.settings.statistics == "samples" else nullcontext()
-        )
 
     def scores(
         self, places: list[Place], features: list[Tensor], prototypes: list[Tensor | None], targets: Tensor
@@ -187,32 +169,14 @@ class Modulator(nn.Module):
         )
 
     def _pass(self, inputs: dict[str, Input], batch: int, step: int) -> tuple[Outputs, Prototyped, Logs, list[Tensor]]:
-        """The framework's pass and P_d^m [K, C_d] of every block, with Eq. 5 where prototypes ride."""
+        """The framework's pass and P_d^m of every block, with Eq. 5 where prototypes ride."""
+        if self.riding is not None:
+            outputs, prototyped, logs, loss = self.riding.through(inputs, batch, step)
+            return outputs, prototyped, logs, [loss]
         places = self.blocks.places
         if self.dap is None:
             return self.model(inputs), dict.fromkeys(places), {}, []
-        if self.constant:
-            return self.model(inputs), {(m, d): self.get_buffer(f"target_{m}_{d}") for m, d in places}, {}, []
-        riding, others = self.riders(step)
-        device = next(iter(self.dap.inputs.values())).device
-        some = torch.tensor(riding, device=device) if others else None
-        before = running_statistics(self.model) if others else []
-        with self.statistics(batch, batch + len(riding)):
-            outputs = self.model(self.ride(inputs, some))
-        features = {name: z[batch:] for name, z in outputs.features.items()}
-        loss, logs = self.dap.objective(self.model, Outputs(outputs.logits[batch:], features, {}), some)
-        prototyped = self.behind(outputs, batch)
-        if others:
-            samples = self.dap.samples(torch.tensor(others, device=device))
-            apart = normalised_alike(self.model, before, detach(samples))
-            order = torch.tensor([*riding, *others], device=device).argsort()
-            for place, own in prototyped.items():
-                prototyped[place] = torch.cat([own, self.blocks.features(apart, place).to(own.dtype)])[order]
-        return outputs, prototyped, logs, [loss]
-
-    def behind(self, outputs: Outputs, batch: int) -> dict[Place, Tensor]:
-        """P_d^m [K, C_d] of a pass in which they rode."""
-        return {place: self.blocks.features(outputs, place)[batch:] for place in self.blocks.places}
+        return self.model(inputs), {(m, d): self.get_buffer(f"target_{m}_{d}") for m, d in places}, {}, []
 
     def modulate(self, outputs: Outputs, prototyped: Prototyped, targets: Tensor, step: int) -> tuple[Tensor, Logs]:
         """L_mod (Eq. 9 to 15) of a pass whose first rows are the samples, and logs; targets as in
@@ -337,19 +301,13 @@ class Modulator(nn.Module):
         if fraction == 1:
             return slice(0, batch)
         count = max(2, round(fraction * batch))  # batch normalisation wants two
-        return torch.tensor(self._drawn("part", count, batch, step), device=device)
-
-    def _random(self, purpose: str, step: int) -> random.Random:
-        return random.Random(f"{self.seed}/{purpose}/{step}")
-
-    def _drawn(self, purpose: str, count: int, of: int, step: int) -> list[int]:
-        return sorted(self._random(purpose, step).sample(range(of), of)[:count])
+        return torch.tensor(sorted(draws(self.seed, "part", step).sample(range(batch), batch)[:count]), device=device)
 
     def auxiliary_depths(self, step: int) -> list[int]:
         """Depths (from 0) whose blocks get auxiliaries in a step."""
         if self.settings.aux_depths == "all":
             return list(range(self.blocks.depths))
-        return [self._random("depth", step).randrange(self.blocks.depths)]
+        return [draws(self.seed, "depth", step).randrange(self.blocks.depths)]
 
     def auxiliary_places(self, s: Tensor, step: int) -> list[Place]:
         """Which blocks get auxiliaries given s [D, M]: all of the step's depths, or there the dominant modality's (the

@@ -1,0 +1,80 @@
+"""Prototypes that ride: in a batch behind its samples, or apart from it, normalised as the samples are (aim.md
+sections 5 and 12).
+"""
+
+import math
+import random
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from equimodal.methods.aim.blocks import Blocks, Place
+from equimodal.methods.aim.dap import Prototypes
+from equimodal.methods.aim.modulation import Logs
+from equimodal.methods.aim.settings import AIMSettings
+from equimodal.models.encoder import detach, join
+from equimodal.models.framework import Outputs
+from equimodal.models.frozen import normalised_alike, running_statistics, statistics_of_first
+from equimodal.models.padded import Input
+
+
+def draws(seed: int, purpose: str, step: int) -> random.Random:
+    """What is drawn at random for a step: from (seed, purpose, step) alone, so that a resumed run draws the same."""
+    return random.Random(f"{seed}/{purpose}/{step}")
+
+
+class Riding:
+    """A framework's passes with the prototypes of `update: joint`."""
+
+    def __init__(self, blocks: Blocks, dap: Prototypes, settings: AIMSettings, seed: int) -> None:
+        self.blocks = blocks
+        self.dap = dap
+        self.settings = settings
+        self.seed = seed
+
+    def riders(self, step: int) -> tuple[list[int], list[int]]:
+        """Classes whose prototypes ride in a step, and the others."""
+        classes = self.dap.classes
+        count = math.ceil(self.settings.ride_fraction * classes)
+        chosen = sorted(draws(self.seed, "ride", step).sample(range(classes), count))
+        return chosen, sorted(set(range(classes)) - set(chosen))
+
+    def ride(self, inputs: dict[str, Input], some: Tensor | None = None) -> dict[str, Input]:
+        """Inputs with the K prototypes, or those of some classes, behind the samples: [B + K, ...]."""
+        prototypes = self.dap.samples(some)
+        return {name: join(inputs[name], prototypes[name]) for name in self.blocks.modalities}
+
+    def statistics(self, samples: int, rows: int) -> AbstractContextManager[None]:
+        """How a batch in which prototypes ride is normalised."""
+        if self.settings.statistics == "all":
+            return nullcontext()
+        return statistics_of_first(self.blocks.model, samples, rows)
+
+    def through(
+        self, inputs: dict[str, Input], batch: int, step: int
+    ) -> tuple[Outputs, dict[Place, Tensor], Logs, Tensor]:
+        """The framework's pass of `batch` samples and those that ride, P_d^m [K, C_d] of every block, and Eq. 5 with
+        what to log of it.
+        """
+        model = self.blocks.model
+        riding, others = self.riders(step)
+        device = next(iter(self.dap.inputs.values())).device
+        some = torch.tensor(riding, device=device) if others else None
+        before = running_statistics(model) if others else []
+        with self.statistics(batch, batch + len(riding)):
+            outputs = model(self.ride(inputs, some))
+        features = {name: z[batch:] for name, z in outputs.features.items()}
+        loss, logs = self.dap.objective(model, Outputs(outputs.logits[batch:], features, {}), some)
+        prototyped = self.behind(outputs, batch)
+        if others:
+            samples = self.dap.samples(torch.tensor(others, device=device))
+            apart = normalised_alike(model, before, detach(samples))
+            order = torch.tensor([*riding, *others], device=device).argsort()
+            for place, own in prototyped.items():
+                prototyped[place] = torch.cat([own, self.blocks.features(apart, place).to(own.dtype)])[order]
+        return outputs, prototyped, logs, loss
+
+    def behind(self, outputs: Outputs, batch: int) -> dict[Place, Tensor]:
+        """P_d^m of a pass in which they rode."""
+        return {place: self.blocks.features(outputs, place)[batch:] for place in self.blocks.places}
