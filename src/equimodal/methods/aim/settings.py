@@ -82,7 +82,7 @@ class AIMSettings(WarmupSettings):
         },
         "fast": {
             "ride_fraction": 0.25,
-            "aux_depths": "one",
+            "aux_fraction": 0.25,
             "pdm": {"latent": 64, "every": 16},
         },
     }
