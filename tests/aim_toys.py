@@ -30,7 +30,7 @@ VARIANTS = {
     "dominant": {"aux_modalities": "dominant"},
     "half": {"aux_fraction": 0.5},
     "one-depth": {"aux_depths": "one"},
-    "together": {"rho": "together"},
+    "together": {"rho_norm": "together"},
     "all-statistics": {"statistics": "all", "aux_fraction": 0.5},
     "some-ride": {"ride_fraction": 0.5},
     "fast": {"preset": "fast"},

@@ -93,7 +93,7 @@ def broken(raw: dict[str, Any], path: str, value: Any) -> str:
         (
             "methods/aim-x",
             {"base": "aim", "preset": "litteral"},
-            "methods.aim-x.preset = 'litteral' is unknown; valid: literal",
+            "methods.aim-x.preset = 'litteral' is unknown; valid: fast, literal",
         ),
         ("study/datasets", ["cremat"], "unknown dataset 'cremat'"),
         ("study/datasets", [], "study.datasets"),

@@ -51,7 +51,7 @@ def test_riding_prototypes_count_in_nothing_but_their_own_terms():
 
 @pytest.mark.parametrize(("rho", "total"), [("together", 1), ("apart", 2)])
 def test_the_loss_is_lambda_l_mod_plus_eq_5(rho, total):
-    made = modulator(lambda_mod=3.0, rho=rho)
+    made = modulator(lambda_mod=3.0, rho_norm=rho)
     logs = logged(made)
     l_mod = 0.0
     for d in range(1, 5):
@@ -156,7 +156,7 @@ def test_auxiliary_only_drops_the_originals_terms():
 
 
 def test_the_dominant_reading_gives_auxiliaries_to_the_stronger_modality_of_a_depth():
-    logs = logged(modulator(aux_modalities="dominant", rho="together"))
+    logs = logged(modulator(aux_modalities="dominant", rho_norm="together"))
     for d in range(1, 5):
         strong, weak = sorted(MODALITIES, key=lambda m: -logs[f"depth{d}/{m}/s"])
         assert f"depth{d}/{strong}/s_aux" in logs and f"depth{d}/{weak}/s_aux" not in logs
@@ -208,8 +208,8 @@ def test_auxiliaries_at_one_depth_weigh_as_all_do_in_the_mean():
     outputs, found = every.model(INPUTS), every.prototypes_in_evaluation()
     mean = sum(float(made.modulate(outputs, found, LABELS, depths.index(d))[0].detach()) for d in range(4)) / 4
     assert mean == pytest.approx(float(every.modulate(outputs, found, LABELS, 0)[0].detach()), rel=1e-4)
-    with pytest.raises(UserError, match="set rho: apart"):
-        modulator(aux_depths="one", rho="together")
+    with pytest.raises(UserError, match="set rho_norm: apart"):
+        modulator(aux_depths="one", rho_norm="together")
 
 
 def test_some_prototypes_ride_and_the_others_pass_apart():

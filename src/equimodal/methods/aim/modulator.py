@@ -210,7 +210,7 @@ class Modulator(nn.Module):
             weak_losses = settings.aux_weight * losses.view(grid)
             if settings.aux_depths == "one":
                 weak_losses = self.blocks.depths * weak_losses
-        rho, rho_aux = modulation.block_weights(s, s_aux, settings.rho == "apart")  # Eq. 12
+        rho, rho_aux = modulation.block_weights(s, s_aux, settings.rho_norm == "apart")  # Eq. 12
         alpha = modulation.imbalance(s) if settings.dam else torch.ones_like(s[:, 0])  # Eq. 14
         originals = settings.original_weight * original.loss.view(grid)
         total = (alpha * modulation.depth_loss(originals, weak_losses, rho, rho_aux)).sum()  # Eq. 11, 15
@@ -339,8 +339,10 @@ def _check(settings: AIMSettings) -> None:
         )
     if settings.scores == "label" and settings.pool == "none":
         raise UserError("aim: scores: label classifies pooled outputs: set pool: mean")
-    if settings.aux_depths == "one" and settings.rho == "together" and settings.pam:
-        raise UserError("aim: aux_depths: one would change the originals' weights from step to step: set rho: apart")
+    if settings.aux_depths == "one" and settings.rho_norm == "together" and settings.pam:
+        raise UserError(
+            "aim: aux_depths: one would change the originals' weights at each step: set rho_norm: apart"
+        )
     if settings.ride_fraction < 1 and settings.update == "alternate":
         raise UserError("aim: ride_fraction belongs to update: joint; with update: alternate leave it at 1")
     if settings.ride_fraction < 1 and settings.statistics == "all":

@@ -76,7 +76,7 @@ class AIMSettings(WarmupSettings):
             "pool": "mean",
             "update": "joint",
             "aux_fraction": 1.0,
-            "rho": "together",
+            "rho_norm": "together",
             "detach_aux_prototypes": False,
             "dap": {"cls": "fused", "cls_weight": 1.0, "recon_weight": 1.0},
         },
@@ -113,7 +113,7 @@ class AIMSettings(WarmupSettings):
     detach_aux_prototypes: bool = Field(
         True, description="P_d is a constant for auxiliary blocks: their loss concerns their own weights alone"
     )
-    rho: Literal["together", "apart"] = Field(
+    rho_norm: Literal["together", "apart"] = Field(
         "apart",
         description="Eq. 12 over the 2M blocks of a depth, or over originals and auxiliaries apart: originals then"
         " weigh as much as without auxiliaries",
