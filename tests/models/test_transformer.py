@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from equimodal.errors import UserError
-from equimodal.methods.aim.decoupling import BlockDecoupling, decoupled_weights
+from equimodal.methods.aim.decoupling import DepthDecoupling, decoupled_weights
 from equimodal.methods.aim.settings import PDMSettings
 from equimodal.models.framework import MultimodalModel, build_model
 from equimodal.models.frozen import call_untouched
@@ -116,8 +116,8 @@ def test_every_weight_can_be_decoupled_and_replaced(reading: str) -> None:
     for index, block in enumerate(own.blocks):
         weights = decoupled_weights(block)
         assert set(weights) == {f"{name}.weight" for name in fan_in if index == 0 or name != "project"}
-        part = BlockDecoupling(block, PDMSettings(reading=reading, latent=200))
-        part.reset(block, 2.0, torch.Generator().manual_seed(0))
+        part = DepthDecoupling({"m": block}, PDMSettings(reading=reading, latent=200))
+        part.reset({"m": block}, 2.0, torch.Generator().manual_seed(0))
         if reading == "rows":
             assert [part.rows(weight).shape[1] for weight in weights.values()] == [
                 fan_in[name.removesuffix(".weight")] for name in weights
@@ -127,7 +127,7 @@ def test_every_weight_can_be_decoupled_and_replaced(reading: str) -> None:
             for one in part.parts:
                 one.mask.zero_()
                 one.mask_bias.fill_(1e4)
-        theta, _, _ = part.weak(block)
+        theta = part.weak({"m": block}).theta["m"]
         assert all(theta[name].shape == weight.shape for name, weight in weights.items())
         out = block(maps)
         torch.testing.assert_close(call_untouched(block, theta, maps).values, out.values, rtol=0, atol=1e-10)

@@ -340,9 +340,7 @@ def _check(settings: AIMSettings) -> None:
     if settings.scores == "label" and settings.pool == "none":
         raise UserError("aim: scores: label classifies pooled outputs: set pool: mean")
     if settings.aux_depths == "one" and settings.rho_norm == "together" and settings.pam:
-        raise UserError(
-            "aim: aux_depths: one would change the originals' weights at each step: set rho_norm: apart"
-        )
+        raise UserError("aim: aux_depths: one would change the originals' weights at each step: set rho_norm: apart")
     if settings.ride_fraction < 1 and settings.update == "alternate":
         raise UserError("aim: ride_fraction belongs to update: joint; with update: alternate leave it at 1")
     if settings.ride_fraction < 1 and settings.statistics == "all":
