@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from equimodal.store import read_tensors
 
@@ -21,6 +22,23 @@ def environment() -> dict[str, str]:
     """This process's, without what an engine or a launcher of several processes may have left in it."""
     left_out = {"LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "DVC_STAGE", "EQUIMODAL_ENGINE"}
     return {name: value for name, value in os.environ.items() if name not in left_out}
+
+
+def probe(text: str, *words: str) -> "tuple[str, list[tuple[dict[str, Any], dict[str, Any]]]]":
+    """Run a program of two processes in the present folder: what it said on stderr, and what either left as
+    rank{0, 1}.safetensors.
+    """
+    Path("probe.py").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "probe.py", *words],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr, [read_tensors(Path(f"rank{rank}.safetensors")) for rank in (0, 1)]
 
 
 def run(*words: str) -> "subprocess.CompletedProcess[str]":

@@ -3,7 +3,6 @@ whole command twice.
 """
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -53,17 +52,7 @@ def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
         single = tiny_dataset.params(training={"epochs": 2})
         warmup.run(single, "tiny", params.warmup_of("tiny", method), 0)
         prototypes.run(single, "tiny", params.fit_of("tiny", method), 0)
-    Path("probe.py").write_text(PROBE)
-    done = subprocess.run(
-        [sys.executable, "probe.py", method],
-        env=training_process.environment(),
-        capture_output=True,
-        text=True,
-        timeout=training_process.LIMIT,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    (first, said), (second, unsaid) = (read_tensors(Path(f"rank{rank}.safetensors")) for rank in (0, 1))
+    stderr, ((first, said), (second, unsaid)) = training_process.probe(PROBE, method)
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
     assert (said["tracked"], unsaid["tracked"]) == (method == "joint", False)
 
@@ -76,7 +65,7 @@ def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
     curves = read_json(folder / "curves.json")
     assert [entry["epoch"] for entry in curves["epochs"]] == [0, 1]
     assert round(curves["epochs"][-1]["metrics"]["train/accuracy"] * 60, 6) % 1 == 0  # of both processes' samples
-    assert done.stderr.count("epoch   1") == 1  # one of them reports
+    assert stderr.count("epoch   1") == 1  # one of them reports
     assert not Path(".checkpoints", f"train-tiny-{method}-0").exists()
 
 

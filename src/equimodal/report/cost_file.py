@@ -3,15 +3,12 @@ cost and reference measure, and what the cost table reads.
 """
 
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from equimodal.errors import UserError
-from equimodal.report.result import Part
+from equimodal.report.result import Part, checked
 from equimodal.store import read_json
-
-File = TypeVar("File", bound=Part)
 
 
 class Machine(Part):
@@ -136,7 +133,7 @@ class Reference(Part):
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read and check results/cost/reference/D.json."""
-        return _checked(cls, read_json(path), path)
+        return checked(cls, read_json(path), path, "cost file")
 
 
 class Cost(Part):
@@ -169,15 +166,4 @@ class Cost(Part):
     @classmethod
     def parse(cls, content: Any, path: Path) -> Self:
         """The same from the content of `path`."""
-        return _checked(cls, content, path)
-
-
-def _checked(kind: type[File], content: Any, path: Path) -> File:
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise UserError(
-            f"{path} is no cost file of this version ({where}: {error.errors()[0]['msg']}): if a stage"
-            " wrote it, build it again"
-        ) from None
+        return checked(cls, content, path, "cost file")

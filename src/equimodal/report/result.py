@@ -3,7 +3,7 @@ schema read from.
 """
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -11,6 +11,7 @@ from equimodal.errors import UserError
 from equimodal.store import read_json
 
 ByModality = dict[str, "Spread"]
+File = TypeVar("File", bound=BaseModel)
 
 
 class Part(BaseModel):
@@ -189,15 +190,8 @@ class Result(Part):
         """Read and check a result file, modalities in the order that it names; a missing or foreign one is a
         UserError.
         """
-        try:
-            found = cls.model_validate(read_json(path))
-            return cls.model_validate(_ordered(found.model_dump(), found.data.order))
-        except ValidationError as error:
-            where = ".".join(str(part) for part in error.errors()[0]["loc"])
-            raise UserError(
-                f"{path} is no result of this version ({where}: {error.errors()[0]['msg']}): if a stage wrote"
-                " it, build it again"
-            ) from None
+        found = checked(cls, read_json(path), path, "result")
+        return checked(cls, _ordered(found.model_dump(), found.data.order), path, "result")
 
     @property
     def name(self) -> str:
@@ -218,3 +212,15 @@ def _ordered(value: Any, order: list[str]) -> Any:
         return value
     names = [name for name in order if name in value] if value.keys() <= set(order) else list(value)
     return {name: _ordered(value[name], order) for name in names}
+
+
+def checked(kind: type[File], content: Any, path: Path, what: str) -> File:
+    """The content of `path` as a type; a UserError where it is no such `what` ("result", "cost file")."""
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise UserError(
+            f"{path} is no {what} of this version ({where}: {error.errors()[0]['msg']}): if a stage wrote"
+            " it, build it again"
+        ) from None

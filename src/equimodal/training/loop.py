@@ -3,7 +3,6 @@ what they may ask of it is `Trainer` there.
 """
 
 import copy
-import itertools
 import math
 import shutil
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from equimodal.errors import UserError
 from equimodal.methods.base import Batch, Method, Split, SplitFeatures
+from equimodal.metrics.running import RunningMeans
 from equimodal.models.framework import MultimodalModel
 from equimodal.seeding import derive, generator
 from equimodal.settings.training import RuntimeSettings, TrainingSettings
@@ -243,20 +243,15 @@ class Loop:
         self.method.train()
         self.method.begin_epoch(epoch, self)
         adopt(self.plain_optimizer, self.method.main_parameters())
-        totals: dict[tuple[str, ...], Tensor] = {}
-        counts: dict[tuple[str, ...], int] = {}
+        logged = RunningMeans()
         objective = self.method.task.objective
         seen, tally = 0, torch.zeros((), dtype=torch.float64, device=self.device)
         for batch in self.batches(epoch):
             step = self.method.training_step(batch, self)
             tally += objective.tally(step.logits.detach(), batch.labels)
             seen += len(batch.labels)
-            scalars = {"train/loss": step.loss.detach(), **step.logs}
-            names = tuple(scalars)  # not the same in every step: one vector of sums for each set of names
-            values = torch.stack(list(scalars.values())).double()
-            totals[names] = totals[names].add_(values) if names in totals else values
-            counts[names] = counts.get(names, 0) + 1
-        logs = self._means(totals, counts)
+            logged.add({"train/loss": step.loss.detach(), **step.logs})
+        logs = logged.means(self.total)
         self._check_finite("training", logs["train/loss"], epoch)
         total, count = self.total(torch.stack([tally, torch.full_like(tally, seen)])).tolist()
         logs[f"train/{objective.measure}"] = total / count
@@ -264,21 +259,6 @@ class Loop:
         logs |= self.method.end_epoch(epoch, self)
         self._share_buffers()
         return logs
-
-    def _means(self, totals: dict[tuple[str, ...], Tensor], counts: dict[tuple[str, ...], int]) -> dict[str, float]:
-        """Means of the logged scalars over an epoch's batches that have them, of all processes, from the sums and
-        counts of steps that log the same names.
-
-        The epoch's one synchronisation with the device.
-        """
-        groups = sorted(totals)
-        values = torch.cat([totals[names] for names in groups])
-        steps = torch.tensor([counts[names] for names in groups for _ in names]).to(values)
-        sums: dict[str, list[float]] = {}
-        found = self.total(torch.stack([values, steps])).T.tolist()
-        for name, pair in zip(itertools.chain(*groups), found, strict=True):
-            sums[name] = [a + b for a, b in zip(sums.get(name, (0.0, 0.0)), pair, strict=True)]
-        return {name: total / count for name, (total, count) in sorted(sums.items())}
 
     def _average_late(self) -> None:
         """Average over the processes the gradients of parameters that were added after DDP was set up,

@@ -3,8 +3,6 @@ modulates by the whole batch. Bare processes first, then (slow) as `equimodal tr
 """
 
 import copy
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,6 @@ from equimodal.models.encoder import join
 from equimodal.models.padded import Padded
 from equimodal.params import Params
 from equimodal.stages.setup import Setup
-from equimodal.store import read_tensors
 
 # Fabric starts further processes from the script's own path, so this must be a file. Each process takes one step's
 # forward and backward pass on its own batch, and leaves its batch, gradients and logs.
@@ -144,17 +141,7 @@ def test_means_over_processes_keep_shapes_and_a_single_process_keeps_its_tensors
 
 def two_processes(method: str) -> list[dict[str, torch.Tensor]]:
     """What either process left."""
-    Path("probe.py").write_text(PROBE)
-    done = subprocess.run(
-        [sys.executable, "probe.py", method],
-        env=training_process.environment(),
-        capture_output=True,
-        text=True,
-        timeout=training_process.LIMIT,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return [read_tensors(Path(f"rank{rank}.safetensors"))[0] for rank in (0, 1)]
+    return [tensors for tensors, _ in training_process.probe(PROBE, method)[1]]
 
 
 def alone(params: Params, name: str) -> Method:

@@ -102,7 +102,6 @@ def test_with_w_one_auxiliaries_are_the_originals_while_prototypes_ride(statisti
     """Identity 3, batch normalisation and `update: joint` included."""
     made = modulator(warmed(), statistics=statistics, pdm={"steps": 0, "latent": 512, "every": 1000})
     terms(made)
-    made.renewed = True
     for part in made.auxiliaries.modules():
         if isinstance(part, Decoupler):
             with torch.no_grad():
@@ -185,7 +184,7 @@ def test_what_eq_8_sees_is_constant_by_default():
     made = modulator()
     terms(made)
     outputs = made.model(made.riding.ride(INPUTS))
-    losses = made.auxiliaries.losses(made.shown(outputs, made.riding.behind(outputs, 8), LABELS, 0))
+    losses = list(made.auxiliaries.losses(made.shown(outputs, made.riding.behind(outputs, 8), LABELS, 0)))
     assert len(losses) == 4
     loss, _, logs = losses[0]
     assert {name.rpartition("/")[2] for name in logs} == {"L_g", "L_re", "s_good"}

@@ -1,7 +1,5 @@
 """aim-means by itself: how running class means move, on classes and on a grid of values, in one process and in two."""
 
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +16,7 @@ from equimodal.methods.base import Batch
 from equimodal.params import Params
 from equimodal.stages import train
 from equimodal.stages.setup import Setup
-from equimodal.store import read_json, read_tensors
+from equimodal.store import read_json
 
 TRAINER: Any = SimpleNamespace(total=lambda value: value)
 
@@ -127,17 +125,7 @@ write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), found, {})
 @pytest.mark.slow
 def test_two_processes_keep_the_means_of_all_samples(tiny: Path) -> None:
     params = tiny_dataset.write_params(tiny, runtime={"devices": 2})
-    Path("probe.py").write_text(PROBE)
-    done = subprocess.run(
-        [sys.executable, "probe.py"],
-        env=training_process.environment(),
-        capture_output=True,
-        text=True,
-        timeout=training_process.LIMIT,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    first, second = (read_tensors(Path(f"rank{rank}.safetensors"))[0] for rank in (0, 1))
+    first, second = (tensors for tensors, _ in training_process.probe(PROBE)[1])
     alone, _ = made(params)
     for step in range(2):
         assert not torch.equal(first[f"h{step}"], second[f"h{step}"])

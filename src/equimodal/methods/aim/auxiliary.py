@@ -2,7 +2,7 @@
 sections 4 and 12).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,7 @@ class Auxiliaries(nn.Module):
         self.settings = settings
         self.score = score
         self.seed = seed
+        self.renewed = False  # whether the PDM has been started for this epoch
         self.decoupling = Decoupling([blocks.at(depth) for depth in range(blocks.depths)], settings)
         named = dict(self.decoupling.named_parameters())
         masks = [value for name, value in named.items() if ".mask" in name]
@@ -75,6 +76,27 @@ class Auxiliaries(nn.Module):
         for depth in range(self.blocks.depths):
             self.decoupling.at(depth).reset(self.blocks.at(depth), self.settings.mask_std, generator)
         self.optimizer.state.clear()
+
+    def start(self, passes: Passes) -> Logs:
+        """Begin an epoch's PDM: `reset`, and `pdm.steps` steps of Eq. 8 on one batch's passes."""
+        self.reset()
+        self.renewed = True
+        logs: Logs = {}
+        for _ in range(self.settings.steps):
+            logs = self.learn({place: seen.constant() for place, seen in passes.items()})
+        return logs
+
+    def due(self, step: int) -> bool:
+        """Whether Eq. 8 has its turn in a step."""
+        return step % self.settings.every == 0
+
+    def decouple(self, step: int, first: Callable[[], Passes], later: Callable[[], Passes]) -> Logs:
+        """Train the PDM where it is due: an epoch's first step starts it, on the passes that `first` gives; a later one
+        learns from those of `later`, unless Eq. 8 is part of the step's own loss (`pdm.detach: false`).
+        """
+        if not self.renewed:
+            return self.start(first())
+        return self.learn(later()) if self.due(step) and self.settings.detach else {}
 
     def weak(self, passes: Passes) -> tuple[Score, Logs]:
         """Scores [N] of the auxiliary blocks in the passes' order; gradient reaches theta through the PDM, whose own
@@ -97,16 +119,16 @@ class Auxiliaries(nn.Module):
         features = {place: self._through(place, found.theta[place[0]], seen) for place, seen in passes.items()}
         return self._scored(list(passes), features, passes), found
 
-    def losses(self, passes: Passes) -> list[tuple[Tensor, list[nn.Parameter], Logs]]:
-        """Eq. 8 depth by depth: L_g + L_re of its blocks, the parameters it trains, and logs."""
-        return [self._loss(depth, passes, places) for depth, places in _by_depth(passes).items()]
+    def losses(self, passes: Passes) -> Iterator[tuple[Tensor, list[nn.Parameter], Logs]]:
+        """Eq. 8 depth by depth, one graph at a time: L_g + L_re of its blocks, the parameters it trains, and logs."""
+        for depth, places in _by_depth(passes).items():
+            yield self._loss(depth, {place: passes[place] for place in places})
 
     def learn(self, passes: Passes) -> Logs:
-        """One step of Eq. 8 on constant passes; depth by depth, so that one graph is alive at a time."""
+        """One step of Eq. 8 on constant passes."""
         logs: Logs = {}
         with torch.enable_grad():
-            for depth, places in _by_depth(passes).items():
-                loss, parameters, more = self._loss(depth, passes, places)
+            for loss, parameters, more in self.losses(passes):
                 loss.backward(inputs=parameters)
                 logs |= more
         self.step()
@@ -119,18 +141,18 @@ class Auxiliaries(nn.Module):
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _loss(self, depth: int, passes: Passes, places: list[Place]) -> tuple[Tensor, list[nn.Parameter], Logs]:
-        score, found = self.good(depth, {place: passes[place] for place in places})
+    def _loss(self, depth: int, passes: Passes) -> tuple[Tensor, list[nn.Parameter], Logs]:
+        score, found = self.good(depth, passes)
         logs: Logs = {}
-        for i, (modality, _) in enumerate(places):
-            name = self.blocks.name(places[i])
+        for i, place in enumerate(passes):
+            modality, name = place[0], self.blocks.name(place)
             logs |= {
                 f"{name}/L_g": score.loss[i].detach(),
                 f"{name}/L_re": found.relative[modality].detach(),
                 f"{name}/s_good": score.s[i],
             }
         errors = found.relative if self.settings.relative else found.error
-        loss = score.loss.sum() + torch.stack([errors[modality] for modality, _ in places]).sum()
+        loss = score.loss.sum() + torch.stack([errors[modality] for modality, _ in passes]).sum()
         return loss, [p for p in self.decoupling.at(depth).parameters() if p.requires_grad], logs
 
     def _through(self, place: Place, theta: dict[str, Tensor], seen: BlockPass) -> Tensor:

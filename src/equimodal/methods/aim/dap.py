@@ -184,9 +184,14 @@ def fit_prototypes(
     return log
 
 
+def _asked(log: dict[str, Any]) -> str:
+    """What a fit has to reach: a regression's prototypes their order, others their own class (`told_apart`)."""
+    return "order" if "order" in log else "accuracy"
+
+
 def _told_apart(log: dict[str, list[float]], settings: DAPSettings) -> bool:
     """Whether every readout that Eq. 3 asks tells all prototypes apart, by the last step logged."""
-    what = "order" if "order" in log else "accuracy"
+    what = _asked(log)
     asked = [what, *(name for name in log if name.endswith(f"/{what}"))] if settings.cls != "fused" else [what]
     return all(log[name][-1] >= 1 for name in asked)
 
@@ -195,7 +200,8 @@ def require_accuracy(log: dict[str, Any], settings: DAPSettings, epoch: int) -> 
     """Raise a UserError when the fused head gives too few of the fitted prototypes their own class (a regression: their
     order on the grid).
     """
-    name, what = ("order", "their order on the grid of values") if "order" in log else ("accuracy", "their own class")
+    name = _asked(log)
+    what = {"order": "their order on the grid of values", "accuracy": "their own class"}[name]
     reached = log[name][-1]
     if not reached >= settings.required_accuracy - 1e-6:
         by_modality = ", ".join(

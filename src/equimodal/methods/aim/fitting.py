@@ -111,10 +111,7 @@ def _trial(modulator: Modulator, stream: Iterator[Sample]) -> dict[str, float]:
     assert auxiliaries is not None
     sums: dict[str, float] = {}
     with batch_statistics(modulator.model):
-        auxiliaries.reset()
-        passes = block_passes(modulator, next(stream))
-        for _ in range(modulator.settings.pdm.steps):
-            auxiliaries.learn(passes)
+        auxiliaries.start(block_passes(modulator, next(stream)))
         for _ in range(MEASURED_BATCHES):
             for name, value in _measure(modulator, block_passes(modulator, next(stream))).items():
                 sums[name] = sums.get(name, 0.0) + float(value) / MEASURED_BATCHES
@@ -140,7 +137,7 @@ def _measure(modulator: Modulator, passes: Passes) -> Logs:
     assert auxiliaries is not None
     found: Logs = {}
     for (m, d), seen in passes.items():
-        name = f"depth{d + 1}/{m}"
+        name = blocks.name((m, d))
         weak, _ = auxiliaries.weak({(m, d): seen})
         good, parts = auxiliaries.good(d, {(m, d): seen})
         features = blocks.features_of(m, call_untouched(blocks.block(m, d), {}, seen.inputs), seen.rows)

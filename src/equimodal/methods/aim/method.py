@@ -15,6 +15,7 @@ from equimodal.methods.aim.modulator import Modulator
 from equimodal.methods.aim.settings import AIMSettings
 from equimodal.methods.aim.stepping import Stepper
 from equimodal.methods.base import Batch, Method, Step, Task, Trainer
+from equimodal.metrics.running import RunningMeans
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.padded import Input
 
@@ -39,8 +40,8 @@ class AIMMethod(Method[AIMSettings]):
         self.modulator = Modulator(model, settings, task.objective, task.class_means, task.seed)
         self.stepper = Stepper(self.modulator, task.class_means)
         self._fitted: dict[str, Tensor] = {}
-        self._sums: dict[str, list[Tensor]] = {}
-        # DDP reduces the framework's gradients; AIM's own parts average theirs (evaluation.average_gradients), since
+        self._checked = RunningMeans()
+        # DDP reduces the framework's gradients; AIM's own parts average theirs (methods/distributed.py), since
         # the PDM is trained by backward passes that DDP does not see.
         own = [*self.modulator.named_parameters(), *self.modulator.named_buffers()]
         self._ddp_params_and_buffers_to_ignore = [f"modulator.{name}" for name, _ in own]
@@ -75,7 +76,7 @@ class AIMMethod(Method[AIMSettings]):
         return self.stepper.optimizers
 
     def begin_epoch(self, epoch: int, trainer: Trainer) -> None:
-        self._sums = {}
+        self._checked = RunningMeans()
         self.stepper.begin_epoch(trainer.rate)
         classes, batch = self.task.classes, trainer.training.batch_size
         riding = self.settings.ride_fraction * classes
@@ -103,9 +104,7 @@ class AIMMethod(Method[AIMSettings]):
         return step
 
     def _account(self, logs: Logs) -> None:
-        for name, value in logs.items():
-            if name.endswith(CHECKED):
-                self._sums.setdefault(name, []).append(value)
+        self._checked.add({name: value for name, value in logs.items() if name.endswith(CHECKED)})
 
     def end_epoch(self, epoch: int, trainer: Trainer) -> dict[str, float]:
         for warning in self.warnings():
@@ -114,9 +113,7 @@ class AIMMethod(Method[AIMSettings]):
 
     def warnings(self) -> list[str]:
         """The health checks of aim.md sections 7 and 12 that fail on the epoch's means so far, a line each."""
-        names = list(self._sums)
-        values = [torch.stack(self._sums[name]).float().mean() for name in names]
-        means = dict(zip(names, torch.stack(values).tolist() if values else [], strict=True))
+        means = self._checked.means()
         blocks = [name.removesuffix("/s") for name in means if name.endswith("/s")]
         found = []
         saturated = [b for b in blocks if max(means[f"{b}/saturated_low"], means[f"{b}/saturated_high"]) > SATURATED]

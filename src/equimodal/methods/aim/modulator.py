@@ -71,7 +71,6 @@ class Modulator(nn.Module):
         self.auxiliaries: Auxiliaries | None = None
         if settings.pam:
             self.auxiliaries = Auxiliaries(self.blocks, settings.pdm, self.scores, seed)
-        self.renewed = False  # whether the auxiliaries' PDM has been started for this epoch
         self.register_buffer("gap", torch.ones(self.blocks.depths))
         if self.constant:
             for (name, depth), prototypes in self.prototypes_in_evaluation().items():
@@ -106,7 +105,7 @@ class Modulator(nn.Module):
         if self.classifiers is not None:
             found = [self.classifiers.log_probabilities(*place, z) for place, z in zip(places, features, strict=True)]
             return modulation.score(torch.stack(found), targets)
-        tau: Tensor | float = 1.0
+        tau: Tensor | float
         if self.settings.tau == "auto":
             tau = self.get_buffer("gap")[[depth for _, depth in places]][:, None, None]
         else:
@@ -156,9 +155,9 @@ class Modulator(nn.Module):
             losses.append(settings.lambda_mod * modulated)
             if self.classifiers is not None:
                 losses.append(self.classifier_loss(outputs, targets))
-            if self.due(step) and not settings.pdm.detach:  # Eq. 8 to the letter: it moves theta too
-                assert self.auxiliaries is not None
-                for loss, _, more in self.auxiliaries.losses(self.shown(outputs, prototypes, targets, step)):
+            own = self.auxiliaries
+            if own is not None and own.due(step) and not settings.pdm.detach:  # Eq. 8 to the letter: it moves theta too
+                for loss, _, more in own.losses(self.shown(outputs, prototypes, targets, step)):
                     losses.append(loss)
                     logs |= more
         return Terms(
@@ -192,7 +191,11 @@ class Modulator(nn.Module):
         if self.auxiliaries is not None and settings.lambda_mod > 0:
             shown = self.auxiliary_places(original.s.view(grid), step)
             passes = self.passes(outputs, prototyped, targets, step, settings.aux_fraction, shown)
-            logs |= self.decouple(outputs, prototyped, targets, step)
+            logs |= self.auxiliaries.decouple(
+                step,
+                lambda: self.shown(outputs, prototyped, targets, step, places),
+                lambda: self.shown(outputs, prototyped, targets, step),
+            )
             with torch.set_grad_enabled(torch.is_grad_enabled() and settings.aux_weight > 0):
                 weak, more = self.auxiliaries.weak(passes)
             logs |= more
@@ -225,24 +228,6 @@ class Modulator(nn.Module):
             logs |= {name: shares[name] for name in named(shown, "rho_aux", found[0])}
         return total, logs
 
-    def decouple(self, outputs: Outputs, prototyped: Prototyped, targets: Tensor, step: int) -> Logs:
-        """Train the PDM on a pass by Eq. 8 where it is due: an epoch's first step starts it for the present weights."""
-        assert self.auxiliaries is not None
-        logs: Logs = {}
-        if not self.renewed:
-            self.auxiliaries.reset()
-            self.renewed = True
-            shown = self.shown(outputs, prototyped, targets, step, self.blocks.places)
-            for _ in range(self.settings.pdm.steps):
-                logs = self.auxiliaries.learn({place: seen.constant() for place, seen in shown.items()})
-        elif self.due(step) and self.settings.pdm.detach:
-            logs = self.auxiliaries.learn(self.shown(outputs, prototyped, targets, step))
-        return logs
-
-    def due(self, step: int) -> bool:
-        """Whether Eq. 8 has its turn."""
-        return self.auxiliaries is not None and step % self.settings.pdm.every == 0
-
     def shown(
         self,
         outputs: Outputs,
@@ -273,15 +258,16 @@ class Modulator(nn.Module):
         originals.
         """
         batch, total, device = len(targets), len(outputs.logits), targets.device
-        rows: slice | Tensor = self.part(fraction, batch, step, device)
+        samples = self.part(fraction, batch, step, device)
+        rows = samples
         if total > batch and self.settings.statistics == "all":
             if fraction == 1:
                 rows = slice(0, total)
             else:
                 behind = self.part(fraction, total - batch, step, device)
-                assert isinstance(rows, Tensor) and isinstance(behind, Tensor)
-                rows = torch.cat([rows, batch + behind])
-        own = targets[self.part(fraction, batch, step, device)]
+                assert isinstance(samples, Tensor) and isinstance(behind, Tensor)
+                rows = torch.cat([samples, batch + behind])
+        own = targets[samples]
         count = len(range(total)[rows]) if isinstance(rows, slice) else len(rows)
         found: Passes = {}
         for place in places:

@@ -87,7 +87,8 @@ class Stepper:
         Args:
             rate: the epoch's learning rate over the first's, which AIM's own rates follow (`follow_schedule`).
         """
-        self.modulator.renewed = False
+        if self.modulator.auxiliaries is not None:
+            self.modulator.auxiliaries.renewed = False
         follow = {"all": self._all(), "prototypes": list(self.optimizers.values()), "none": []}
         following = follow[self.modulator.settings.follow_schedule]
         for optimizer, rates in zip(following, self._rates, strict=False):
@@ -107,7 +108,7 @@ class Stepper:
         own = self.modulator.auxiliaries
         for optimizer in self.optimizers.values():
             _step_if_reached(optimizer)
-        if own is not None and not own.settings.detach and self.modulator.due(self.count):
+        if own is not None and not own.settings.detach and own.due(self.count):
             own.step()
         self.count += 1
 

@@ -66,13 +66,12 @@ class DeepSupervision(JointUni):
             for place, width in enumerate(encoder.dims[-settings.depths :]):
                 self.columns[modality, place] = slice(self.width, self.width + width)
                 self.width += width
-        self._first = min(counts) - settings.depths + 1  # depth of place 0 in logs, which count to the shallowest's end
+        self.blocks = Blocks(model, last=settings.depths)
         self.auxiliaries: Auxiliaries | None = None
-        self._renewed, self._count = False, 0
+        self._count = 0
         if settings.lambda_deep > 0:
             self.norm = FeatureNorm(self.width)
             if settings.pam:
-                self.blocks = Blocks(model, last=settings.depths)
                 self.auxiliaries = Auxiliaries(self.blocks, settings.pdm, self._auxiliary_scores, task.seed)
                 own = [*self.auxiliaries.named_parameters(), *self.auxiliaries.named_buffers()]
                 self._ddp_params_and_buffers_to_ignore = [f"auxiliaries.{name}" for name, _ in own]
@@ -112,23 +111,19 @@ class DeepSupervision(JointUni):
         return Step(loss + self.settings.lambda_deep * deep, outputs.logits, logs)
 
     def begin_epoch(self, epoch: int, trainer: Trainer) -> None:
-        self._renewed = False
+        if self.auxiliaries is not None:
+            self.auxiliaries.renewed = False
 
     def _weak(self, outputs: Outputs, labels: Tensor) -> tuple[Score | None, Logs]:
         """Scores [depths * M] of the auxiliary blocks, depth by depth, once the PDM has learned (aim.md section 12)."""
         own = self.auxiliaries
-        logs: Logs = {}
         if own is None:
-            return None, logs
-        pdm = self.settings.pdm
-        shown = round(pdm.fraction * len(labels))
-        if not self._renewed:
-            own.reset()
-            for _ in range(pdm.steps):
-                logs = own.learn(self._passes(outputs, labels, shown))
-            self._renewed = True
-        elif self._count % pdm.every == 0:
-            logs = own.learn(self._passes(outputs, labels, shown))
+            return None, {}
+
+        def shown() -> Passes:
+            return self._passes(outputs, labels, round(self.settings.pdm.fraction * len(labels)))
+
+        logs = own.decouple(self._count, shown, shown)
         self._count += 1
         weak, more = own.weak(self._passes(outputs, labels, len(labels)))
         return weak, logs | more
@@ -191,8 +186,8 @@ class DeepSupervision(JointUni):
                 if learning:
                     total.append((1 - alpha) * count * depth_loss(torch.stack(learning), None, rho, rho_aux))
             weights.append(rho)
-            logs[f"depth{self._first + place}/alpha"] = alpha
-        places = [(modality, self._first - 1 + place) for modality, place in scores]
+            logs[f"depth{self.blocks.first + place + 1}/alpha"] = alpha
+        places = [(modality, self.blocks.first + place) for modality, place in scores]
         logs |= score_logs(places, _stacked(list(scores.values())), s, torch.stack(weights, 1))
         if weak is not None:
             shown = [(modality, self.blocks.first + place) for modality, place in self.blocks.places]
