@@ -8,6 +8,7 @@ import torch
 
 from aim_toys import CLASSES, VARIANTS, Loop, batches, build, data, make, quick, train, warm
 from equimodal.errors import UserError
+from equimodal.methods.aim.decoupling import DepthDecoupling
 from equimodal.methods.aim.fitting import health
 from equimodal.methods.aim.settings import AIMSettings
 from equimodal.methods.base import Batch, Task
@@ -84,11 +85,43 @@ def test_the_pdm_decouples_and_its_gradient_agrees_with_the_originals(warmed):
             assert found[f"depth{d}/{m}/cos"] > 0
 
 
-def test_a_decoupling_as_it_was_is_called_an_anti_classifier(warmed):
+def test_a_decoupling_as_it_was_is_called_one_that_restores_nothing(warmed):
     """Relative L_re cannot hold the autoencoder against L_g at lr 1e-2: what section 12 found, and the checks say."""
     old = {"steps": 60, "relative": True, "lr": 0.03, "mask_lr": 0.03}
     found = fitted(warmed, pdm=old).fit(batches(TWO))
     assert any("does not restore" in line for line in found["health"])
+
+
+def broken(theta):
+    """A weak part that is made of the good one."""
+
+    def weak(decoupling, blocks):
+        found = real(decoupling, blocks)
+        good = decoupling.good(blocks, detach=False).theta
+        return found._replace(theta={m: {name: theta(value) for name, value in good[m].items()} for m in good})
+
+    real = DepthDecoupling.weak
+    return weak
+
+
+def test_a_weak_part_that_got_the_good_weights_is_called_no_weaker(warmed, monkeypatch):
+    assert not any(
+        "no lower" in line for line in fitted(warmed, pdm={"steps": 30, "latent": 512}).fit(batches(TWO))["health"]
+    )
+    monkeypatch.setattr(DepthDecoupling, "weak", broken(lambda theta: theta))
+    found = fitted(warmed, pdm={"steps": 30, "latent": 512}).fit(batches(TWO))
+    (line,) = [line for line in found["health"] if "no lower" in line]
+    assert line.count("depth") >= 4
+
+
+def test_a_weak_part_that_reads_the_wrong_channels_is_called_an_anti_classifier_of_opposed_gradient(
+    warmed, monkeypatch
+):
+    monkeypatch.setattr(DepthDecoupling, "weak", broken(lambda theta: theta.flip(1)))
+    found = fitted(warmed, pdm={"steps": 30, "latent": 512}).fit(batches(TWO))
+    chance, gradient = found["health"]
+    assert "below chance" in chance and "depth4/audio" in chance
+    assert "opposes the original's" in gradient and "depth4/audio" in gradient
 
 
 def test_a_failed_fit_is_a_user_error(warmed):
