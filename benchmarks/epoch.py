@@ -88,6 +88,7 @@ def store(folder: Path, count: int) -> dict[str, Any]:
     }
     labels = [i % CLASSES for i in range(count)]
     return {
+        "task": "classification",
         "classes": [str(k) for k in range(CLASSES)],
         "labels": labels,
         "rows": list(range(count)),
