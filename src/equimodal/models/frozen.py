@@ -4,6 +4,7 @@ whatever is passed through it (aim.md sections 3 and 4).
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -55,19 +56,31 @@ def call_untouched(module: nn.Module, parameters: dict[str, Tensor], *inputs: An
             norm.track_running_stats = True
 
 
-Running = list[tuple[str, _BatchNorm, Tensor, Tensor]]
+@dataclass(frozen=True)
+class Running:
+    """Batch normalisations by name, and what their running means, then variances, were: one tensor of each."""
+
+    norms: dict[str, _BatchNorm]
+    means: Tensor
+    variances: Tensor
 
 
 def running_statistics(model: nn.Module) -> Running:
-    """Copies of the running means and variances that a pass in training mode will move, to be given to
-    `normalised_alike` after it.
+    """The running means and variances that a pass in training mode will move, to be given to `normalised_alike` after
+    it.
     """
-    found: Running = []
-    for name, part in model.named_modules():
-        if isinstance(part, _BatchNorm) and part.training and part.track_running_stats and part.momentum is not None:
-            assert part.running_mean is not None and part.running_var is not None
-            found.append((name, part, part.running_mean.clone(), part.running_var.clone()))
-    return found
+    norms = {
+        name: part
+        for name, part in model.named_modules()
+        if isinstance(part, _BatchNorm) and part.training and part.track_running_stats and part.momentum
+    }
+    return Running(norms, *_joined(norms))
+
+
+def _joined(norms: dict[str, _BatchNorm]) -> tuple[Tensor, Tensor]:
+    means = [norm.running_mean for norm in norms.values() if norm.running_mean is not None]
+    variances = [norm.running_var for norm in norms.values() if norm.running_var is not None]
+    return (torch.cat(means), torch.cat(variances)) if norms else (torch.empty(0), torch.empty(0))
 
 
 @torch.no_grad()
@@ -75,11 +88,19 @@ def normalised_alike(model: nn.Module, before: Running, *inputs: Any) -> Any:
     """`model(*inputs)` without gradient, in evaluation mode, normalised by the statistics of the batch that has just
     passed in training mode: what moved the running ones from `before` to what they are.
     """
+    norms = before.norms
+    means, variances = _joined(norms)
+    shares = [(norm.num_features, 1 / norm.momentum) for norm in norms.values() if norm.momentum]
+    pace: Any = 1.0
+    if shares:  # a number where it is the same everywhere, as it nearly always is
+        same = len({share for _, share in shares}) == 1
+        pace = shares[0][1] if same else torch.cat([means.new_full((width,), share) for width, share in shares])
+    widths = [width for width, _ in shares]
+    batch_means = torch.lerp(before.means, means, pace).split(widths)
+    batch_variances = torch.lerp(before.variances, variances, pace).clamp_min(0).split(widths)
     found: dict[str, Tensor] = {}
-    for name, norm, mean, var in before:
-        assert norm.running_mean is not None and norm.running_var is not None and norm.momentum
-        found[f"{name}.running_mean"] = torch.lerp(mean, norm.running_mean, 1 / norm.momentum)
-        found[f"{name}.running_var"] = torch.lerp(var, norm.running_var, 1 / norm.momentum).clamp_min(0)
+    for name, mean, variance in zip(norms, batch_means, batch_variances, strict=True):
+        found |= {f"{name}.running_mean": mean, f"{name}.running_var": variance}
     with evaluation_mode(model):
         return functional_call(model, found, inputs)
 

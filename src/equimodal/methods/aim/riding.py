@@ -61,13 +61,13 @@ class Riding:
         riding, others = self.riders(step)
         device = next(iter(self.dap.inputs.values())).device
         some = torch.tensor(riding, device=device) if others else None
-        before = running_statistics(model) if others else []
+        before = running_statistics(model) if others else None
         with self.statistics(batch, batch + len(riding)):
             outputs = model(self.ride(inputs, some))
         features = {name: z[batch:] for name, z in outputs.features.items()}
         loss, logs = self.dap.objective(model, Outputs(outputs.logits[batch:], features, {}), some)
         prototyped = self.behind(outputs, batch)
-        if others:
+        if before is not None:
             samples = self.dap.samples(torch.tensor(others, device=device))
             apart = normalised_alike(model, before, detach(samples))
             order = torch.tensor([*riding, *others], device=device).argsort()
