@@ -82,7 +82,7 @@ def gradient_of_auxiliaries(**settings):
     made.auxiliaries.reset()
     with made.riding.statistics(8, 8 + CLASSES):
         outputs = made.model(made.riding.ride(INPUTS))
-    passes = made.passes(outputs, made.riding.behind(outputs, 8), LABELS, 0, 1.0, [("audio", 3)])
+    passes = made.showing.passes(outputs, made.riding.behind(outputs, 8), LABELS, 0, 1.0, [("audio", 3)])
     made.auxiliaries.weak(passes)[0].loss.sum().backward()
     blocks = made.blocks.encoder("audio").blocks
     reached = [any(p.grad is not None and p.grad.abs().max() > 0 for p in block.parameters()) for block in blocks]
@@ -166,17 +166,17 @@ def test_the_dominant_reading_gives_auxiliaries_to_the_stronger_modality_of_a_de
 
 def test_a_part_of_the_batch_is_drawn_from_seed_and_step_alone():
     made = modulator(aux_fraction=0.5)
-    rows = [made.part(0.5, 8, step, torch.device("cpu")).tolist() for step in (0, 1, 0)]
+    rows = [made.showing.part(0.5, 8, step, torch.device("cpu")).tolist() for step in (0, 1, 0)]
     assert rows[0] == rows[2] != rows[1] and len(set(rows[0])) == 4
     state = torch.get_rng_state()
     terms(made)
     assert torch.equal(torch.get_rng_state(), state)
     outputs = made.model(made.riding.ride(INPUTS))
-    assert len(made.shown(outputs, made.riding.behind(outputs, 8), LABELS, 0)["audio", 0].targets) == 2
-    assert set(made.part(0.25, 8, 3, torch.device("cpu")).tolist()) <= set(
-        made.part(0.5, 8, 3, torch.device("cpu")).tolist()
+    assert len(made.showing.learned(outputs, made.riding.behind(outputs, 8), LABELS, 0)["audio", 0].targets) == 2
+    assert set(made.showing.part(0.25, 8, 3, torch.device("cpu")).tolist()) <= set(
+        made.showing.part(0.5, 8, 3, torch.device("cpu")).tolist()
     )
-    seen = torch.cat([made.part(0.5, 8, step, torch.device("cpu")) for step in range(200)])
+    seen = torch.cat([made.showing.part(0.5, 8, step, torch.device("cpu")) for step in range(200)])
     assert torch.bincount(seen, minlength=8).float().std() < 20  # every sample about 100 times
 
 
@@ -184,7 +184,7 @@ def test_what_eq_8_sees_is_constant_by_default():
     made = modulator()
     terms(made)
     outputs = made.model(made.riding.ride(INPUTS))
-    losses = list(made.auxiliaries.losses(made.shown(outputs, made.riding.behind(outputs, 8), LABELS, 0)))
+    losses = list(made.auxiliaries.losses(made.showing.learned(outputs, made.riding.behind(outputs, 8), LABELS, 0)))
     assert len(losses) == 4
     loss, _, logs = losses[0]
     assert {name.rpartition("/")[2] for name in logs} == {"L_g", "L_re", "s_good"}
@@ -201,8 +201,8 @@ def test_what_eq_8_sees_is_constant_by_default():
 def test_auxiliaries_at_one_depth_weigh_as_all_do_in_the_mean():
     made = modulator(aux_depths="one", original_weight=0.0, dam=False, pdm={"steps": 0, "every": 1000})
     every = modulator(original_weight=0.0, dam=False, pdm={"steps": 0, "every": 1000})
-    depths = [made.auxiliary_depths(step)[0] for step in range(400)]
-    assert depths == [made.auxiliary_depths(step)[0] for step in range(400)]
+    depths = [made.showing.depths(step)[0] for step in range(400)]
+    assert depths == [made.showing.depths(step)[0] for step in range(400)]
     assert min(depths.count(d) for d in range(4)) > 60
     outputs, found = every.model(INPUTS), every.prototypes_in_evaluation()
     mean = sum(float(made.modulate(outputs, found, LABELS, depths.index(d))[0].detach()) for d in range(4)) / 4

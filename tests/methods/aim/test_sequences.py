@@ -100,7 +100,7 @@ def everything(more: int, content: float) -> dict[str, torch.Tensor]:
     outputs = framework(modulator.riding.ride(changed[0].inputs))
     batch, labels = changed[0]
     terms = modulator(batch, labels, 0)
-    shown = modulator.shown(outputs, modulator.riding.behind(outputs, len(labels)), labels, 0)
+    shown = modulator.showing.learned(outputs, modulator.riding.behind(outputs, len(labels)), labels, 0)
     losses = {f"{i}/L_pdm": loss for i, (loss, _, _) in enumerate(modulator.auxiliaries.losses(shown))}
     found = {
         "logits": outputs.logits,

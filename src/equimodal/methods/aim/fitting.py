@@ -128,7 +128,7 @@ def block_passes(modulator: Modulator, sample: Sample) -> Passes:
         outputs = call_untouched(modulator.model, {}, modulator.riding.ride(inputs))
     targets = modulator.objective.memberships(labels)
     prototypes = modulator.riding.behind(outputs, batch)
-    return modulator.passes(outputs, prototypes, targets, 0, 1.0, modulator.blocks.places)
+    return modulator.showing.passes(outputs, prototypes, targets, 0, 1.0, modulator.blocks.places)
 
 
 def _measure(modulator: Modulator, passes: Passes) -> Logs:

@@ -2,28 +2,24 @@
 and the library.
 """
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
 from equimodal.errors import UserError
 from equimodal.methods.aim import modulation
-from equimodal.methods.aim.auxiliary import Auxiliaries, BlockPass, Passes
+from equimodal.methods.aim.auxiliary import Auxiliaries
 from equimodal.methods.aim.blocks import Blocks, Place
 from equimodal.methods.aim.classifiers import BlockClassifiers
 from equimodal.methods.aim.dap import Prototypes
 from equimodal.methods.aim.modulation import Logs, Score, Terms, named, score_logs
-from equimodal.methods.aim.riding import Riding, draws
+from equimodal.methods.aim.riding import Riding
 from equimodal.methods.aim.settings import AIMSettings
+from equimodal.methods.aim.showing import Prototyped, Showing
 from equimodal.methods.distributed import average
-from equimodal.models.encoder import detach, select
 from equimodal.models.framework import MultimodalModel, Outputs
 from equimodal.models.frozen import evaluation_mode
 from equimodal.models.padded import Input
 from equimodal.objectives import Objective
-
-Prototyped = Mapping[Place, Tensor | None]  # P_d^m [K, C_d]; None where labels take their place
 
 
 class Modulator(nn.Module):
@@ -68,6 +64,7 @@ class Modulator(nn.Module):
         self.riding: Riding | None = None
         if self.dap is not None and settings.update == "joint":
             self.riding = Riding(self.blocks, self.dap, settings, seed)
+        self.showing = Showing(self.blocks, settings, seed)
         self.auxiliaries: Auxiliaries | None = None
         if settings.pam:
             self.auxiliaries = Auxiliaries(self.blocks, settings.pdm, self.scores, seed)
@@ -157,7 +154,7 @@ class Modulator(nn.Module):
                 losses.append(self.classifier_loss(outputs, targets))
             own = self.auxiliaries
             if own is not None and own.due(step) and not settings.pdm.detach:  # Eq. 8 to the letter: it moves theta too
-                for loss, _, more in own.losses(self.shown(outputs, prototypes, targets, step)):
+                for loss, _, more in own.losses(self.showing.learned(outputs, prototypes, targets, step)):
                     losses.append(loss)
                     logs |= more
         return Terms(
@@ -189,12 +186,12 @@ class Modulator(nn.Module):
         logs: Logs = {}
         weak, shown = None, []
         if self.auxiliaries is not None and settings.lambda_mod > 0:
-            shown = self.auxiliary_places(original.s.view(grid), step)
-            passes = self.passes(outputs, prototyped, targets, step, settings.aux_fraction, shown)
+            shown = self.showing.chosen(original.s.view(grid), step)
+            passes = self.showing.passes(outputs, prototyped, targets, step, settings.aux_fraction, shown)
             logs |= self.auxiliaries.decouple(
                 step,
-                lambda: self.shown(outputs, prototyped, targets, step, places),
-                lambda: self.shown(outputs, prototyped, targets, step),
+                lambda: self.showing.learned(outputs, prototyped, targets, step, places),
+                lambda: self.showing.learned(outputs, prototyped, targets, step),
             )
             with torch.set_grad_enabled(torch.is_grad_enabled() and settings.aux_weight > 0):
                 weak, more = self.auxiliaries.weak(passes)
@@ -227,84 +224,6 @@ class Modulator(nn.Module):
             shares = named(places, "rho_aux", rho_aux)
             logs |= {name: shares[name] for name in named(shown, "rho_aux", found[0])}
         return total, logs
-
-    def shown(
-        self,
-        outputs: Outputs,
-        prototyped: Prototyped,
-        targets: Tensor,
-        step: int,
-        places: list[Place] | None = None,
-    ) -> Passes:
-        """What Eq. 8 sees of a pass; constants unless `pdm.detach` is off."""
-        pdm = self.settings.pdm
-        if places is None:
-            places = [place for place in self.blocks.places if place[1] in self.auxiliary_depths(step)]
-        passes = self.passes(outputs, prototyped, targets, step, self.settings.aux_fraction * pdm.fraction, places)
-        return {place: seen.constant() for place, seen in passes.items()} if pdm.detach else passes
-
-    def passes(
-        self,
-        outputs: Outputs,
-        prototyped: Prototyped,
-        targets: Tensor,
-        step: int,
-        fraction: float,
-        places: list[Place],
-    ) -> Passes:
-        """What a random part of the batch shows to the auxiliary blocks of some places.
-
-        With `statistics: all` they take the same part of the prototypes that ride, so that they are normalised as the
-        originals.
-        """
-        batch, total, device = len(targets), len(outputs.logits), targets.device
-        samples = self.part(fraction, batch, step, device)
-        rows = samples
-        if total > batch and self.settings.statistics == "all":
-            if fraction == 1:
-                rows = slice(0, total)
-            else:
-                behind = self.part(fraction, total - batch, step, device)
-                assert isinstance(samples, Tensor) and isinstance(behind, Tensor)
-                rows = torch.cat([samples, batch + behind])
-        own = targets[samples]
-        count = len(range(total)[rows]) if isinstance(rows, slice) else len(rows)
-        found: Passes = {}
-        for place in places:
-            maps = select(self.blocks.stage(outputs, place).input, total, rows)
-            prototypes = prototyped[place]
-            if self.settings.detach_aux_inputs:
-                maps = detach(maps)
-            if prototypes is not None and self.settings.detach_aux_prototypes:
-                prototypes = prototypes.detach()
-            found[place] = BlockPass(maps, count, own, prototypes)
-        return found
-
-    def part(self, fraction: float, batch: int, step: int, device: torch.device) -> slice | Tensor:
-        """The samples that auxiliary or good blocks see: all, or a random part drawn from (seed, step) alone; smaller
-        parts lie in larger ones.
-        """
-        if fraction == 1:
-            return slice(0, batch)
-        count = max(2, round(fraction * batch))  # batch normalisation wants two
-        return torch.tensor(sorted(draws(self.seed, "part", step).sample(range(batch), batch)[:count]), device=device)
-
-    def auxiliary_depths(self, step: int) -> list[int]:
-        """Depths (from 0) whose blocks get auxiliaries in a step."""
-        if self.settings.aux_depths == "all":
-            return list(range(self.blocks.depths))
-        return [draws(self.seed, "depth", step).randrange(self.blocks.depths)]
-
-    def auxiliary_places(self, s: Tensor, step: int) -> list[Place]:
-        """Which blocks get auxiliaries given s [D, M]: all of the step's depths, or there the dominant modality's (the
-        abstract's reading).
-        """
-        depths = self.auxiliary_depths(step)
-        if self.settings.aux_modalities == "all":
-            return [place for place in self.blocks.places if place[1] in depths]
-        (shared,) = average(s)  # processes that chose different blocks would wait for each other's gradients
-        best = shared.argmax(1).tolist()
-        return [(self.modalities[best[depth]], depth) for depth in depths]
 
     def classifier_loss(self, outputs: Outputs, targets: Tensor) -> Tensor:
         """AIM-label: what trains the block classifiers, and nothing else."""

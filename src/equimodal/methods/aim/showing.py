@@ -1,0 +1,112 @@
+"""What of a training batch is shown to auxiliary blocks and to Eq. 8: which blocks have auxiliaries in a step, and
+which samples these see.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from equimodal.methods.aim.auxiliary import BlockPass, Passes
+from equimodal.methods.aim.blocks import Blocks, Place
+from equimodal.methods.aim.riding import draws
+from equimodal.methods.aim.settings import AIMSettings
+from equimodal.methods.distributed import average
+from equimodal.models.encoder import detach, select
+from equimodal.models.framework import Outputs
+
+Prototyped = Mapping[Place, Tensor | None]  # P_d^m [K, C_d]; None where labels take their place
+
+
+class Showing:
+    """Cuts a pass of the framework, whose first rows are the samples, into what blocks are shown.
+
+    Args:
+        seed: of the random parts of batches (`aux_fraction`) and the random depths (`aux_depths`).
+    """
+
+    def __init__(self, blocks: Blocks, settings: AIMSettings, seed: int) -> None:
+        self.blocks = blocks
+        self.settings = settings
+        self.seed = seed
+
+    def learned(
+        self,
+        outputs: Outputs,
+        prototyped: Prototyped,
+        targets: Tensor,
+        step: int,
+        places: list[Place] | None = None,
+    ) -> Passes:
+        """What Eq. 8 learns from, at some places or at those of the step's depths; constants unless `pdm.detach` is
+        off.
+        """
+        pdm = self.settings.pdm
+        if places is None:
+            places = [place for place in self.blocks.places if place[1] in self.depths(step)]
+        passes = self.passes(outputs, prototyped, targets, step, self.settings.aux_fraction * pdm.fraction, places)
+        return {place: seen.constant() for place, seen in passes.items()} if pdm.detach else passes
+
+    def passes(
+        self,
+        outputs: Outputs,
+        prototyped: Prototyped,
+        targets: Tensor,
+        step: int,
+        fraction: float,
+        places: list[Place],
+    ) -> Passes:
+        """What a random part of the batch shows to the auxiliary blocks of some places; targets as in
+        `modulation.score`.
+
+        With `statistics: all` they take the same part of the prototypes that ride, so that they are normalised as the
+        originals.
+        """
+        batch, total, device = len(targets), len(outputs.logits), targets.device
+        samples = self.part(fraction, batch, step, device)
+        rows = samples
+        if total > batch and self.settings.statistics == "all":
+            if fraction == 1:
+                rows = slice(0, total)
+            else:
+                behind = self.part(fraction, total - batch, step, device)
+                assert isinstance(samples, Tensor) and isinstance(behind, Tensor)
+                rows = torch.cat([samples, batch + behind])
+        own = targets[samples]
+        count = len(range(total)[rows]) if isinstance(rows, slice) else len(rows)
+        found: Passes = {}
+        for place in places:
+            maps = select(self.blocks.stage(outputs, place).input, total, rows)
+            prototypes = prototyped[place]
+            if self.settings.detach_aux_inputs:
+                maps = detach(maps)
+            if prototypes is not None and self.settings.detach_aux_prototypes:
+                prototypes = prototypes.detach()
+            found[place] = BlockPass(maps, count, own, prototypes)
+        return found
+
+    def part(self, fraction: float, batch: int, step: int, device: torch.device) -> slice | Tensor:
+        """The samples that auxiliary or good blocks see: all, or a random part drawn from (seed, step) alone; smaller
+        parts lie in larger ones.
+        """
+        if fraction == 1:
+            return slice(0, batch)
+        count = max(2, round(fraction * batch))  # batch normalisation wants two
+        return torch.tensor(sorted(draws(self.seed, "part", step).sample(range(batch), batch)[:count]), device=device)
+
+    def depths(self, step: int) -> list[int]:
+        """Depths (from 0) whose blocks get auxiliaries in a step."""
+        if self.settings.aux_depths == "all":
+            return list(range(self.blocks.depths))
+        return [draws(self.seed, "depth", step).randrange(self.blocks.depths)]
+
+    def chosen(self, s: Tensor, step: int) -> list[Place]:
+        """Which blocks get auxiliaries given s [D, M]: all of the step's depths, or there the dominant modality's (the
+        abstract's reading).
+        """
+        depths = self.depths(step)
+        if self.settings.aux_modalities == "all":
+            return [place for place in self.blocks.places if place[1] in depths]
+        (shared,) = average(s)  # processes that chose different blocks would wait for each other's gradients
+        best = shared.argmax(1).tolist()
+        return [(self.blocks.modalities[best[depth]], depth) for depth in depths]
