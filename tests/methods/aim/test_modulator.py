@@ -234,6 +234,24 @@ def test_some_prototypes_ride_and_the_others_pass_apart():
             modulator(ride_fraction=0.5, **settings)
 
 
+def test_prototypes_that_ride_stand_for_all_in_the_gradient():
+    """Unbiased: over the classes' turns the mean gradient of L_mod is the one with all of them riding."""
+    changes = {"pam": False, "dap": {"cls_weight": 0.0, "recon_weight": 0.0}}
+    one, every = (modulator(warmed().eval(), ride_fraction=share, **changes) for share in (1 / CLASSES, 1.0))
+    turns = {}
+    for step in range(100):
+        turns.setdefault(one.riding.riders(step)[0][0], step)
+    assert sorted(turns) == list(range(CLASSES))
+    for step in turns.values():
+        (terms(one, step).loss / CLASSES).backward()
+    terms(every).loss.backward()
+    for (name, found), expected in zip(one.model.named_parameters(), every.model.parameters(), strict=True):
+        if expected.grad is not None:
+            torch.testing.assert_close(found.grad, expected.grad, rtol=1e-3, atol=1e-6, msg=name)
+    through = one.dap.inputs["audio"].grad
+    torch.testing.assert_close(through, every.dap.inputs["audio"].grad, rtol=1e-3, atol=1e-6)
+
+
 def test_tau_auto_measures_each_depth():
     made = modulator(tau="auto")
     made.measure_gaps()

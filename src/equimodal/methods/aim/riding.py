@@ -71,7 +71,12 @@ class Riding:
             samples = self.dap.samples(torch.tensor(others, device=device))
             apart = normalised_alike(model, before, detach(samples))
             order = torch.tensor([*riding, *others], device=device).argsort()
+            # Those that ride stand for all: without their larger gradient L_mod would draw features after prototypes that
+            # the same step carries away, and encoders without normalisation diverge.
+            share = self.dap.classes / len(riding)
             for place, own in prototyped.items():
+                if own.requires_grad:
+                    own.register_hook(lambda grad: share * grad)
                 prototyped[place] = torch.cat([own, self.blocks.features(apart, place).to(own.dtype)])[order]
         return outputs, prototyped, logs, loss
 
