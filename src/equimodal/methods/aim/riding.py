@@ -3,7 +3,6 @@ sections 5 and 12).
 """
 
 import math
-import random
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -17,11 +16,14 @@ from equimodal.models.encoder import detach, join
 from equimodal.models.framework import Outputs
 from equimodal.models.frozen import normalised_alike, running_statistics, statistics_of_first
 from equimodal.models.padded import Input
+from equimodal.seeding import generator
 
 
-def draws(seed: int, purpose: str, step: int) -> random.Random:
-    """What is drawn at random for a step: from (seed, purpose, step) alone, so that a resumed run draws the same."""
-    return random.Random(f"{seed}/{purpose}/{step}")
+def shuffled(count: int, seed: int, purpose: str, step: int, device: torch.device) -> Tensor:
+    """0 to count - 1 in an order drawn from (seed, purpose, step) alone, so that a resumed run draws the same; made on
+    the device, so that a step copies nothing to it.
+    """
+    return torch.randperm(count, generator=generator(seed, "aim", purpose, step, device=device), device=device)
 
 
 class Riding:
@@ -33,12 +35,12 @@ class Riding:
         self.settings = settings
         self.seed = seed
 
-    def riders(self, step: int) -> tuple[list[int], list[int]]:
+    def riders(self, step: int) -> tuple[Tensor, Tensor]:
         """Classes whose prototypes ride in a step, and the others."""
         classes = self.dap.classes
+        order = shuffled(classes, self.seed, "ride", step, next(iter(self.dap.inputs.values())).device)
         count = math.ceil(self.settings.ride_fraction * classes)
-        chosen = sorted(draws(self.seed, "ride", step).sample(range(classes), count))
-        return chosen, sorted(set(range(classes)) - set(chosen))
+        return order[:count], order[count:]
 
     def ride(self, inputs: dict[str, Input], some: Tensor | None = None) -> dict[str, Input]:
         """Inputs with the K prototypes, or those of some classes, behind the samples: [B + K, ...]."""
@@ -58,22 +60,22 @@ class Riding:
         what to log of it.
         """
         model = self.blocks.model
-        riding, others = self.riders(step)
-        device = next(iter(self.dap.inputs.values())).device
-        some = torch.tensor(riding, device=device) if others else None
-        before = running_statistics(model) if others else None
-        with self.statistics(batch, batch + len(riding)):
+        some, others, before = None, None, None
+        if self.settings.ride_fraction < 1:
+            some, others = self.riders(step)
+            before = running_statistics(model)
+        riding = self.dap.classes if some is None else len(some)
+        with self.statistics(batch, batch + riding):
             outputs = model(self.ride(inputs, some))
         features = {name: z[batch:] for name, z in outputs.features.items()}
         loss, logs = self.dap.objective(model, Outputs(outputs.logits[batch:], features, {}), some)
         prototyped = self.behind(outputs, batch)
-        if before is not None:
-            samples = self.dap.samples(torch.tensor(others, device=device))
-            apart = normalised_alike(model, before, detach(samples))
-            order = torch.tensor([*riding, *others], device=device).argsort()
-            # Those that ride stand for all: without their larger gradient L_mod would draw features after prototypes that
-            # the same step carries away, and encoders without normalisation diverge.
-            share = self.dap.classes / len(riding)
+        if some is not None and others is not None and before is not None:
+            apart = normalised_alike(model, before, detach(self.dap.samples(others)))
+            order = torch.cat([some, others]).argsort()
+            # Those that ride stand for all: without their larger gradient L_mod would draw features after prototypes
+            # that the same step carries away, and encoders without normalisation diverge.
+            share = self.dap.classes / riding
             for place, own in prototyped.items():
                 if own.requires_grad:
                     own.register_hook(lambda grad: share * grad)

@@ -75,6 +75,7 @@ class AIMSettings(WarmupSettings):
             "normalize": False,
             "pool": "mean",
             "update": "joint",
+            "aux_weight": 1.0,
             "aux_fraction": 1.0,
             "rho_norm": "together",
             "detach_aux_prototypes": False,
@@ -99,7 +100,7 @@ class AIMSettings(WarmupSettings):
     original_weight: float = Field(
         1.0, ge=0, description="factor of the original blocks' terms in Eq. 11; 0 is `aux only` (Fig. 5b)"
     )
-    aux_weight: float = Field(1.0, ge=0, description="factor of the auxiliary blocks' terms in Eq. 11")
+    aux_weight: float = Field(0.5, ge=0, description="factor of the auxiliary blocks' terms in Eq. 11")
     aux_modalities: Literal["all", "dominant"] = Field(
         "all", description="whose blocks get auxiliaries; dominant is the abstract's reading"
     )

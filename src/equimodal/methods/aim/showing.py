@@ -9,11 +9,12 @@ from torch import Tensor
 
 from equimodal.methods.aim.auxiliary import BlockPass, Passes
 from equimodal.methods.aim.blocks import Blocks, Place
-from equimodal.methods.aim.riding import draws
+from equimodal.methods.aim.riding import shuffled
 from equimodal.methods.aim.settings import AIMSettings
 from equimodal.methods.distributed import average
 from equimodal.models.encoder import detach, select
 from equimodal.models.framework import Outputs
+from equimodal.seeding import derive
 
 Prototyped = Mapping[Place, Tensor | None]  # P_d^m [K, C_d]; None where labels take their place
 
@@ -92,13 +93,13 @@ class Showing:
         if fraction == 1:
             return slice(0, batch)
         count = max(2, round(fraction * batch))  # batch normalisation wants two
-        return torch.tensor(sorted(draws(self.seed, "part", step).sample(range(batch), batch)[:count]), device=device)
+        return shuffled(batch, self.seed, "part", step, device)[:count].sort().values
 
     def depths(self, step: int) -> list[int]:
         """Depths (from 0) whose blocks get auxiliaries in a step."""
         if self.settings.aux_depths == "all":
             return list(range(self.blocks.depths))
-        return [draws(self.seed, "depth", step).randrange(self.blocks.depths)]
+        return [derive(self.seed, "aim", "depth", step) % self.blocks.depths]
 
     def chosen(self, s: Tensor, step: int) -> list[Place]:
         """Which blocks get auxiliaries given s [D, M]: all of the step's depths, or there the dominant modality's (the
