@@ -37,6 +37,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--layers", type=int, nargs=4, default=[2, 2, 2, 2])
     parser.add_argument("--audio", type=int, nargs=3, default=[1, 257, 188], help="channels, bins, steps")
     parser.add_argument("--visual", type=int, nargs=4, default=[3, 3, 224, 224], help="channels, frames, height, width")
+    parser.add_argument("--vectors", type=int, metavar="N", help="three vectors of N numbers (MLPs) instead")
     parser.add_argument("--classes", type=int, default=6)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument(
@@ -72,6 +73,8 @@ class Run:
         torch.set_num_threads(args.threads)
         self.device = torch.device(args.device)
         shapes = {"audio": tuple(args.audio), "visual": tuple(args.visual)}
+        if args.vectors:
+            shapes = dict.fromkeys("abc", (args.vectors,))
         stem = {"stem_stride": 1, "stem_pool": False} if args.small_stem else {}
         settings = ModelSettings(width=args.width, layers=tuple(args.layers), **stem)
         with self.device:

@@ -43,10 +43,14 @@ def call_untouched(module: nn.Module, parameters: dict[str, Tensor], *inputs: An
     """`module(*inputs)` with some parameters replaced; no buffer of the module changes. Batch normalisation in training
     mode uses the batch's statistics.
     """
-    norms = [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
-    own = {id(buffer) for norm in norms for buffer in norm.buffers(recurse=False)}
-    clones = {name: buffer.clone() for name, buffer in module.named_buffers() if id(buffer) not in own}
-    running = [norm for norm in norms if norm.training]
+    running: list[_BatchNorm] = []
+    clones: dict[str, Tensor] = {}
+    for prefix, part in module.named_modules():
+        if isinstance(part, _BatchNorm) and part.track_running_stats:
+            if part.training:
+                running.append(part)
+        else:
+            clones |= {name: b.clone() for name, b in part.named_buffers(prefix, recurse=False)}
     for norm in running:
         norm.track_running_stats = False
     try:

@@ -20,6 +20,8 @@ def padded(features: list[Tensor]) -> Tensor:
     change no distance.
     """
     width = max(each.shape[1] for each in features)
+    if all(each.shape[1] == width for each in features):
+        return torch.stack(features)
     return torch.stack([functional.pad(each, (0, width - each.shape[1])) for each in features])
 
 
