@@ -129,12 +129,12 @@ def run_pure(job: Job, built: Path, bench: Path) -> dict[str, str]:
     return {name: file_sha256(bench / name) for name in written}
 
 
-# Pictures and sound in video files take the longest: cremad stands for them in the fast suite.
-SLOW = ("ks", "ucf101")
+# A whole study takes one to two minutes: cremad stands for all in the fast suite.
+FAST = "cremad"
 
 
 @pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in NAMES]
+    scope="module", params=[name if name == FAST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
 )
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     """The dataset's study, every stage run on its own."""
@@ -212,6 +212,7 @@ def check_result(built: Built, method: str) -> None:
         assert {f"depth{d}/{m}/s_aux" for d in range(1, depths + 1) for m in modalities} <= set(last)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_when_run_again(built: Built, tmp_path: Path) -> None:
     for number, job in enumerate(built.jobs):
         if job.name != "plan":
