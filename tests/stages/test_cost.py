@@ -103,6 +103,7 @@ def test_a_fit_without_its_warm_up_is_not_known(measured):
     assert run.fit is run.seconds is run.ratio is None and run.seconds_joint > 0
 
 
+@pytest.mark.slow
 def test_a_fit_counts_as_its_stage_took_or_as_it_takes_again(measured, tiny):
     params = tiny_dataset.params()
     warmup.run(params, "tiny", "aim", 0)

@@ -21,7 +21,14 @@ def opened(method, third=False, **overrides):
     return Setup.open(tiny_dataset.params(third, **overrides), "tiny", method, 0)
 
 
-@pytest.mark.parametrize("method", ["joint", "joint-uni", "audio", "ogm-ge", "aug", "finetune", "aim-no-pam", "aim"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "joint",
+        "aug",
+        *(pytest.param(m, marks=pytest.mark.slow) for m in ("joint-uni", "audio", "ogm-ge", "finetune", "aim")),
+    ],
+)
 def test_as_many_as_real_steps_take_and_nothing_is_computed(tiny, monkeypatch, caplog, method):
     setup = opened(method, methods=METHODS)
     real = operations.counted(Steps(setup))
@@ -88,6 +95,7 @@ def test_aim_costs_more_to_train(tiny):
     assert costs["joint"] < costs["aim-no-pam"] < costs["aim"]
 
 
+@pytest.mark.slow
 def test_cost_of_decoupling_is_shared_by_the_steps_between(tiny):
     """With pdm.every = 2 the mean over a cycle holds half of the PDM's own step."""
     training = {

@@ -16,6 +16,7 @@ from equimodal.methods.joint.method import Joint
 from equimodal.objectives import Classification
 
 TWO, THREE = ("audio", "visual"), ("audio", "visual", "third")
+FAST = ("aim", "label", "no-dam", "some-ride")  # the others are among the slow tests
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,10 @@ def fitted(warmed, modalities=TWO, **changes):
 
 @pytest.mark.parametrize(
     ("variant", "modalities"),
-    [*((name, THREE) for name in VARIANTS), *((name, TWO) for name in ("aim", "no-pam", "label", "alternate"))],
+    [
+        *((name, THREE) if name in FAST else pytest.param(name, THREE, marks=pytest.mark.slow) for name in VARIANTS),
+        *((name, TWO) for name in ("no-pam", "alternate")),
+    ],
 )
 def test_every_variant_trains_two_epochs(warmed, variant, modalities):
     """Three modalities: convolutional blocks and transformer layers side by side."""

@@ -170,7 +170,13 @@ def test_reconstruction_looks_at_real_positions() -> None:
     assert float(literal.reconstruction().detach()) == pytest.approx((0.25 * real + extra) / (3 * CLASSES))
 
 
-@pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "whole-maps"])
+FAST = ("aim", "label", "alternate", "some-ride")
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS if name != "whole-maps"],
+)
 def test_every_variant_trains_two_epochs(variant: str) -> None:
     dropout = SMALL.model_copy(update={"transformer": TransformerSettings(width=8, heads=2, ffn=2, dropout=0.1)})
     changes = copy.deepcopy(VARIANTS[variant])
