@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from aim_toys import CLASSES, Tokens, build, class_means, data, quick, warm
 from equimodal.errors import UserError
@@ -238,7 +239,9 @@ def test_some_prototypes_ride_and_the_others_pass_apart():
 def test_prototypes_that_ride_stand_for_all_in_the_gradient():
     """Unbiased: over the classes' turns the mean gradient of L_mod is the one with all of them riding."""
     changes = {"pam": False, "dap": {"cls_weight": 0.0, "recon_weight": 0.0}}
-    one, every = (modulator(warmed().eval(), ride_fraction=share, **changes) for share in (1 / CLASSES, 1.0))
+    one, every = (
+        modulator(warmed().eval(), ride_fraction=share, ride_gradient="all", **changes) for share in (1 / CLASSES, 1.0)
+    )
     turns = {}
     for step in range(100):
         turns.setdefault(one.riding.riders(step)[0].item(), step)
@@ -251,6 +254,19 @@ def test_prototypes_that_ride_stand_for_all_in_the_gradient():
             torch.testing.assert_close(found.grad, expected.grad, rtol=1e-3, atol=1e-6, msg=name)
     through = one.dap.inputs["audio"].grad
     torch.testing.assert_close(through, every.dap.inputs["audio"].grad, rtol=1e-3, atol=1e-6)
+
+
+def test_encoders_without_normalisation_are_warned_of_while_few_prototypes_ride():
+    plain = nn.ModuleDict({"a": nn.Linear(2, 2)})
+    for settings, expected in (
+        ({}, False),
+        ({"ride_fraction": 0.5}, True),
+        ({"ride_fraction": 0.5, "ride_gradient": "all"}, False),
+    ):
+        made = modulator(**settings)
+        assert not made.unsteady()
+        made.model.encoders = plain
+        assert made.unsteady() is expected
 
 
 def test_tau_auto_measures_each_depth():

@@ -89,6 +89,12 @@ class AIMMethod(Method[AIMSettings]):
                 1 + riding / batch,
             )
 
+        if self.stepper.count == 0 and self.modulator.unsteady():
+            log.warning(
+                "aim: encoders without normalisation tend to diverge while few prototypes ride: set"
+                " aim.ride_gradient: all (or ride_fraction: 1)"
+            )
+
     def forward(self, batch: Batch) -> Step:
         terms = self.stepper.terms(batch.inputs, batch.labels)
         losses = [self.task.objective.loss(terms.logits, batch.labels)] if self.settings.task_loss else []

@@ -88,6 +88,12 @@ class Modulator(nn.Module):
         """Whether the prototypes are part of training batches."""
         return self.riding is not None
 
+    def unsteady(self) -> bool:
+        """Whether L_mod draws features after prototypes that its own step carries away, with nothing to hold them."""
+        few = self.rides and self.settings.ride_fraction < 1 and self.settings.ride_gradient == "own"
+        norms = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+        return few and not any(isinstance(part, norms) for part in self.model.encoders.modules())
+
     @property
     def constant(self) -> bool:
         """Whether prototypes stay as they are within an epoch."""

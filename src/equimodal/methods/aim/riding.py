@@ -73,11 +73,9 @@ class Riding:
         if some is not None and others is not None and before is not None:
             apart = normalised_alike(model, before, detach(self.dap.samples(others)))
             order = torch.cat([some, others]).argsort()
-            # Those that ride stand for all: without their larger gradient L_mod would draw features after prototypes
-            # that the same step carries away, and encoders without normalisation diverge.
             share = self.dap.classes / riding
             for place, own in prototyped.items():
-                if own.requires_grad:
+                if self.settings.ride_gradient == "all" and own.requires_grad:
                     own.register_hook(lambda grad: share * grad)
                 prototyped[place] = torch.cat([own, self.blocks.features(apart, place).to(own.dtype)])[order]
         return outputs, prototyped, logs, loss

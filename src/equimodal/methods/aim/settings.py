@@ -135,6 +135,11 @@ class AIMSettings(WarmupSettings):
         description="joint: share of the prototypes that ride and learn in a step, drawn at random; the others pass"
         " apart, without gradient",
     )
+    ride_gradient: Literal["own", "all"] = Field(
+        "own",
+        description="with ride_fraction: what flows through the prototypes that ride counts as it is, or for all of"
+        " them: K / riding times, unbiased and noisier; encoders without normalisation need it",
+    )
     statistics: Literal["samples", "all"] = Field(
         "samples", description="joint: rows that normalise a batch in which prototypes ride: the samples, or all"
     )
