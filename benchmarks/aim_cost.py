@@ -53,6 +53,13 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def shapes_of(args: argparse.Namespace) -> dict[str, tuple[int, ...]]:
+    """Of the inputs {m: shape of a sample}."""
+    if args.vectors:
+        return dict.fromkeys("abc", (args.vectors,))
+    return {"audio": tuple(args.audio), "visual": tuple(args.visual)}
+
+
 class Run:
     """Steps of a variant on one batch."""
 
@@ -72,9 +79,7 @@ class Run:
         torch.manual_seed(0)
         torch.set_num_threads(args.threads)
         self.device = torch.device(args.device)
-        shapes = {"audio": tuple(args.audio), "visual": tuple(args.visual)}
-        if args.vectors:
-            shapes = dict.fromkeys("abc", (args.vectors,))
+        shapes = shapes_of(args)
         stem = {"stem_stride": 1, "stem_pool": False} if args.small_stem else {}
         settings = ModelSettings(width=args.width, layers=tuple(args.layers), **stem)
         with self.device:
@@ -167,8 +172,8 @@ def main() -> None:
             found[name].append(seconds(run, args))
     base = args.variants[0]
     print(
-        f"width {args.width}, batch {args.batch}, {args.classes} classes, audio {args.audio}, visual"
-        f" {args.visual}, {args.device}, {args.threads} threads; ratios to {base}"
+        f"width {args.width}, batch {args.batch}, {args.classes} classes, {shapes_of(args)}"
+        f", {args.device}, {args.threads} threads; ratios to {base}"
         f"; K/B = {args.classes / args.batch:.2f}"
     )
     print(f"{'':14}{'GFLOP':>8}{'ratio':>7}{'first':>8}{'aten':>7}{'s/step':>9}{'ratio':>7}{'GiB':>7}{'ratio':>7}")

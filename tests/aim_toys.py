@@ -17,6 +17,7 @@ from equimodal.models.resnet import ResNet
 from equimodal.objectives import Classification
 
 CLASSES = 3
+FAST = ("aim", "label", "alternate", "some-ride")  # of the variants; training the others is among the slow tests
 VARIANTS = {
     "aim": {},
     "no-pam": {"pam": False},

@@ -77,8 +77,8 @@ def test_every_registered_method_is_reachable() -> None:
 SEQUENCES = ("text", "face", "facts")  # two transformers and an MLP
 OWN = [name for name, own in RAW.items() if "base" not in own]
 CASES = [(False, name) for name in RAW] + [(three, name) for three in (True, SEQUENCES) for name in OWN]
-# Variants of a method are the method with other settings: all of them are among the slow tests.
-MARKED = [pytest.param(*case, marks=[] if case[1] in OWN else pytest.mark.slow) for case in CASES]
+# A variant whose base is a case too is that method with other settings: among the slow tests.
+MARKED = [pytest.param(*case, marks=pytest.mark.slow if RAW[case[1]].get("base") in OWN else []) for case in CASES]
 IDS = [f"{name}-{2 if not three else 'sequences' if three == SEQUENCES else 3}" for three, name in CASES]
 
 

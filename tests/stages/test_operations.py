@@ -26,7 +26,10 @@ def opened(method, third=False, **overrides):
     [
         "joint",
         "aug",
-        *(pytest.param(m, marks=pytest.mark.slow) for m in ("joint-uni", "audio", "ogm-ge", "finetune", "aim")),
+        *(
+            pytest.param(m, marks=pytest.mark.slow)
+            for m in ("joint-uni", "audio", "ogm-ge", "finetune", "aim-no-pam", "aim")
+        ),
     ],
 )
 def test_as_many_as_real_steps_take_and_nothing_is_computed(tiny, monkeypatch, caplog, method):

@@ -62,7 +62,7 @@ def call_untouched(module: nn.Module, parameters: dict[str, Tensor], *inputs: An
 
 @dataclass(frozen=True)
 class Running:
-    """Batch normalisations by name, and what their running means, then variances, were: one tensor of each."""
+    """Batch normalisations by name, and what their running means and variances were, each in one row of numbers."""
 
     norms: dict[str, _BatchNorm]
     means: Tensor

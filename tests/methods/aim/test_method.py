@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from aim_toys import CLASSES, VARIANTS, Loop, batches, build, data, make, quick, train, warm
+from aim_toys import CLASSES, FAST, VARIANTS, Loop, batches, build, data, make, quick, train, warm
 from equimodal.errors import UserError
 from equimodal.methods.aim.decoupling import DepthDecoupling
 from equimodal.methods.aim.fitting import health
@@ -16,7 +16,6 @@ from equimodal.methods.joint.method import Joint
 from equimodal.objectives import Classification
 
 TWO, THREE = ("audio", "visual"), ("audio", "visual", "third")
-FAST = ("aim", "label", "no-dam", "some-ride")  # the others are among the slow tests
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +41,7 @@ def fitted(warmed, modalities=TWO, **changes):
     [
         *((name, THREE) if name in FAST else pytest.param(name, THREE, marks=pytest.mark.slow) for name in VARIANTS),
         *((name, TWO) for name in ("no-pam", "alternate")),
+        *(pytest.param(name, TWO, marks=pytest.mark.slow) for name in ("aim", "label")),
     ],
 )
 def test_every_variant_trains_two_epochs(warmed, variant, modalities):

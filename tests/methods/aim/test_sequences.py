@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils import _pytree as pytree
 
-from aim_toys import VARIANTS, Loop
+from aim_toys import FAST, VARIANTS, Loop
 from equimodal.errors import UserError
 from equimodal.methods.aim.auxiliary import BlockPass
 from equimodal.methods.aim.decoupling import decoupled_weights
@@ -168,9 +168,6 @@ def test_reconstruction_looks_at_real_positions() -> None:
     extra = 0.75 * int(text.mask.sum())  # type: ignore[union-attr]
     assert float(made.reconstruction().detach()) == pytest.approx((0.25 * 2 + 0.25 + 0.75 / 6) / 3)
     assert float(literal.reconstruction().detach()) == pytest.approx((0.25 * real + extra) / (3 * CLASSES))
-
-
-FAST = ("aim", "label", "alternate", "some-ride")
 
 
 @pytest.mark.parametrize(

@@ -59,26 +59,31 @@ class Riding:
         """The framework's pass of `batch` samples and those that ride, P_d^m [K, C_d] of every block, and Eq. 5 with
         what to log of it.
         """
+        if self.settings.ride_fraction == 1:
+            return self._together(inputs, batch, None)
         model = self.blocks.model
-        some, others, before = None, None, None
-        if self.settings.ride_fraction < 1:
-            some, others = self.riders(step)
-            before = running_statistics(model)
-        riding = self.dap.classes if some is None else len(some)
-        with self.statistics(batch, batch + riding):
+        some, others = self.riders(step)
+        before = running_statistics(model)
+        outputs, prototyped, logs, loss = self._together(inputs, batch, some)
+        apart = normalised_alike(model, before, detach(self.dap.samples(others)))
+        order = torch.cat([some, others]).argsort()
+        share = self.dap.classes / len(some)
+        for place, own in prototyped.items():
+            if self.settings.ride_gradient == "all" and own.requires_grad:
+                own.register_hook(lambda grad: share * grad)
+            prototyped[place] = torch.cat([own, self.blocks.features(apart, place).to(own.dtype)])[order]
+        return outputs, prototyped, logs, loss
+
+    def _together(
+        self, inputs: dict[str, Input], batch: int, some: Tensor | None
+    ) -> tuple[Outputs, dict[Place, Tensor], Logs, Tensor]:
+        """As `through`, of the prototypes that ride alone: all, or those of some classes."""
+        model = self.blocks.model
+        with self.statistics(batch, batch + (self.dap.classes if some is None else len(some))):
             outputs = model(self.ride(inputs, some))
         features = {name: z[batch:] for name, z in outputs.features.items()}
         loss, logs = self.dap.objective(model, Outputs(outputs.logits[batch:], features, {}), some)
-        prototyped = self.behind(outputs, batch)
-        if some is not None and others is not None and before is not None:
-            apart = normalised_alike(model, before, detach(self.dap.samples(others)))
-            order = torch.cat([some, others]).argsort()
-            share = self.dap.classes / riding
-            for place, own in prototyped.items():
-                if self.settings.ride_gradient == "all" and own.requires_grad:
-                    own.register_hook(lambda grad: share * grad)
-                prototyped[place] = torch.cat([own, self.blocks.features(apart, place).to(own.dtype)])[order]
-        return outputs, prototyped, logs, loss
+        return outputs, self.behind(outputs, batch), logs, loss
 
     def behind(self, outputs: Outputs, batch: int) -> dict[Place, Tensor]:
         """P_d^m of a pass in which they rode."""
