@@ -4,9 +4,10 @@
     python benchmarks/aim_cost.py --batch 64 --device cuda
     python benchmarks/aim_cost.py --width 8 --layers 1 1 1 1 --audio 1 40 51 --visual 1 5 32 40 --classes 51 --batch 64
 
-Prints, for joint training and AIM's variants, the median seconds per step over rounds taken in turns, the operations
-(convolutions and matrix products) and the aten operations per step and the peak memory, each with its ratio to joint;
-means over each method's cycle. `first` is the operations of an epoch's first step, which starts AIM's decoupling.
+Prints, for joint training and AIM's variants, means over each method's cycle: the median seconds per step over rounds
+taken in turns, the operations (convolutions and matrix products) and the aten operations that compute (no views) per
+step, the peak memory, with ratios to joint. `first` is the operations of an epoch's first step, which starts AIM's
+decoupling.
 On the CPU seconds are processor seconds, which a machine's other work hardly touches (use --threads 1 on a busy one);
 on a GPU they are wall time.
 """
@@ -133,7 +134,9 @@ def seconds(run: Run, args: argparse.Namespace) -> float:
 
 
 def counts(run: Run) -> tuple[float, float, float]:
-    """Floating-point operations of an epoch's first step, and per later step; aten operations per later step."""
+    """Floating-point operations of an epoch's first step, and per later step; aten operations that compute, per
+    later step.
+    """
     from equimodal.evaluation.operations import Dispatched, flops_of
 
     first, _ = flops_of(lambda: run.steps(1))

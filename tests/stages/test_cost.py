@@ -127,7 +127,13 @@ def test_models_that_it_starts_from_count(measured):
     assert found.run.seconds > sum(found.run.starts.values()) and found.run.ratio > 1.2
 
 
-def test_every_operation_counts():
+def test_every_operation_that_computes_counts():
     with Dispatched() as operations:
         (torch.ones(3) + 1).relu()
-    assert operations.count == 3
+    assert (operations.count, operations.idle) == (3, 0)
+    values = torch.ones(2, 3)
+    with Dispatched() as operations:
+        values.detach().view(3, 2).t()[0].unsqueeze(0).expand(4, -1)
+        torch.empty(3), torch.empty_like(values), values.new_empty(2)
+        values.sum()
+    assert (operations.count, operations.idle) == (1, 9)

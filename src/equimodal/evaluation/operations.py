@@ -17,6 +17,8 @@ from equimodal.objectives import Objective
 Result = TypeVar("Result")
 
 PLAIN_BATCH = 2  # batch normalisation wants two
+aten = torch.ops.aten
+IDLE = {aten._unsafe_view, aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_empty_strided}
 
 
 def parameters(model: MultimodalModel) -> dict[str, Any]:
@@ -55,16 +57,20 @@ def flops_of(work: Callable[[], Result]) -> tuple[float, Result]:
 
 
 class Dispatched(TorchDispatchMode):
-    """Operations of torch (aten: on a GPU about one kernel each) while it is entered:
-    `with Dispatched() as operations: ...; operations.count`.
+    """Operations of torch (aten) while it is entered: `with Dispatched() as operations: ...`. `count` is of those that
+    compute (on a GPU about one kernel each), `idle` of those that do not: views, detached aliases, empty tensors.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
+        self.idle = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += 1
+        if func.is_view or func.overloadpacket in IDLE:
+            self.idle += 1
+        else:
+            self.count += 1
         return func(*args, **(kwargs or {}))
 
 

@@ -84,7 +84,7 @@ class Pieces(Part):
     peak: int = Field(ge=0, description="bytes at the peak of a step, see `Memory`")
     model_weights: int = Field(ge=0)
     beside_weights: int = Field(ge=0)
-    operations: float = Field(ge=0, description="aten operations a step, mean over the method's cycle")
+    operations: float = Field(ge=0, description="aten operations a step that compute, mean over the method's cycle")
     epoch: Epoch
 
 
@@ -152,7 +152,7 @@ class Cost(Part):
     time: Time
     memory: Memory
     weights: Weights
-    operations: float = Field(ge=0, description="aten operations a step, mean over the method's cycle")
+    operations: float = Field(ge=0, description="aten operations a step that compute, mean over the method's cycle")
     operations_joint: float = Field(ge=0)
     epoch: Epoch
     epoch_joint: Epoch

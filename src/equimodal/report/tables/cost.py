@@ -59,7 +59,8 @@ def document(collection: Collection) -> Document:
         "FLOPs, ops, time and memory: of one training step, the mean over a method's cycle of steps, at the start of"
         " its own training."
         " FLOPs: convolutions and matrix products, two per multiply-add; x joint: over joint training on the same"
-        " data; GFLOP: of a whole batch. They do not depend on a machine. Ops: aten operations, whatever their size.",
+        " data; GFLOP: of a whole batch. They do not depend on a machine."
+        " Ops: operations of torch that compute (no views), whatever their size.",
         *_machine_lines(costs),
         "Weights beside: trained with the model and not exported."
         " Weights added: the exported model's beyond the joint model's.",
