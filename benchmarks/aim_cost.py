@@ -13,6 +13,7 @@ on a GPU they are wall time.
 """
 
 import argparse
+import copy
 import os
 import resource
 import statistics
@@ -47,7 +48,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument(
-        "--rounds", type=int, default=3, help="each is one cycle of every variant; 0 counts and no more"
+        "--rounds", type=int, default=3, help="each is one cycle of every variant; 0 counts on shapes alone"
     )
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--only", help="measure the peak memory of one variant (used by the program itself)")
@@ -145,6 +146,17 @@ def counts(run: Run) -> tuple[float, float, float]:
     return first, later / run.method.cycle(), dispatched.count / run.method.cycle()
 
 
+def counts_of_shapes(run: Run) -> tuple[float, float, float]:
+    """The same without computing: tensors have shapes and no values."""
+    from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
+
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with FakeCopyMode(mode):
+        fake = copy.deepcopy(run)
+    with mode:
+        return counts(fake)
+
+
 def peak(name: str, args: argparse.Namespace) -> float:
     """GiB at the peak of a few steps, in this process."""
     import torch
@@ -168,7 +180,7 @@ def main() -> None:
         ).stdout
         memory[name] = float(out.split()[-1])
     runs = {name: Run(name, args) for name in args.variants}
-    counted = {name: counts(run) for name, run in runs.items()}  # also warms up
+    counted = {name: counts(run) if args.rounds else counts_of_shapes(run) for name, run in runs.items()}
     found: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(args.rounds):
         for name, run in runs.items():
@@ -182,8 +194,9 @@ def main() -> None:
     print(f"{'':14}{'GFLOP':>8}{'ratio':>7}{'first':>8}{'aten':>7}{'s/step':>9}{'ratio':>7}{'GiB':>7}{'ratio':>7}")
     for name in runs:
         first, work, dispatched = counted[name]
-        line = f"{name:14}{work / 1e9:8.0f}{work / counted[base][1]:7.2f}{first / 1e9:8.0f}{dispatched:7.0f}"
-        if found[name]:
+        line = f"{name:14}{work / 1e9:8.0f}{work / counted[base][1]:7.2f}{first / 1e9:8.0f}"
+        if found[name]:  # of shapes alone torch dispatches more
+            line += f"{dispatched:7.0f}"
             ratio = statistics.median(a / b for a, b in zip(found[name], found[base], strict=True))
             line += f"{statistics.median(found[name]):9.3f}{ratio:7.2f}"
             line += f"{memory[name]:7.2f}{memory[name] / memory[base]:7.2f}"

@@ -30,7 +30,7 @@ VARIANTS = {
     "alternate": {"update": "alternate", "dap_steps": 3},
     "dominant": {"aux_modalities": "dominant"},
     "half": {"aux_fraction": 0.5},
-    "one-depth": {"aux_depths": "one"},
+    "aux-seldom": {"aux_every": 2},
     "together": {"rho_norm": "together"},
     "all-statistics": {"statistics": "all", "aux_fraction": 0.5},
     "some-ride": {"ride_fraction": 0.5},

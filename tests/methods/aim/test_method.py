@@ -283,5 +283,5 @@ def test_block_classifiers_learn_from_nothing(warmed):
 
 def test_the_cost_of_a_step_repeats_with_the_pdms_pace():
     assert make(quick(pdm={"every": 3})).cycle() == 3
-    assert make(quick(pdm={"every": 6}, aux_depths="one")).cycle() == 24
+    assert make(quick(pdm={"every": 6}, aux_every=4)).cycle() == 12
     assert make(quick(pam=False)).cycle() == 1 == make(quick(lambda_mod=0.0)).cycle()

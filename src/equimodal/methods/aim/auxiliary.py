@@ -90,13 +90,13 @@ class Auxiliaries(nn.Module):
         """Whether Eq. 8 has its turn in a step."""
         return step % self.settings.every == 0
 
-    def decouple(self, step: int, first: Callable[[], Passes], later: Callable[[], Passes]) -> Logs:
-        """Train the PDM where it is due: an epoch's first step starts it, on the passes that `first` gives; a later one
-        learns from those of `later`, unless Eq. 8 is part of the step's own loss (`pdm.detach: false`).
+    def decouple(self, step: int, passes: Callable[[], Passes]) -> Logs:
+        """Train the PDM on the step's passes where it is due: an epoch's first step starts it; a later one is a step of
+        Eq. 8, unless that is part of the step's own loss (`pdm.detach: false`).
         """
         if not self.renewed:
-            return self.start(first())
-        return self.learn(later()) if self.due(step) and self.settings.detach else {}
+            return self.start(passes())
+        return self.learn(passes()) if self.due(step) and self.settings.detach else {}
 
     def weak(self, passes: Passes) -> tuple[Score, Logs]:
         """Scores [N] of the auxiliary blocks in the passes' order; gradient reaches theta through the PDM, whose own

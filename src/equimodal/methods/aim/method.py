@@ -3,6 +3,7 @@ sections 2 to 6).
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -83,7 +84,7 @@ class AIMMethod(Method[AIMSettings]):
         if self.stepper.count == 0 and self.modulator.rides and riding > batch:
             log.warning(
                 "aim: %d prototypes ride with each batch of %d: a step costs %.1f times joint's before all else;"
-                " preset: fast lets fewer ride",
+                " aim.ride_fraction lets fewer ride, at some points of accuracy",
                 riding,
                 batch,
                 1 + riding / batch,
@@ -92,7 +93,7 @@ class AIMMethod(Method[AIMSettings]):
         if self.stepper.count == 0 and self.modulator.unsteady():
             log.warning(
                 "aim: encoders without normalisation tend to diverge while few prototypes ride: set"
-                " aim.ride_gradient: all (or ride_fraction: 1)"
+                " aim.ride_fraction: 1"
             )
 
     def forward(self, batch: Batch) -> Step:
@@ -132,9 +133,7 @@ class AIMMethod(Method[AIMSettings]):
 
     def cycle(self) -> int:
         own = self.modulator.auxiliaries is not None and self.settings.lambda_mod > 0
-        pace = self.settings.pdm.every if own else 1
-        # Depths are drawn at random: so many steps that their mean says something.
-        return pace * (self.modulator.blocks.depths if own and self.settings.aux_depths == "one" else 1)
+        return math.lcm(self.settings.pdm.every, self.settings.aux_every) if own else 1
 
     def extra(self) -> dict[str, Any]:
         return {"steps": self.stepper.count}

@@ -31,7 +31,7 @@ class Modulator(nn.Module):
         model: the framework; encoders of unequal depth are aligned by relative depth to the shortest.
         objective: of the task; it has K prototypes.
         class_means: {m: [K, ...]}, mean evaluation input of every class (grid value of a regression).
-        seed: of the random parts of batches (`aux_fraction`), the random depths (`aux_depths`) and the PDM's start.
+        seed: of the random parts of batches (`aux_fraction`) and of the PDM's start.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Modulator(nn.Module):
 
     def unsteady(self) -> bool:
         """Whether L_mod draws features after prototypes that its own step carries away, with nothing to hold them."""
-        few = self.rides and self.settings.ride_fraction < 1 and self.settings.ride_gradient == "own"
+        few = self.rides and self.settings.ride_fraction < 1
         norms = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
         return few and not any(isinstance(part, norms) for part in self.model.encoders.modules())
 
@@ -192,13 +192,10 @@ class Modulator(nn.Module):
         logs: Logs = {}
         weak, shown = None, []
         if self.auxiliaries is not None and settings.lambda_mod > 0:
+            logs |= self.auxiliaries.decouple(step, lambda: self.showing.learned(outputs, prototyped, targets, step))
             shown = self.showing.chosen(original.s.view(grid), step)
+        if self.auxiliaries is not None and shown:
             passes = self.showing.passes(outputs, prototyped, targets, step, settings.aux_fraction, shown)
-            logs |= self.auxiliaries.decouple(
-                step,
-                lambda: self.showing.learned(outputs, prototyped, targets, step, places),
-                lambda: self.showing.learned(outputs, prototyped, targets, step),
-            )
             with torch.set_grad_enabled(torch.is_grad_enabled() and settings.aux_weight > 0):
                 weak, more = self.auxiliaries.weak(passes)
             logs |= more
@@ -214,8 +211,6 @@ class Modulator(nn.Module):
                 losses = losses.new_zeros(len(places)).index_copy(0, at, losses)
             s_aux = s_aux.view(grid)
             weak_losses = settings.aux_weight * losses.view(grid)
-            if settings.aux_depths == "one":
-                weak_losses = self.blocks.depths * weak_losses
         rho, rho_aux = modulation.block_weights(s, s_aux, settings.rho_norm == "apart")  # Eq. 12
         alpha = modulation.imbalance(s) if settings.dam else torch.ones_like(s[:, 0])  # Eq. 14
         originals = settings.original_weight * original.loss.view(grid)
@@ -250,8 +245,8 @@ def _check(settings: AIMSettings) -> None:
         )
     if settings.scores == "label" and settings.pool == "none":
         raise UserError("aim: scores: label classifies pooled outputs: set pool: mean")
-    if settings.aux_depths == "one" and settings.rho_norm == "together" and settings.pam:
-        raise UserError("aim: aux_depths: one would change the originals' weights at each step: set rho_norm: apart")
+    if settings.aux_every > 1 and settings.rho_norm == "together" and settings.pam:
+        raise UserError("aim: aux_every would change the originals' weights from step to step: set rho_norm: apart")
     if settings.ride_fraction < 1 and settings.update == "alternate":
         raise UserError("aim: ride_fraction belongs to update: joint; with update: alternate leave it at 1")
     if settings.ride_fraction < 1 and settings.statistics == "all":

@@ -67,10 +67,7 @@ class Riding:
         outputs, prototyped, logs, loss = self._together(inputs, batch, some)
         apart = normalised_alike(model, before, detach(self.dap.samples(others)))
         order = torch.cat([some, others]).argsort()
-        share = self.dap.classes / len(some)
         for place, own in prototyped.items():
-            if self.settings.ride_gradient == "all" and own.requires_grad:
-                own.register_hook(lambda grad: share * grad)
             prototyped[place] = torch.cat([own, self.blocks.features(apart, place).to(own.dtype)])[order]
         return outputs, prototyped, logs, loss
 

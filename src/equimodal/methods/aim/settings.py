@@ -82,9 +82,9 @@ class AIMSettings(WarmupSettings):
             "dap": {"cls": "fused", "cls_weight": 1.0, "recon_weight": 1.0},
         },
         "fast": {
-            "ride_fraction": 0.25,
-            "aux_fraction": 0.25,
-            "pdm": {"latent": 64, "every": 16},
+            "aux_every": 4,
+            "aux_fraction": 0.5,
+            "pdm": {"every": 16},
         },
     }
 
@@ -107,9 +107,7 @@ class AIMSettings(WarmupSettings):
     aux_fraction: float = Field(
         1.0, gt=0, le=1, description="auxiliary terms on a random part of each batch: unbiased, cheaper"
     )
-    aux_depths: Literal["all", "one"] = Field(
-        "all", description="one: auxiliaries at one random depth per step, weighing D times as much: unbiased, cheaper"
-    )
+    aux_every: int = Field(1, ge=1, description="auxiliary terms in every n-th step, weighing no more than in each")
     detach_aux_inputs: bool = Field(True, description="I_d is a constant for auxiliary and good blocks")
     detach_aux_prototypes: bool = Field(
         True, description="P_d is a constant for auxiliary blocks: their loss concerns their own weights alone"
@@ -134,11 +132,6 @@ class AIMSettings(WarmupSettings):
         le=1,
         description="joint: share of the prototypes that ride and learn in a step, drawn at random; the others pass"
         " apart, without gradient",
-    )
-    ride_gradient: Literal["own", "all"] = Field(
-        "own",
-        description="with ride_fraction: what flows through the prototypes that ride counts as it is, or for all of"
-        " them: K / riding times, unbiased and noisier; encoders without normalisation need it",
     )
     statistics: Literal["samples", "all"] = Field(
         "samples", description="joint: rows that normalise a batch in which prototypes ride: the samples, or all"

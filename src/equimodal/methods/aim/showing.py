@@ -1,5 +1,5 @@
-"""What of a training batch is shown to auxiliary blocks and to Eq. 8: which blocks have auxiliaries in a step, and
-which samples these see.
+"""What of a training batch is shown to auxiliary blocks and to Eq. 8: which blocks have auxiliaries, and which samples
+these see.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,6 @@ from equimodal.methods.aim.settings import AIMSettings
 from equimodal.methods.distributed import average
 from equimodal.models.encoder import detach, select
 from equimodal.models.framework import Outputs
-from equimodal.seeding import derive
 
 Prototyped = Mapping[Place, Tensor | None]  # P_d^m [K, C_d]; None where labels take their place
 
@@ -23,7 +22,7 @@ class Showing:
     """Cuts a pass of the framework, whose first rows are the samples, into what blocks are shown.
 
     Args:
-        seed: of the random parts of batches (`aux_fraction`) and the random depths (`aux_depths`).
+        seed: of the random parts of batches (`aux_fraction`).
     """
 
     def __init__(self, blocks: Blocks, settings: AIMSettings, seed: int) -> None:
@@ -31,20 +30,9 @@ class Showing:
         self.settings = settings
         self.seed = seed
 
-    def learned(
-        self,
-        outputs: Outputs,
-        prototyped: Prototyped,
-        targets: Tensor,
-        step: int,
-        places: list[Place] | None = None,
-    ) -> Passes:
-        """What Eq. 8 learns from, at some places or at those of the step's depths; constants unless `pdm.detach` is
-        off.
-        """
-        pdm = self.settings.pdm
-        if places is None:
-            places = [place for place in self.blocks.places if place[1] in self.depths(step)]
+    def learned(self, outputs: Outputs, prototyped: Prototyped, targets: Tensor, step: int) -> Passes:
+        """What Eq. 8 learns from; constants unless `pdm.detach` is off."""
+        pdm, places = self.settings.pdm, self.blocks.places
         passes = self.passes(outputs, prototyped, targets, step, self.settings.aux_fraction * pdm.fraction, places)
         return {place: seen.constant() for place, seen in passes.items()} if pdm.detach else passes
 
@@ -95,19 +83,13 @@ class Showing:
         count = max(2, round(fraction * batch))  # batch normalisation wants two
         return shuffled(batch, self.seed, "part", step, device)[:count].sort().values
 
-    def depths(self, step: int) -> list[int]:
-        """Depths (from 0) whose blocks get auxiliaries in a step."""
-        if self.settings.aux_depths == "all":
-            return list(range(self.blocks.depths))
-        return [derive(self.seed, "aim", "depth", step) % self.blocks.depths]
-
     def chosen(self, s: Tensor, step: int) -> list[Place]:
-        """Which blocks get auxiliaries given s [D, M]: all of the step's depths, or there the dominant modality's (the
-        abstract's reading).
+        """Which blocks get auxiliaries in a step, given s [D, M]: none between the steps that `aux_every` names, else
+        all, or of every depth the dominant modality's (the abstract's reading).
         """
-        depths = self.depths(step)
+        if step % self.settings.aux_every:
+            return []
         if self.settings.aux_modalities == "all":
-            return [place for place in self.blocks.places if place[1] in depths]
+            return self.blocks.places
         (shared,) = average(s)  # processes that chose different blocks would wait for each other's gradients
-        best = shared.argmax(1).tolist()
-        return [(self.blocks.modalities[best[depth]], depth) for depth in depths]
+        return [(self.blocks.modalities[best], depth) for depth, best in enumerate(shared.argmax(1).tolist())]

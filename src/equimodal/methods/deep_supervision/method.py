@@ -123,7 +123,7 @@ class DeepSupervision(JointUni):
         def shown() -> Passes:
             return self._passes(outputs, labels, round(self.settings.pdm.fraction * len(labels)))
 
-        logs = own.decouple(self._count, shown, shown)
+        logs = own.decouple(self._count, shown)
         self._count += 1
         weak, more = own.weak(self._passes(outputs, labels, len(labels)))
         return weak, logs | more
