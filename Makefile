@@ -27,11 +27,13 @@ demo: install ## AIM and joint training on the generated sample, from raw clips 
 	$(BIN)/snakemake --cores $(CORES) -- results/cremad_aim.json results/cremad_joint.json
 	@$(BIN)/equimodal show results/cremad_joint.json results/cremad_aim.json
 
+# Two workers, a file's tests together: they share what they build. One thread each: tests are small, and more only wait
+# for each other.
 test: install ## the fast test suite
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: install ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 lint: install ## style, types, the workflow's own checks
 	$(BIN)/ruff check src tests benchmarks docs

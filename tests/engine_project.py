@@ -12,7 +12,7 @@ from unittest import mock
 SMALL_STUDY = """
 study:
   datasets: [cremad]
-  from-scratch: [joint, joint-uni, audio, visual, ogm-ge, aug]
+  from-scratch: [joint, audio, visual, ogm-ge]
   from-warmup: [aim, aim-no-pam]
   from-unimodal: [finetune]
   unimodal: [audio, visual]

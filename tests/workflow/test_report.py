@@ -9,7 +9,7 @@ import pytest
 from engine_project import Project
 
 BUILT = ["results/cremad_aim.json", "results/cremad_joint.json"]  # what `make demo` builds
-MEMBERS = 9 + 9 + 4  # of the small study: results, figures, tables
+MEMBERS = 7 + 7 + 4  # of the small study: results, figures, tables
 
 
 def said(done) -> list[str]:
@@ -38,7 +38,7 @@ def test_the_report_after_the_demo_shows_what_exists_and_counts_the_rest(demo: P
         " left out (snakemake --cores 4 builds them)"
     ]
     text = (tmp_path / "report.html").read_text()
-    assert all(Path(path).name in text for path in BUILT) and "cremad_aug.json" not in text
+    assert all(Path(path).name in text for path in BUILT) and "cremad_ogm-ge.json" not in text
     assert "prototypes" in text, "the records of the stages before a result are in the report"
     assert "Missing metadata" not in done.stderr
 
@@ -69,4 +69,4 @@ def test_named_targets_are_reported_alone(demo: Project, tmp_path: Path) -> None
 
 def test_building_still_builds_the_whole_study(demo: Project) -> None:
     planned = demo.planned()
-    assert {"summary cremad aug", "figures cremad joint", "tables comparison"} <= set(planned)
+    assert {"summary cremad ogm-ge", "figures cremad joint", "tables comparison"} <= set(planned)

@@ -14,7 +14,7 @@ from engine_project import Project
 def built(project: Project) -> Project:
     """The study built by Snakemake and recorded by DVC: the bridge `equimodal plan && dvc commit -f`."""
     project.run("snakemake", "--cores", "4")
-    assert len(project.ran()) == 6 + 2 + 2 + 6 * 9 + 1 + 1 + 3, (
+    assert len(project.ran()) == 6 + 2 + 2 + 6 * 7 + 1 + 1 + 3, (
         "preprocessing, warm-up and prototypes, two models of one modality handed on, six stages per method, what costs"
         " refer to, one table per dataset, three of the study"
     )
@@ -69,14 +69,12 @@ def test_settings_that_change_no_result_run_nothing(built: Project) -> None:
         (built.root / "params.yaml").write_text(text)
 
 
-@pytest.mark.parametrize(
-    ("file", "method"), [("joint_uni/method.py", "joint-uni"), ("ogm/method.py", "ogm-ge"), ("aug/method.py", "aug")]
-)
-def test_a_method_s_file_reruns_that_method(built: Project, file: str, method: str) -> None:
-    edit_code(built, file)
+def test_a_method_s_file_reruns_that_method(built: Project) -> None:
+    edit_code(built, "ogm/method.py")
     planned, ran = reruns(built)
-    edit_code(built, file, back=True)  # which DVC restores from its run cache
+    edit_code(built, "ogm/method.py", back=True)  # which DVC restores from its run cache
     # Snakemake plans what may change further down; DVC, having run, has seen that the trained files are the same.
+    method = "ogm-ge"
     own = [f"{stage} cremad {method}" for stage in ("operations", "cost")]
     assert ran == sorted([*of("train", method), *of("evaluate", method), *own])
     assert planned == sorted(
