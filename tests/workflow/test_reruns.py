@@ -69,6 +69,7 @@ def test_settings_that_change_no_result_run_nothing(built: Project) -> None:
         (built.root / "params.yaml").write_text(text)
 
 
+@pytest.mark.slow  # which files a stage reads is tested quickly in tests/engines/test_closure.py
 def test_a_method_s_file_reruns_that_method(built: Project) -> None:
     edit_code(built, "ogm/method.py")
     planned, ran = reruns(built)
@@ -82,6 +83,7 @@ def test_a_method_s_file_reruns_that_method(built: Project) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_file_of_aim_reruns_the_aim_family(built: Project) -> None:
     edit_code(built, "aim/modulation.py")
     planned, ran = reruns(built)
