@@ -39,10 +39,22 @@ def test_joint_costs_what_joint_costs(measured, tiny):
     assert not (tiny / "models").exists() and not (tiny / ".checkpoints").exists()
 
 
-def test_aim_costs_more_and_one_modality_less(measured):
-    aim, audio = measured("aim"), measured("audio")
+def test_aim_costs_more(measured):
+    aim = measured("aim")
     assert aim.time.ratio > 1.5 and aim.memory.peak > 1.3 * aim.memory.peak_joint
     assert aim.weights.beside > 0 and aim.time.cycle == 2, "pdm.every"
+    run = aim.run
+    assert run.fit is run.seconds is run.ratio is None and run.seconds_joint > 0, "a fit without its warm-up"
+    weights, joint = 4 * aim.weights.joint, aim.epoch_joint
+    assert weights < joint.model_bytes < 1.2 * weights, "and the buffers"
+    assert 2 * weights < joint.state_bytes < 2.5 * weights, "weights and momentum"
+    assert joint.state_bytes < aim.epoch.state_bytes, "prototypes with Adam's two moments"
+    assert aim.epoch.state_bytes < joint.state_bytes + 3 * 4 * aim.weights.beside, "and no decoupling"
+
+
+@pytest.mark.slow
+def test_one_modality_costs_less(measured):
+    audio = measured("audio")
     assert audio.memory.peak < audio.memory.peak_joint and audio.weights.model < audio.weights.joint
 
 
@@ -89,20 +101,6 @@ def test_a_run_is_the_sum_of_its_pieces(measured):
     assert epoch.seconds == epoch.seconds_begin + epoch.seconds_feed + epoch.seconds_evaluate + epoch.seconds_save
 
 
-def test_state_on_disk_is_the_file_s(measured):
-    joint, aim = measured("joint"), measured("aim")
-    weights = 4 * joint.weights.model
-    assert weights < joint.epoch.model_bytes < 1.2 * weights, "and the buffers"
-    assert 2 * weights < joint.epoch.state_bytes < 2.5 * weights, "weights and momentum"
-    assert joint.epoch.state_bytes < aim.epoch.state_bytes, "prototypes with Adam's two moments"
-    assert aim.epoch.state_bytes < joint.epoch.state_bytes + 3 * 4 * aim.weights.beside, "and no decoupling"
-
-
-def test_a_fit_without_its_warm_up_is_not_known(measured):
-    run = measured("aim").run
-    assert run.fit is run.seconds is run.ratio is None and run.seconds_joint > 0
-
-
 @pytest.mark.slow
 def test_a_fit_counts_as_its_stage_took_or_as_it_takes_again(measured, tiny):
     params = tiny_dataset.params()
@@ -121,6 +119,7 @@ def test_a_fit_counts_as_its_stage_took_or_as_it_takes_again(measured, tiny):
     assert warmup_path("tiny", "aim", 0).is_file()
 
 
+@pytest.mark.slow
 def test_models_that_it_starts_from_count(measured):
     found = measured("finetune", methods={"finetune": {}})
     assert found.run.starts.keys() == {"audio", "visual"} and min(found.run.starts.values()) > 0

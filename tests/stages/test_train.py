@@ -89,11 +89,8 @@ def test_a_killed_finish_is_made_up_for(tiny: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "method",
     [
-        "joint",
         "aim",
-        "aug",
-        pytest.param("aim-label", marks=pytest.mark.slow),
-        pytest.param("ogm-ge", marks=pytest.mark.slow),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("joint", "aug", "aim-label", "ogm-ge")),
     ],
 )
 def test_a_killed_process_goes_on_bit_for_bit(tiny: Path, capfd: pytest.CaptureFixture[str], method: str) -> None:

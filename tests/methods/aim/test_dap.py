@@ -92,7 +92,7 @@ def test_the_fit_moves_prototypes_and_nothing_of_the_framework():
     assert log["step"][-1] == 40 and {len(values) for values in log.values()} == {len(log["step"])}
 
 
-@pytest.mark.parametrize("cls", ["fused+unimodal", "fused"])
+@pytest.mark.parametrize("cls", ["fused+unimodal", pytest.param("fused", marks=pytest.mark.slow)])
 def test_the_fit_ends_early_when_every_readout_asked_tells_all_prototypes_apart(cls):
     model = build()
     warm(model, 30)
