@@ -29,7 +29,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "modalities": {"text": {"length": 5}, "audio": {"length": 8}, "visual": {"length": 7}},
     },
 }
-CLASSIFIERS = ("ogm-ge", "aug")  # methods that are defined by classes only
+CLASSIFIERS = ("ogm-ge", "pmr", "agm", "aug")  # methods that are defined by classes only
 EPOCHS = 2
 
 

@@ -1,5 +1,5 @@
-"""Every dataset x {joint, aim, ogm-ge, aug}, from its own sample to the result: shapes, purity of every stage, the same
-bytes when run again.
+"""Every dataset x {joint, aim, ogm-ge, pmr, agm, aug}, from its own sample to the result: shapes, purity of every
+stage, the same bytes when run again.
 
 Purity is tested by need: each stage runs in a folder that holds only the inputs which dvc.yaml declares (test_agreement
 compares them with the Snakefile's), and must write exactly the outputs declared there.

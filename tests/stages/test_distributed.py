@@ -37,11 +37,13 @@ train.run(load_params(), "tiny", sys.argv[1], 0)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["joint", "aim", "ogm-ge", "aug"])
+@pytest.mark.parametrize("method", ["joint", "aim", "ogm-ge", "pmr", "agm", "aug"])
 def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
     tracking = {"enabled": True, "uri": "sqlite:///unused.db"} if method == "joint" else {"enabled": False}
     methods = {
         "ogm": {},
+        "pmr": {},
+        "agm": {},
         "ogm-ge": {"base": "ogm", "ge": True},
         "aug": {"interval": 1, "tau": 0.0, "step": "alternate"},
     }

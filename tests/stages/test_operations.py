@@ -14,7 +14,7 @@ from equimodal.stages.setup import Setup
 from equimodal.stages.steps import Steps
 from equimodal.store import read_json
 
-METHODS = {"ogm-ge": {"base": "ogm", "ge": True}, "aug": {}, "finetune": {}}
+METHODS = {"ogm-ge": {"base": "ogm", "ge": True}, "agm": {}, "aug": {}, "finetune": {}}
 
 
 def opened(method, third=False, **overrides):
@@ -28,7 +28,7 @@ def opened(method, third=False, **overrides):
         "aug",
         *(
             pytest.param(m, marks=pytest.mark.slow)
-            for m in ("joint-uni", "audio", "ogm-ge", "finetune", "aim-no-pam", "aim")
+            for m in ("joint-uni", "audio", "ogm-ge", "agm", "finetune", "aim-no-pam", "aim")
         ),
     ],
 )

@@ -90,14 +90,14 @@ def test_a_killed_finish_is_made_up_for(tiny: Path, monkeypatch: pytest.MonkeyPa
     "method",
     [
         "aim",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("joint", "aug", "aim-label", "ogm-ge")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("joint", "aug", "aim-label", "ogm-ge", "pmr", "agm")),
     ],
 )
 def test_a_killed_process_goes_on_bit_for_bit(tiny: Path, capfd: pytest.CaptureFixture[str], method: str) -> None:
     """Weights, optimizers, generators, and AIM's prototypes and decoupling are all in the checkpoint."""
     settings: dict[str, Any] = {
         "training": {"epochs": 8},
-        "methods": {"ogm": {}, "ogm-ge": {"base": "ogm", "ge": True}, "aug": {"tau": 0.0}},
+        "methods": {"ogm": {}, "ogm-ge": {"base": "ogm", "ge": True}, "aug": {"tau": 0.0}, "pmr": {}, "agm": {}},
     }
     params = tiny_dataset.write_params(tiny, **settings)
     if params.family(method) == "from-warmup":

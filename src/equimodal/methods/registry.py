@@ -48,6 +48,8 @@ METHODS: dict[str, Entry] = {
     "unimodal": Entry("unimodal", "Unimodal", "UnimodalSettings"),
     "finetune": Entry("finetune", "Finetune", "FinetuneSettings", family="from-unimodal"),
     "ogm": Entry("ogm", "OGM", "OGMSettings"),
+    "pmr": Entry("pmr", "PMR", "PMRSettings"),
+    "agm": Entry("agm", "AGM", "AGMSettings"),
     "aug": Entry("aug", "AUG", "AUGSettings"),
     "aim": Entry("aim", "AIMMethod", "AIMSettings", family="from-warmup"),
 }

@@ -1,0 +1,1 @@
+"""Prototypical modal rebalance (PMR)."""
