@@ -171,16 +171,18 @@ def test_a_step_is_the_published_one(tiny: Path, third: bool | tuple[str, ...], 
             method.model(batch.inputs)
     count = len(method.model.modalities)
     history: list[list[float]] = []
-    for _ in range(2):
+    others = Setup.open(params(third, model={"fusion": fusion}), "tiny", "agm", 0).data.evaluation_batches("train", 12)
+    for each in (batch, Batch(*next(others))):
+        batch = each
         other = copy.deepcopy(method)
+        torch.manual_seed(5)  # dropout
         c_mean = np.mean(history, axis=0).tolist() if history else [0.0] * count
         loss, kappa, c = naive(other, batch, c_mean, 10.0 if count == 2 else 7.0)
         loss.backward()
         method.zero_grad()
+        torch.manual_seed(5)
         step = method(batch)
-        assert torch.equal(step.logits, copy.deepcopy(step.logits)) and float(step.loss.detach()) == pytest.approx(
-            float(loss.detach()), rel=1e-5
-        )
+        assert float(step.loss.detach()) == pytest.approx(float(loss.detach()), rel=1e-5)
         step.loss.backward()
         assert max(kappa) / min(kappa) > 1.001
         for place, name in enumerate(method.model.modalities):
@@ -210,8 +212,8 @@ def test_without_modulation_padded_passes_cancel(tiny: Path, monkeypatch: pytest
     monkeypatch.setattr(
         "equimodal.methods.agm.method.coefficients", lambda c, *rest: torch.ones(len(c), dtype=torch.float64)
     )
-    tiny_dataset.write(tiny, third=True)
     for third, fusion in ((False, "gated"), (True, "concat")):
+        tiny_dataset.write(tiny, third=third)
         method, batch = made(third, {"fusion": fusion})
         plain = copy.deepcopy(method.model)
         functional.cross_entropy(plain(batch.inputs).logits, batch.labels).backward()
@@ -260,10 +262,10 @@ def test_on_an_additive_head_each_encoder_s_gradient_is_scaled(count: int) -> No
     plain = copy.deepcopy(late)
     functional.cross_entropy(plain(batch.inputs).logits, batch.labels).backward()
     method(batch).loss.backward()
+    assert float((method.kappa - 1).abs().max()) > 0.01
     for name, expected in gradients(plain).items():
         if name.startswith("encoders"):
             kappa = float(method.kappa[names.index(name.split(".")[1])])
-            assert abs(kappa - 1) > 1e-3
             torch.testing.assert_close(gradients(late)[name], kappa * expected, rtol=1e-4, atol=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Adaptive gradient modulation, AGM: Li, Li, Hu, Lei, Li, Zhu, ICCV 2023 (methods.md section 10)."""
+"""Adaptive gradient modulation, AGM: Li, Li, Hu, Lei, Li, Zhou, ICCV 2023 (methods.md section 10)."""
 
 import logging
 import math
