@@ -187,6 +187,29 @@ def test_prototypes_and_coefficients_are_constants_and_only_lagging_encoders_fee
         assert torch.equal(mine.grad, other.grad) != lags, name
 
 
+def test_the_gradient_takes_coefficients_as_constants(tiny: Path) -> None:
+    run = loop("run", params())
+    method, batch = run.method.train(), next(iter(run.batches(0)))
+    assert isinstance(method, PMR)
+    method.begin_epoch(0, run)
+    method._update(run)
+    plain = copy.deepcopy(method.model)
+    step = method(batch)
+    step.loss.backward()
+    out = plain(batch.inputs)
+    loss = functional.cross_entropy(out.logits, batch.labels)
+    scores = [float(step.logs[f"{name}/score"]) for name in ("audio", "visual")]
+    for place, (z, c) in enumerate(zip(out.features.values(), method.prototypes.split([32, 32], 1), strict=True)):
+        p = (-(z[:, None] - c[None]).norm(dim=2)).softmax(1)
+        loss = loss + 2.0 * reference_coefficients(scores, False)[place] * functional.nll_loss(p.log(), batch.labels)
+        loss = loss - float(scores[place] > scores[1 - place]) * -(p * p.log()).sum(1).mean()
+    loss.backward()
+    assert 0 < float(step.logs["visual/coefficient"]) + float(step.logs["audio/coefficient"]) < 1, "not at the clip"
+    for (name, mine), other in zip(method.model.named_parameters(), plain.parameters(), strict=True):
+        assert mine.grad is not None and other.grad is not None
+        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-3, atol=1e-5, msg=name)
+
+
 def test_prototypes_are_class_means_that_move_by_the_momentum() -> None:
     model = aim_toys.build()
     dims = model.fusion.dims
