@@ -37,7 +37,7 @@ train.run(load_params(), "tiny", sys.argv[1], 0)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["joint", "aim", "ogm-ge", "pmr", "agm", "aug"])
+@pytest.mark.parametrize("method", ["joint", "aim", "ogm-ge", "pmr", "agm", "opm-ogm", "mla", "aug"])
 def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
     tracking = {"enabled": True, "uri": "sqlite:///unused.db"} if method == "joint" else {"enabled": False}
     methods = {
@@ -45,6 +45,9 @@ def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
         "pmr": {},
         "agm": {},
         "ogm-ge": {"base": "ogm", "ge": True},
+        "opm": {"warmup": 0.0, "p_exe": 1.0},
+        "opm-ogm": {"base": "opm", "ogm": True},
+        "mla": {},
         "aug": {"interval": 1, "tau": 0.0, "step": "alternate"},
     }
     params = tiny_dataset.write_params(

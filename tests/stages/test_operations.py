@@ -14,24 +14,25 @@ from equimodal.stages.setup import Setup
 from equimodal.stages.steps import Steps
 from equimodal.store import read_json
 
-METHODS = {"ogm-ge": {"base": "ogm", "ge": True}, "agm": {}, "aug": {}, "finetune": {}}
+METHODS = {
+    "ogm-ge": {"base": "ogm", "ge": True},
+    "agm": {},
+    "aug": {},
+    "opm-ogm": {"base": "opm", "ogm": True},
+    "opm": {},
+    "mla": {},
+    "finetune": {},
+}
 
 
 def opened(method, third=False, **overrides):
     return Setup.open(tiny_dataset.params(third, **overrides), "tiny", method, 0)
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        "joint",
-        "aug",
-        *(
-            pytest.param(m, marks=pytest.mark.slow)
-            for m in ("joint-uni", "audio", "ogm-ge", "agm", "finetune", "aim-no-pam", "aim")
-        ),
-    ],
-)
+SLOW = ("joint-uni", "audio", "ogm-ge", "agm", "opm", "opm-ogm", "mla", "finetune", "aim-no-pam", "aim")
+
+
+@pytest.mark.parametrize("method", ["joint", "aug", *(pytest.param(m, marks=pytest.mark.slow) for m in SLOW)])
 def test_as_many_as_real_steps_take_and_nothing_is_computed(tiny, monkeypatch, caplog, method):
     setup = opened(method, methods=METHODS)
     real = operations.counted(Steps(setup))

@@ -50,6 +50,8 @@ METHODS: dict[str, Entry] = {
     "ogm": Entry("ogm", "OGM", "OGMSettings"),
     "pmr": Entry("pmr", "PMR", "PMRSettings"),
     "agm": Entry("agm", "AGM", "AGMSettings"),
+    "opm": Entry("opm", "OPM", "OPMSettings"),
+    "mla": Entry("mla", "MLA", "MLASettings"),
     "aug": Entry("aug", "AUG", "AUGSettings"),
     "aim": Entry("aim", "AIMMethod", "AIMSettings", family="from-warmup"),
 }

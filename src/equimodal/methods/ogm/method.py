@@ -107,16 +107,22 @@ def true_class_scores(logits: dict[str, Tensor], labels: Tensor) -> Tensor:
     return torch.stack([u.float().softmax(1).gather(1, labels[:, None]).sum() for u in logits.values()])
 
 
-def coefficients(scores: Tensor, alpha: float, released: bool = False) -> Tensor:
-    """k^m [M], float64, of scores s^m [M]: 1 - tanh(alpha rho^m) where rho^m > 1, else 1 (Eq. 10).
-
-    rho^m = s^m / mean of the other scores, for two modalities the paper's s^m / s^m' (methods.md 7.5). When nobody
-    leads, the released code's else-branch scales down the first modality all the same.
+def ratios(scores: Tensor) -> Tensor:
+    """rho^m [M], float64, of scores s^m [M]: s^m / mean of the other scores, for two modalities the paper's s^m / s^m'
+    (methods.md 7.5).
     """
     scores = scores.double()
     count = len(scores)
     others = (scores * (1 - torch.eye(count, dtype=scores.dtype, device=scores.device))).sum(1) / (count - 1)
-    rho = scores / others.clamp_min(torch.finfo(torch.float32).tiny)
+    return scores / others.clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def coefficients(scores: Tensor, alpha: float, released: bool = False) -> Tensor:
+    """k^m [M], float64, of scores s^m [M]: 1 - tanh(alpha rho^m) where rho^m > 1, else 1 (Eq. 10).
+
+    When nobody leads, the released code's else-branch scales down the first modality all the same.
+    """
+    rho = ratios(scores)
     leads = rho > 1
     if released:
         leads[0] |= ~leads.any()

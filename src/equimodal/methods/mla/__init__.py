@@ -1,0 +1,1 @@
+"""Alternating unimodal adaptation: MLA."""

@@ -1,0 +1,1 @@
+"""On-the-fly modulation: OPM and OPM with OGM."""
