@@ -85,13 +85,16 @@ def test_the_lowest_score_is_never_dropped(count: int) -> None:
     for scores in [np.full(count, 0.1 * count), *draw.uniform(0, 1, (50, count)), np.zeros(count), np.eye(count)[0]]:
         q = drop_probabilities(torch.from_numpy(scores), 0.5, 0.5)
         assert (q[scores == scores.min()] == 0).all() and q.isfinite().all() and ((q >= 0) & (q <= 1)).all()
-    assert drop_probabilities(torch.full((count,), 0.1), 0.5, 0.5).tolist() == [0.0] * count
+    # Of four equal scores the mean of the others may be rounded to less than each.
+    for equal in torch.arange(1, 1000, dtype=torch.float64) / 1000:
+        assert not drop_probabilities(equal.expand(count), 0.5, 0.5).any()
 
 
 @pytest.mark.parametrize("third", [False, True, ("audio", "text", "facts")])
 def test_features_are_dropped_and_rescaled(tiny: Path, third: bool | tuple[str, ...]) -> None:
     tiny_dataset.write(tiny, third=third)
     method, batch = made(third=third, **ALWAYS)
+    method.eval()  # the transformer's own dropout
     names = method.model.modalities
     seen: list[dict[str, Tensor]] = []
     plain = method.model.fusion.forward
@@ -112,6 +115,11 @@ def test_features_are_dropped_and_rescaled(tiny: Path, third: bool | tuple[str, 
     q = torch.stack([step.logs[f"{name}/q"] for name in names])
     s = [float(step.logs[f"{name}/score"]) for name in names]
     assert q.tolist() == pytest.approx(reference(s, 0.5, 0.5), abs=1e-5) and float(q.max()) > 0.5
+    theta = float((torch.from_numpy(widths) * q).sum() / widths.sum())
+    for name, probability in zip(names, q.tolist(), strict=True):
+        keep = mixed[name].any(1)
+        torch.testing.assert_close(mixed[name], z[name] * keep[:, None] / (1 - theta))
+        assert bool((~keep & z[name].any(1)).any()) == (probability > 0)
     linear = method.model.fusion.linear
     logits = torch.cat([mixed[name] for name in names], 1) @ linear.weight.T + linear.bias
     assert torch.equal(step.logits, logits) or torch.allclose(step.logits, logits, atol=1e-5)
