@@ -1,4 +1,4 @@
-"""Every dataset x {joint, aim, ogm-ge, pmr, agm, aug}, from its own sample to the result: shapes, purity of every
+"""Every dataset x {joint, aim, and what else needs classes}, from its own sample to the result: shapes, purity of every
 stage, the same bytes when run again.
 
 Purity is tested by need: each stage runs in a folder that holds only the inputs which dvc.yaml declares (test_agreement
@@ -20,7 +20,7 @@ import yaml
 from equimodal.cli import app
 from equimodal.report.result import Result
 from equimodal.store import file_sha256, read_json
-from sample_study import EPOCHS, datasets, small_params
+from sample_study import CLASSIFIERS, EPOCHS, FEW, datasets, small_params
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = datasets(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
@@ -129,19 +129,21 @@ def run_pure(job: Job, built: Path, bench: Path) -> dict[str, str]:
     return {name: file_sha256(bench / name) for name in written}
 
 
-# A whole study takes one to two minutes: cremad stands for all in the fast suite.
-FAST = "cremad"
+# A whole study takes one to two minutes: cremad with a few methods stands for all in the fast suite.
+STUDIES = [
+    pytest.param(("cremad", FEW), id="cremad-few"),
+    *(pytest.param((name, CLASSIFIERS), id=name, marks=pytest.mark.slow) for name in NAMES),
+]
 
 
-@pytest.fixture(
-    scope="module", params=[name if name == FAST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
-)
+@pytest.fixture(scope="module", params=STUDIES)
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     """The dataset's study, every stage run on its own."""
-    folder = tmp_path_factory.mktemp(request.param)
+    dataset, classifiers = request.param
+    folder = tmp_path_factory.mktemp(dataset)
     root = folder / "built"
     root.mkdir()
-    (root / "params.yaml").write_text(yaml.safe_dump(small_params(ROOT, [request.param]), sort_keys=False))
+    (root / "params.yaml").write_text(yaml.safe_dump(small_params(ROOT, [dataset], classifiers), sort_keys=False))
     graph = folder / "graph"
     graph.mkdir()
     shutil.copy(root / "params.yaml", graph)
