@@ -348,3 +348,14 @@ def test_what_it_refuses(tiny: Path) -> None:
     raw["study"] |= {"from-scratch": ["joint"], "from-warmup": [], "warmups": [], "fits": []}
     with pytest.raises(UserError, match="method 'mla' balances modalities and needs two or more; tiny has: audio"):
         parse_params(raw).check_pair("tiny", "mla")
+
+
+def test_a_projector_that_is_not_symmetric_is_transposed(tiny: Path) -> None:
+    method, batch = made(projection="elementwise")
+    method(batch, "audio").loss.backward()
+    method._calls = 1
+    method.projector.copy_(torch.rand(32, 32, generator=torch.Generator().manual_seed(0)))
+    gradient, projector = method.head.linear.weight.grad.clone(), method.projector.clone()
+    method.after_backward(TRAINER)
+    expected = projected(projector, method.previous, 0.1, elementwise=True)
+    torch.testing.assert_close(method.head.linear.weight.grad, torch.einsum("ki,ji->kj", gradient, expected))
