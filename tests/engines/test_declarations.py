@@ -161,7 +161,7 @@ def test_seeds_set_summaries_and_figures(raw: dict[str, Any]) -> None:
         ),
         (
             "results/cremad_aimm.json",
-            "unknown method 'aimm' in results/cremad_aimm.json; params.yaml has: aim, aim-aux-only",
+            "unknown method 'aimm' in results/cremad_aimm.json; params.yaml has: agm, aim, aim-aux-only",
         ),
         ("results/cremad.json", "is no result: a result is called results/DATASET_METHOD.json"),
         ("results/figures/cremad_ami", "unknown method 'ami' in results/figures/cremad_ami"),
