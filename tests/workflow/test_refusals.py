@@ -27,7 +27,8 @@ def own_line(done: subprocess.CompletedProcess[str]) -> str:
 
 def test_an_unknown_target_stops_snakemake_before_it_plans(project: Project) -> None:
     done = project.run("snakemake", "--cores", "4", "results/cremad_aimm.json", check=False)
-    assert own_line(done).startswith("error: unknown method 'aimm' in results/cremad_aimm.json; params.yaml has: agm, aim, ")
+    expected = "error: unknown method 'aimm' in results/cremad_aimm.json; params.yaml has: agm, aim, "
+    assert own_line(done).startswith(expected)
     assert (
         len([line for line in done.stderr.splitlines() if not line.startswith("Using workflow specific profile")]) == 1
     )
