@@ -2,6 +2,8 @@
 and the logits that each modality gives alone (methods.md 1.3, 4.2).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -95,6 +97,28 @@ class Sum(Fusion):
 
     def _parts(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: self.linears[name](features[name]) for name in self.dims}
+
+
+class WeightedReadouts(Fusion):
+    """Base of heads without a fused one: every modality has a readout of its own, and the logits are their sum with
+    fixed weights.
+
+    Args:
+        merge: the weights, in the order of `dims`; None for equal ones.
+    """
+
+    readout_name = "split"
+
+    def __init__(self, dims: dict[str, int], classes: int, merge: Sequence[float] | None) -> None:
+        super().__init__(dims, classes)
+        self.merge = dict(zip(dims, merge or [1 / len(dims)] * len(dims), strict=True))
+
+    def weighted(self, logits: dict[str, Tensor]) -> Tensor:
+        """sum_m merge^m u^m [B, K] of the modalities' logits {m: [B, K]}."""
+        return torch.stack([self.merge[name] * logits[name] for name in self.dims]).sum(0)
+
+    def forward(self, features: dict[str, Tensor]) -> Tensor:
+        return self.weighted(self.readout(features))
 
 
 class FiLM(Fusion):

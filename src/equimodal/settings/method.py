@@ -1,9 +1,10 @@
 """What every method is set by; each adds its own in its folder in `methods`."""
 
+import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from equimodal.settings.base import Settings
 
@@ -30,6 +31,26 @@ class MethodSettings(Settings):
             has = ", ".join(modalities)
             return f"method '{name}' balances modalities and needs two or more; {dataset} has: {has}"
         return None
+
+
+class WindowSettings(MethodSettings):
+    """Of methods that act in a part of the run only."""
+
+    window: tuple[float, float] = Field((0.0, 1.0), description="from and to, as shares of the run's epochs")
+
+    @model_validator(mode="after")
+    def _window_in_order(self) -> Self:
+        first, last = self.window
+        if not 0 <= first < last <= 1:
+            raise ValueError(
+                f"window ({first:g}, {last:g}) must be two shares of the run, the smaller first, from 0 to 1"
+            )
+        return self
+
+    def window_epochs(self, run: int, both_ends: bool = False) -> range:
+        """The window's epochs in a run of so many; `both_ends`: one more, as code that compares with both ends has."""
+        first, last = (round(share * run, 6) for share in self.window)
+        return range(math.floor(first), math.ceil(last) + both_ends)
 
 
 class WarmupSettings(MethodSettings):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from equimodal.methods.agm.settings import AGMSettings
 from equimodal.methods.base import Batch, Method, Step, Task, Trainer
 from equimodal.methods.distributed import average
+from equimodal.methods.scores import mean_of_others, of_true_class
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.frozen import evaluation_mode
 from equimodal.models.padded import Input, Padded, zeroed_inputs
@@ -38,8 +39,7 @@ class AGM(Method[AGMSettings]):
     def __init__(self, model: MultimodalModel, settings: AGMSettings, task: Task) -> None:
         super().__init__(model, settings, task)
         count = len(model.modalities)
-        first, last = (round(share * task.epochs, 6) for share in settings.window)
-        self._window = range(math.floor(first), math.ceil(last))
+        self._window = settings.window_epochs(task.epochs)
         self._cap = settings.cap or (10.0 if count == 2 else 7.0)
         self._active = self._scaled = False
         self._subsets = subsets(count)
@@ -151,7 +151,7 @@ def attributions(values: Tensor, weights: Tensor) -> Tensor:
 
 def attribution_losses(phi: Tensor, labels: Tensor) -> Tensor:
     """c^m [M], float64: mean over the batch of -log max(softmax(phi^m_i)_{y_i}, 1e-8), phi [M, B, K], labels [B]."""
-    true = phi.double().log_softmax(2).gather(2, labels.expand(len(phi), -1)[..., None])[..., 0]
+    true = of_true_class(phi.double().log_softmax(2), labels)
     return -true.clamp_min(math.log(LEAST_PROBABILITY)).mean(1)
 
 
@@ -161,6 +161,6 @@ def coefficients(c: Tensor, c_mean: Tensor, alpha: float, cap: float) -> Tensor:
     """
 
     def ahead(losses: Tensor) -> Tensor:
-        return torch.exp((losses.sum() - losses) / (len(losses) - 1) - losses)
+        return torch.exp(mean_of_others(losses) - losses)
 
     return torch.exp(alpha * (ahead(c_mean) - ahead(c)).clamp_max(cap))

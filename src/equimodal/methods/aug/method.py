@@ -12,11 +12,11 @@ from equimodal.errors import UserError
 from equimodal.methods.aug.settings import AUGSettings
 from equimodal.methods.base import Batch, Method, Step, Task, Trainer
 from equimodal.models.framework import MultimodalModel
-from equimodal.models.fusion import Fusion
+from equimodal.models.fusion import WeightedReadouts
 from equimodal.seeding import generator
 
 
-class BoostedHeads(Fusion):
+class BoostedHeads(WeightedReadouts):
     """Every modality's own growing sum of classifiers Layer2(ReLU(Layer1_t(z^m))), merged by fixed weights;
     there is no fused head.
 
@@ -26,18 +26,15 @@ class BoostedHeads(Fusion):
         owners: the modality of each classifier, in the order in which they were added.
     """
 
-    readout_name = "split"  # the merged logits are the weighted sum of the readouts
-
     def __init__(self, dims: dict[str, int], classes: int, settings: AUGSettings, owners: list[str]) -> None:
-        super().__init__(dims, classes)
         if settings.merge is not None and len(settings.merge) != len(dims):
             raise UserError(
                 f"aug: merge has {len(settings.merge)} weights for {len(dims)} modalities"
                 f" ({', '.join(dims)}): one each, in that order, or null"
             )
+        super().__init__(dims, classes, settings.merge)
         self.settings = settings
         self.width = settings.width or max(1, max(dims.values()) // 2)
-        self.merge = dict(zip(dims, settings.merge or [1 / len(dims)] * len(dims), strict=True))
         shared = {"all": ["all"], "modality": list(dims), "none": []}[settings.shared_head]
         self.layer2 = nn.ModuleDict({name: self._linear(self.width, classes, None) for name in shared})
         self.owners: list[str] = []
@@ -74,9 +71,6 @@ class BoostedHeads(Fusion):
 
     def readout(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: torch.stack(self.each(name, features[name])).sum(0) for name in self.dims}
-
-    def forward(self, features: dict[str, Tensor]) -> Tensor:
-        return torch.stack([self.merge[name] * logits for name, logits in self.readout(features).items()]).sum(0)
 
 
 class AUG(Method[AUGSettings]):

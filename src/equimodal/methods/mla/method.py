@@ -12,12 +12,12 @@ from equimodal.methods.base import Batch, Method, Step, Task, Trainer
 from equimodal.methods.distributed import average
 from equimodal.methods.mla.settings import MLASettings
 from equimodal.models.framework import MultimodalModel
-from equimodal.models.fusion import Fusion
+from equimodal.models.fusion import WeightedReadouts
 
 log = logging.getLogger(__name__)
 
 
-class SharedHead(Fusion):
+class SharedHead(WeightedReadouts):
     """One Linear(d, K) that every modality's feature passes; predictions are weighted sums of its logits.
 
     Features of another width than d are mapped to it by a linear layer of their own, which is trained with their
@@ -28,14 +28,10 @@ class SharedHead(Fusion):
         settings: the method's.
     """
 
-    readout_name = "split"  # predictions are weighted sums of the readouts
-
     def __init__(self, dims: dict[str, int], classes: int, settings: MLASettings) -> None:
-        super().__init__(dims, classes)
+        super().__init__(dims, classes, settings.merge)
         self.width = settings.width or max(dims.values())
         self.rule = settings.predicts
-        merge = settings.merge or [1 / len(dims)] * len(dims)
-        self.merge = dict(zip(dims, merge, strict=True))
         self.maps = nn.ModuleDict({m: nn.Linear(d, self.width) for m, d in dims.items() if d != self.width})
         self.linear = nn.Linear(self.width, classes)
         for layer in (*self.maps.values(), self.linear):
@@ -50,17 +46,13 @@ class SharedHead(Fusion):
     def readout(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: self.linear(self.enter(name, features[name])) for name in self.dims}
 
-    def forward(self, features: dict[str, Tensor]) -> Tensor:
-        """The modalities' logits with the weights `merge`."""
-        return torch.stack([self.merge[name] * logits for name, logits in self.readout(features).items()]).sum(0)
-
     def predict(self, features: dict[str, Tensor]) -> Tensor:
         return self.merged(self.readout(features))
 
     def merged(self, logits: dict[str, Tensor]) -> Tensor:
         """Predictions' logits [B, K] of the modalities' own {m: [B, K]}: sum_m w^m u^m, by the rule of `prediction`."""
         if self.rule == "fixed":
-            return torch.stack([self.merge[name] * logits[name] for name in self.dims]).sum(0)
+            return self.weighted(logits)
         each = torch.stack([logits[name] for name in self.dims])  # [M, B, K]
         return (entropy_weights(each, self.rule == "entropy_batch").to(each.dtype) * each).sum(0)
 

@@ -1,13 +1,13 @@
 """On-the-fly gradient modulation, OGM and OGM-GE: Peng, Wei, Deng, Wang, Hu, CVPR 2022 (methods.md section 7)."""
 
 import logging
-import math
 
 import torch
 from torch import Tensor, nn
 
 from equimodal.methods.base import Batch, Method, Step, Task, Trainer
 from equimodal.methods.ogm.settings import OGMSettings
+from equimodal.methods.scores import mean_of_others
 from equimodal.models.framework import MultimodalModel
 from equimodal.seeding import generator
 
@@ -28,9 +28,8 @@ class OGM(Method[OGMSettings]):
 
     def __init__(self, model: MultimodalModel, settings: OGMSettings, task: Task) -> None:
         super().__init__(model, settings, task)
-        first, last = (round(share * task.epochs, 6) for share in settings.window)
         # The released code compares with both ends: 0 to 50 are 51 epochs.
-        self._window = range(math.floor(first), math.ceil(last) + (settings.variant == "released"))
+        self._window = settings.window_epochs(task.epochs, both_ends=settings.variant == "released")
         self._filter = (
             "conv4d" if settings.param_filter == "auto" and settings.variant == "released" else settings.param_filter
         )
@@ -112,9 +111,7 @@ def ratios(scores: Tensor) -> Tensor:
     (methods.md 7.5).
     """
     scores = scores.double()
-    count = len(scores)
-    others = (scores * (1 - torch.eye(count, dtype=scores.dtype, device=scores.device))).sum(1) / (count - 1)
-    return scores / others.clamp_min(torch.finfo(torch.float32).tiny)
+    return scores / mean_of_others(scores).clamp_min(torch.finfo(torch.float32).tiny)
 
 
 def coefficients(scores: Tensor, alpha: float, released: bool = False) -> Tensor:

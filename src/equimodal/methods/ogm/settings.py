@@ -1,13 +1,13 @@
 """Settings of OGM and OGM-GE."""
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from equimodal.settings.method import MethodSettings
+from equimodal.settings.method import WindowSettings
 
 
-class OGMSettings(MethodSettings):
+class OGMSettings(WindowSettings):
     """On-the-fly gradient modulation (CVPR 2022): the gradients of encoders that lead are made smaller.
 
     methods.md section 7.
@@ -34,12 +34,3 @@ class OGMSettings(MethodSettings):
     variant: Literal["paper", "released"] = Field(
         "paper", description="released: equal scores damp the first modality, conv4d only, both ends of the window"
     )
-
-    @model_validator(mode="after")
-    def _window_in_order(self) -> Self:
-        first, last = self.window
-        if not 0 <= first < last <= 1:
-            raise ValueError(
-                f"window ({first:g}, {last:g}) must be two shares of the run, the smaller first, from 0 to 1"
-            )
-        return self

@@ -10,6 +10,7 @@ from equimodal.methods.aim.modulation import distances
 from equimodal.methods.base import Batch, Method, Step, Task, Trainer
 from equimodal.methods.distributed import average
 from equimodal.methods.pmr.settings import PMRSettings
+from equimodal.methods.scores import mean_of_others, of_true_class
 from equimodal.models.framework import MultimodalModel
 
 
@@ -28,9 +29,8 @@ class PMR(Method[PMRSettings]):
 
     def __init__(self, model: MultimodalModel, settings: PMRSettings, task: Task) -> None:
         super().__init__(model, settings, task)
-        first, last = (round(share * task.epochs, 6) for share in settings.window)
         # The released code compares with both ends: 0 to 70 are 71 epochs.
-        self._window = range(math.floor(first), math.ceil(last) + (settings.variant == "released"))
+        self._window = settings.window_epochs(task.epochs, both_ends=settings.variant == "released")
         self._entropy_epochs = math.ceil(round(settings.entropy_share * task.epochs, 6))
         self._alpha = self._mu = 0.0  # this epoch's
         self._stale = False
@@ -57,7 +57,7 @@ class PMR(Method[PMRSettings]):
         log_p = prototypical(
             outputs.features, self.prototypes.split(list(self.model.fusion.dims.values()), 1), self.seen
         )
-        true = log_p.gather(2, batch.labels.expand(len(log_p), -1)[..., None])[..., 0]
+        true = of_true_class(log_p, batch.labels)
         with torch.no_grad():
             # The gradients are those of all processes: so must the coefficients be.
             (scores,) = average(true.exp().mean(1))
@@ -98,11 +98,6 @@ def prototypical(features: dict[str, Tensor], prototypes: tuple[Tensor, ...], se
     return functional.log_softmax(apart.masked_fill(~seen, far), 2)
 
 
-def _others(scores: Tensor) -> Tensor:
-    """Mean of the other modalities' scores [M]."""
-    return (scores.sum() - scores) / (len(scores) - 1)
-
-
 def coefficients(scores: Tensor, binary: bool = False, released: bool = False) -> Tensor:
     """beta^m [M] of scores s^m [M]: clip(1 / rho^m - 1, 0, 1), rho^m = s^m / mean of the other scores, for two
     modalities the paper's beta and gamma. Binary: 1 for the weakest (the first of equals), else 0.
@@ -110,7 +105,7 @@ def coefficients(scores: Tensor, binary: bool = False, released: bool = False) -
     When nobody lags, the released code's else-branch stimulates the first modality all the same.
     """
     scores = scores.double()
-    others = _others(scores)
+    others = mean_of_others(scores)
     if not binary:
         return (others / scores.clamp_min(torch.finfo(torch.float32).tiny) - 1).clamp(0, 1)
     weakest = scores == scores.min()
@@ -120,4 +115,4 @@ def coefficients(scores: Tensor, binary: bool = False, released: bool = False) -
 
 def leading(scores: Tensor) -> Tensor:
     """1 for a modality whose score is above the mean of the others', else 0, of scores [M]."""
-    return (scores > _others(scores)).to(scores.dtype)
+    return (scores > mean_of_others(scores)).to(scores.dtype)

@@ -1,13 +1,13 @@
 """Settings of PMR."""
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from equimodal.settings.method import MethodSettings
+from equimodal.settings.method import WindowSettings
 
 
-class PMRSettings(MethodSettings):
+class PMRSettings(WindowSettings):
     """Prototypical modal rebalance (CVPR 2023): lagging modalities are drawn towards their classes' mean features.
 
     methods.md section 9.
@@ -46,15 +46,6 @@ class PMRSettings(MethodSettings):
         description="released: binary coefficients without entropy, equal scores stimulate the first modality, both"
         " ends of the window",
     )
-
-    @model_validator(mode="after")
-    def _window_in_order(self) -> Self:
-        first, last = self.window
-        if not 0 <= first < last <= 1:
-            raise ValueError(
-                f"window ({first:g}, {last:g}) must be two shares of the run, the smaller first, from 0 to 1"
-            )
-        return self
 
     @property
     def binary(self) -> bool:
