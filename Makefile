@@ -29,11 +29,13 @@ demo: install ## AIM and joint training on the generated sample, from raw clips 
 
 # Two workers, a file's tests together: they share what they build. One thread each: tests are small, and more only wait
 # for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: install ## the fast test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: install ## the tests that take minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+	$(PYTEST) -m slow
 
 lint: install ## style, types, the workflow's own checks
 	$(BIN)/ruff check src tests benchmarks docs

@@ -13,12 +13,11 @@ from equimodal.methods.base import Batch, Method
 from equimodal.stages import train
 from equimodal.stages.setup import Setup
 from equimodal.store import read_json
+from tiny_method import opened
 
 
 def made(name: str, **overrides: Any) -> tuple[Method, Batch]:
-    setup = Setup.open(tiny_dataset.params(**overrides), "tiny", name, 0)
-    inputs, labels = next(setup.data.evaluation_batches("train", 8))
-    return setup.method(), Batch(inputs, labels)
+    return opened(tiny_dataset.params(**overrides), name, samples=8)
 
 
 def test_joint_is_cross_entropy_on_the_fused_logits(tiny: Path) -> None:

@@ -32,10 +32,10 @@ from equimodal.models.framework import MultimodalModel
 from equimodal.models.frozen import evaluation_mode
 from equimodal.models.padded import zeroed_inputs
 from equimodal.objectives import Classification
-from equimodal.params import parse_params
 from equimodal.stages import train
 from equimodal.stages.setup import Setup
 from equimodal.training.loop import Loop
+from tiny_method import loop_of, opened
 
 TRAINER: Any = SimpleNamespace(device="cpu", processes=1, total=lambda value: value)
 SEQUENCES = ("audio", "text", "face")
@@ -54,19 +54,15 @@ def params(
 def made(
     third: bool | tuple[str, ...] = False, model: dict[str, Any] | None = None, **settings: Any
 ) -> tuple[AGM, Batch]:
-    setup = Setup.open(params(third, model=model, **settings), "tiny", "agm", 0)
-    inputs, labels = next(setup.data.evaluation_batches("train", 16))
-    method = setup.method()
+    method, batch = opened(params(third, model=model, **settings), "agm")
     assert isinstance(method, AGM)
     method.train()
     method.begin_epoch(0, TRAINER)
-    return method, Batch(inputs, labels)
+    return method, batch
 
 
 def loop(folder: str, own: Any) -> Loop:
-    setup = Setup.open(own, "tiny", "agm", 0)
-    name = "train of tiny agm, seed 0"
-    return Loop(setup.method(), setup.data, own.training, own.runtime, 0, Path(folder), "key", name)
+    return loop_of(folder, own, "agm")
 
 
 def gradients(model: nn.Module) -> dict[str, Tensor]:
@@ -370,16 +366,3 @@ def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool) -> None:
     metrics = part.progress.history[-1]["metrics"]
     assert all(metrics[f"{name}/kappa"] > 0 for name in tiny_dataset.names(third))
     assert float(part.method.iterations) == 8
-
-
-def test_what_it_refuses(tiny: Path) -> None:
-    raw = tiny_dataset.raw_params(methods={"agm": {}})
-    raw["datasets"]["tiny"]["modalities"].pop("visual")
-    raw["study"] |= {"from-scratch": ["joint"], "from-warmup": [], "warmups": [], "fits": []}
-    with pytest.raises(UserError, match="method 'agm' balances modalities and needs two or more; tiny has: audio"):
-        parse_params(raw).check_pair("tiny", "agm")
-    numbers = {"tiny": {"task": "regression", "regression": tiny_dataset.REGRESSION}}
-    raw = tiny_dataset.raw_params(methods={"agm": {}}, datasets=numbers)
-    raw["study"] |= {"from-scratch": ["joint"], "from-warmup": [], "warmups": [], "fits": []}
-    with pytest.raises(UserError, match=r"method 'agm' is for classification; datasets\.tiny\.task is regression"):
-        parse_params(raw).check_pair("tiny", "agm")

@@ -18,12 +18,12 @@ from equimodal.methods.aug import method as aug
 from equimodal.methods.aug.method import AUG, BoostedHeads, assigned, boosting_loss
 from equimodal.methods.aug.settings import AUGSettings
 from equimodal.methods.base import Batch, Step
-from equimodal.params import parse_params
 from equimodal.stages import evaluate, train
 from equimodal.stages.setup import Setup
 from equimodal.store import read_json, read_tensors
 from equimodal.training.loop import Loop
 from equimodal.training.measure import predict
+from tiny_method import loop_of, opened
 
 TRAINER: Any = SimpleNamespace(device="cpu", processes=1, total=lambda value: value)
 EVERY = {"interval": 1, "tau": 0.0}  # a classifier after each epoch but the last
@@ -34,12 +34,10 @@ def params(third: bool | tuple[str, ...] = False, training: dict[str, Any] | Non
 
 
 def made(third: bool | tuple[str, ...] = False, kind: type[AUG] | None = None, **settings: Any) -> tuple[AUG, Batch]:
-    setup = Setup.open(params(third, **settings), "tiny", "aug", 0, kind=kind)
-    inputs, labels = next(setup.data.evaluation_batches("train", 16))
-    method = setup.method()
+    method, batch = opened(params(third, **settings), "aug", kind)
     assert isinstance(method, AUG)
     method.begin_epoch(0, TRAINER)
-    return method, Batch(inputs, labels)
+    return method, batch
 
 
 def loop(
@@ -49,11 +47,7 @@ def loop(
     training: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Loop:
-    own = params(third, training, **settings)
-    setup = Setup.open(own, "tiny", "aug", 0, kind=kind)
-    return Loop(
-        setup.method(), setup.data, own.training, own.runtime, 0, Path(folder), "key", "train of tiny aug, seed 0"
-    )
+    return loop_of(folder, params(third, training, **settings), "aug", kind)
 
 
 def files(folder: str) -> dict[str, bytes]:
@@ -375,11 +369,3 @@ def test_the_released_preset_and_what_it_refuses(tiny: Path) -> None:
     with pytest.raises(UserError, match=r"aug: merge has 2 weights for 3 modalities"):
         made(third=True, preset="released")
     loop("run", True, training={"epochs": 2}, preset="released", merge=None).run()
-
-
-def test_one_modality_has_nothing_to_balance(tiny: Path) -> None:
-    raw = tiny_dataset.raw_params(methods={"aug": {}})
-    raw["datasets"]["tiny"]["modalities"].pop("visual")
-    raw["study"] |= {"from-scratch": ["joint"], "from-warmup": [], "warmups": [], "fits": []}
-    with pytest.raises(UserError, match="method 'aug' balances modalities and needs two or more; tiny has: audio"):
-        parse_params(raw).check_pair("tiny", "aug")

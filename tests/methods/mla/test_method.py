@@ -18,12 +18,12 @@ from equimodal.errors import UserError
 from equimodal.methods.base import Batch
 from equimodal.methods.mla.method import MLA, SharedHead, entropy_weights, projected
 from equimodal.methods.mla.settings import MLASettings
-from equimodal.params import parse_params
 from equimodal.stages import evaluate, train
 from equimodal.stages.setup import Setup
 from equimodal.store import read_json, read_tensors
 from equimodal.training.loop import Loop
 from equimodal.training.measure import predict
+from tiny_method import loop_of, opened
 
 TRAINER: Any = SimpleNamespace(device="cpu", processes=1, total=lambda value: value)
 SEQUENCES = ("audio", "text", "facts")  # features of unequal width
@@ -34,21 +34,16 @@ def params(third: bool | tuple[str, ...] = False, training: dict[str, Any] | Non
 
 
 def made(third: bool | tuple[str, ...] = False, **settings: Any) -> tuple[MLA, Batch]:
-    setup = Setup.open(params(third, **settings), "tiny", "mla", 0)
-    inputs, labels = next(setup.data.evaluation_batches("train", 16))
-    method = setup.method()
+    method, batch = opened(params(third, **settings), "mla")
     assert isinstance(method, MLA)
     method.begin_epoch(0, TRAINER)
-    return method, Batch(inputs, labels)
+    return method, batch
 
 
 def loop(
     folder: str, third: bool | tuple[str, ...] = False, training: dict[str, Any] | None = None, **settings: Any
 ) -> Loop:
-    own = params(third, training, **settings)
-    setup = Setup.open(own, "tiny", "mla", 0)
-    label = "train of tiny mla, seed 0"
-    return Loop(setup.method(), setup.data, own.training, own.runtime, 0, Path(folder), "key", label)
+    return loop_of(folder, params(third, training, **settings), "mla")
 
 
 def spread(width: int, count: int) -> list[Tensor]:
@@ -343,11 +338,6 @@ def test_what_it_refuses(tiny: Path) -> None:
         params(merge=[1, 1, 1]).check_pair("tiny", "mla")
     with pytest.raises(UserError, match="projection"):
         params(projection="off")
-    raw = tiny_dataset.raw_params(methods={"mla": {}})
-    raw["datasets"]["tiny"]["modalities"].pop("visual")
-    raw["study"] |= {"from-scratch": ["joint"], "from-warmup": [], "warmups": [], "fits": []}
-    with pytest.raises(UserError, match="method 'mla' balances modalities and needs two or more; tiny has: audio"):
-        parse_params(raw).check_pair("tiny", "mla")
 
 
 def test_a_projector_that_is_not_symmetric_is_transposed(tiny: Path) -> None:

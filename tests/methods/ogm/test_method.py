@@ -17,11 +17,10 @@ from equimodal.methods.base import Batch, Task
 from equimodal.methods.ogm.method import OGM, coefficients, modulated, true_class_scores
 from equimodal.methods.ogm.settings import OGMSettings
 from equimodal.objectives import Classification
-from equimodal.params import parse_params
 from equimodal.stages import train
-from equimodal.stages.setup import Setup
 from equimodal.store import read_json
 from equimodal.training.loop import Loop
+from tiny_method import loop_of, opened
 
 TRAINER: Any = SimpleNamespace(device="cpu", processes=1, total=lambda value: value)
 WHOLE = {"window": [0.0, 1.0]}
@@ -40,11 +39,9 @@ def params(
 def made(
     name: str = "ogm", third: bool | tuple[str, ...] = False, model: dict[str, Any] | None = None, **settings: Any
 ) -> tuple[OGM, Batch]:
-    setup = Setup.open(params(third, model=model, **settings), "tiny", name, 0)
-    inputs, labels = next(setup.data.evaluation_batches("train", 16))
-    method = setup.method()
+    method, batch = opened(params(third, model=model, **settings), name)
     assert isinstance(method, OGM)
-    return method, Batch(inputs, labels)
+    return method, batch
 
 
 def gradients(method: OGM, batch: Batch, epoch: int = 0) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
@@ -216,17 +213,7 @@ def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool) -> None:
     own = params(third, training={"epochs": 3})
 
     def loop(folder: str) -> Loop:
-        setup = Setup.open(own, "tiny", "ogm-ge", 0)
-        return Loop(
-            setup.method(),
-            setup.data,
-            own.training,
-            own.runtime,
-            0,
-            Path(folder),
-            "key",
-            "train of tiny ogm-ge, seed 0",
-        )
+        return loop_of(folder, own, "ogm-ge")
 
     loop("unbroken").run()
     loop("broken").run(until=1)
@@ -270,11 +257,3 @@ def test_noise_is_of_the_seed_and_the_epoch(tiny: Path) -> None:
         method._modulate(gradient, torch.tensor(1.0))
         drawn.append(gradient)
     assert torch.equal(drawn[0], drawn[2]) and not torch.equal(drawn[0], drawn[1])
-
-
-def test_one_modality_has_nothing_to_balance(tiny: Path) -> None:
-    raw = tiny_dataset.raw_params(methods={"ogm": {}})
-    raw["datasets"]["tiny"]["modalities"].pop("visual")
-    raw["study"] |= {"from-scratch": ["joint"], "from-warmup": [], "warmups": [], "fits": []}
-    with pytest.raises(UserError, match="method 'ogm' balances modalities and needs two or more; tiny has: audio"):
-        parse_params(raw).check_pair("tiny", "ogm")

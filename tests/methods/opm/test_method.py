@@ -19,11 +19,11 @@ from equimodal.methods.opm.method import OPM, drop_probabilities
 from equimodal.methods.opm.settings import OPMSettings
 from equimodal.models.framework import pooled_features
 from equimodal.objectives import Classification
-from equimodal.params import parse_params
 from equimodal.stages import train
 from equimodal.stages.setup import Setup
 from equimodal.store import read_json
 from equimodal.training.loop import Loop
+from tiny_method import loop_of, opened
 
 TRAINER: Any = SimpleNamespace(
     device="cpu",
@@ -53,14 +53,12 @@ def params(
 def made(
     name: str = "opm", third: bool | tuple[str, ...] = False, model: dict[str, Any] | None = None, **settings: Any
 ) -> tuple[OPM, Batch]:
-    setup = Setup.open(params(third, model=model, **settings), "tiny", name, 0)
-    inputs, labels = next(setup.data.evaluation_batches("train", 16))
-    method = setup.method()
+    method, batch = opened(params(third, model=model, **settings), name)
     assert isinstance(method, OPM)
     method.prepare(TRAINER)
     method.train()
     method.begin_epoch(0, TRAINER)
-    return method, Batch(inputs, labels)
+    return method, batch
 
 
 def reference(scores: list[float], q_base: float, lam: float) -> list[float]:
@@ -260,9 +258,7 @@ def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool) -> None:
     own = params(third, training={"epochs": 3}, ge=True)
 
     def loop(folder: str) -> Loop:
-        setup = Setup.open(own, "tiny", "opm-ogm", 0)
-        label = "train of tiny opm-ogm, seed 0"
-        return Loop(setup.method(), setup.data, own.training, own.runtime, 0, Path(folder), "key", label)
+        return loop_of(folder, own, "opm-ogm")
 
     loop("unbroken").run()
     loop("again").run()
@@ -302,8 +298,3 @@ def test_what_it_refuses(tiny: Path) -> None:
             params(**bad)
     with pytest.raises(UserError, match=r"window \(0.5, 0.2\) must be two shares of the run"):
         params(window=[0.5, 0.2])
-    raw = tiny_dataset.raw_params(methods={"opm": {}})
-    raw["datasets"]["tiny"]["modalities"].pop("visual")
-    raw["study"] |= {"from-scratch": ["joint"], "from-warmup": [], "warmups": [], "fits": []}
-    with pytest.raises(UserError, match="method 'opm' balances modalities and needs two or more; tiny has: audio"):
-        parse_params(raw).check_pair("tiny", "opm")

@@ -17,10 +17,9 @@ from equimodal.methods.base import SplitFeatures, Task
 from equimodal.methods.pmr.method import PMR, coefficients, leading, prototypical
 from equimodal.methods.pmr.settings import PMRSettings
 from equimodal.objectives import Classification
-from equimodal.params import parse_params
 from equimodal.stages import train
-from equimodal.stages.setup import Setup
 from equimodal.training.loop import Loop
+from tiny_method import loop_of
 
 WHOLE = {"window": [0.0, 1.0], "entropy_share": 1.0}
 SEQUENCES = ("audio", "text", "face")
@@ -37,9 +36,7 @@ def params(
 
 
 def loop(folder: str, own: Any) -> Loop:
-    setup = Setup.open(own, "tiny", "pmr", 0)
-    name = "train of tiny pmr, seed 0"
-    return Loop(setup.method(), setup.data, own.training, own.runtime, 0, Path(folder), "key", name)
+    return loop_of(folder, own, "pmr")
 
 
 def weakest(scores: list[float]) -> int:
@@ -310,16 +307,3 @@ def test_padded_sequences_beside_sound(tiny: Path) -> None:
     metrics = run.run().history[-1]["metrics"]
     assert len(set(run.method.model.fusion.dims.values())) > 1
     assert all(0 < metrics[f"{name}/score"] < 1 for name in SEQUENCES)
-
-
-def test_what_it_refuses(tiny: Path) -> None:
-    raw = tiny_dataset.raw_params(methods={"pmr": {}})
-    raw["datasets"]["tiny"]["modalities"].pop("visual")
-    raw["study"] |= {"from-scratch": ["joint"], "from-warmup": [], "warmups": [], "fits": []}
-    with pytest.raises(UserError, match="method 'pmr' balances modalities and needs two or more; tiny has: audio"):
-        parse_params(raw).check_pair("tiny", "pmr")
-    numbers = {"tiny": {"task": "regression", "regression": tiny_dataset.REGRESSION}}
-    raw = tiny_dataset.raw_params(methods={"pmr": {}}, datasets=numbers)
-    raw["study"] |= {"from-scratch": ["joint"], "from-warmup": [], "warmups": [], "fits": []}
-    with pytest.raises(UserError, match=r"method 'pmr' is for classification; datasets\.tiny\.task is regression"):
-        parse_params(raw).check_pair("tiny", "pmr")
