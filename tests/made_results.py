@@ -152,8 +152,9 @@ def made(
 ) -> Result:
     """A result over seeds 0, 1, ..."""
     listed = list(range(seeds))
+    of_dataset = modalities if len(modalities) > 1 else ("audio", "visual")
     return result(
-        manifest(classes, source),
+        manifest(classes, source, of_dataset),
         listed,
         [evaluation(seed, method, classes, modalities, **settings) for seed in listed],
         {"training": 40.5},

@@ -174,6 +174,12 @@ def tables(
 
 
 @app.command()
+def paper(study: Annotated[str, typer.Option("--study", help="a name of `studies` in params.yaml")]) -> None:
+    """Draw a table or a figure of `studies`. Writes results/paper/STUDY.*."""
+    _stage("paper", study=study)
+
+
+@app.command()
 def plan() -> None:
     """Write what sets each stage of the study (code and settings) to data/plan/, for DVC."""
     _stage("plan")

@@ -101,6 +101,20 @@ def prototype_logs(wildcards):
     )
 
 
+def paper(kind):
+    """Files of one kind that the job's table or figure is drawn from."""
+
+    def files(wildcards):
+        return declarations.paper_inputs(PARAMS, wildcards.study).get(kind, [])
+
+    return files
+
+
+def paper_settings(wildcards):
+    """Canonical JSON of what the job's table or figure shows."""
+    return declarations.settings_json(PARAMS, "paper", study=wildcards.study)
+
+
 def study_targets(wildcards):
     """Members of the study; under `--report` those that are there, since Snakemake refuses a report with any other."""
     return study.targets(PARAMS, sys.argv[1:])
@@ -111,3 +125,4 @@ wildcard_constraints:
     method="|".join(PARAMS.method_names),
     modality="[a-z0-9-]+",
     seed="[0-9]+",
+    study="|".join(PARAMS.studies),

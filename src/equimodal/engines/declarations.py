@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from equimodal.datasets.registry import KINDS
+from equimodal.engines import layout
 from equimodal.engines.closure import code_files
 from equimodal.errors import UserError
 from equimodal.models.registry import ENCODERS
@@ -55,11 +56,20 @@ TABLES = ("comparison", "modalities", "cost")  # of the whole study, in results/
 
 
 def settings(
-    params: Params, stage: str, dataset: str | None, method: str | None = None, modality: str | None = None
+    params: Params,
+    stage: str,
+    dataset: str | None = None,
+    method: str | None = None,
+    modality: str | None = None,
+    study: str | None = None,
 ) -> dict[str, Any]:
     """The resolved part of params.yaml that sets one stage; nothing else in params.yaml may change its outputs."""
     if stage == "tables":
         return {"datasets": list(params.study.datasets), "methods": study_methods(params)}
+    if stage == "paper":
+        assert study is not None
+        found = params.paper_study(study)
+        return {"show": found.settings.show, "pairs": found.pairs, "refused": found.refused, "seeds": found.seeds}
     assert dataset is not None
     data = params.dataset(dataset).slice()
     raw = {key: value for key, value in data.items() if key not in NOT_RAW}
@@ -164,7 +174,7 @@ def code(params: Params, stage: str, dataset: str | None = None, method: str | N
         modules.append(params.method(dataset, method).entry.module)
     if stage in ("reference", "cost"):
         modules.append("equimodal.methods.joint.method")  # which every method is measured against
-    data = ["src/equimodal/report/published.yaml"] if stage == "tables" else []
+    data = ["src/equimodal/report/published.yaml"] if stage in ("tables", "paper") else []
     return [*code_files(*modules), *data]
 
 
@@ -179,6 +189,23 @@ def weights_file(params: Params, dataset: str) -> list[str]:
     """
     start = params.weights_of(dataset)
     return [start.file] if start is not None and start.file is not None and Path(start.file).is_file() else []
+
+
+def paper_inputs(params: Params, name: str) -> dict[str, list[str]]:
+    """Files that a study of `studies` is drawn from, by what they are."""
+    study = params.paper_study(name)
+    runs = [(dataset, method, seed) for dataset, method in study.pairs for seed in study.seeds]
+    folders = [layout.model_folder(*run) for run in runs]
+    found = {
+        "manifests": [layout.manifest_path(dataset) for dataset in dict.fromkeys(d for d, _ in study.pairs)],
+        "evaluations": [folder / "evaluation.json" for folder in folders],
+        "curves": [folder / "curves.json" for folder in folders],
+        "operations": [layout.operations_path(*pair) for pair in study.pairs],
+    }
+    if study.settings.show == "prototypes":
+        fits = [layout.fit_path(d, params.fit_of(d, m), seed).with_suffix(".json") for d, m, seed in runs]
+        found["fits"] = list(dict.fromkeys(fits))
+    return {kind: [str(path) for path in paths] for kind, paths in found.items()}
 
 
 def families(params: Params) -> dict[str, list[str]]:
@@ -212,6 +239,13 @@ def check_targets(params: Params, words: list[str]) -> None:
         if folder == "results/tables":
             if name.partition(".")[0] not in TABLES:
                 _known("dataset", name.partition(".")[0], list(params.datasets), word)
+        elif folder == "results/paper":
+            stem, _, ending = name.partition(".")
+            _known("study", stem, list(params.studies), word)
+            endings = params.studies[stem].endings
+            if ending not in endings:
+                files = ", ".join(f"{stem}.{each}" for each in endings)
+                raise UserError(f"{word}: the files of study '{stem}' are {files} (results/paper)")
         elif folder == "results/cost/reference":
             _known("dataset", name.removesuffix(".json"), list(params.datasets), word)
         elif folder == "results/figures" or (folder in ("results", "results/cost") and name.endswith(".json")):

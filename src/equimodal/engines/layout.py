@@ -77,3 +77,8 @@ def reference_path(dataset: str) -> Path:
 def digest_path(dataset: str, method: str) -> Path:
     """Checksum of a result file."""
     return Path("results") / "digests" / f"{dataset}_{method}.txt"
+
+
+def paper_path(study: str, ending: str) -> Path:
+    """A table or figure of `studies`."""
+    return Path("results") / "paper" / f"{study}.{ending}"

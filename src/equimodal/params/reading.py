@@ -9,6 +9,7 @@ from equimodal.params.bases import with_bases
 from equimodal.params.resolve import Params
 from equimodal.params.text import read_yaml
 from equimodal.settings.base import hint, nearest
+from equimodal.settings.studies import OF_PROTOTYPES
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:
@@ -54,7 +55,25 @@ def parse_params(raw: Any) -> Params:
     for dataset in params.study.datasets:
         params.dataset(dataset)
     _check_study(params)
+    for name in params.studies:
+        _check_paper_study(params, name)
     return params
+
+
+def _check_paper_study(params: Params, name: str) -> None:
+    """Its datasets and methods exist, some of the pairs can be run, and what it shows is measured."""
+    study = params.studies[name]
+    for dataset in study.datasets:
+        params.dataset(dataset)
+    for method in study.methods:
+        family = params.family(method)
+        if study.show in OF_PROTOTYPES and family != "from-warmup":
+            raise UserError(
+                f"params.yaml: studies.{name} shows {study.show}, which '{method}' does not have: name variants of aim"
+            )
+    found = params.paper_study(name)
+    if not found.pairs:
+        raise UserError(f"params.yaml: no method of studies.{name} works with its datasets: {found.refused[0]}")
 
 
 def _check_study(params: Params) -> None:

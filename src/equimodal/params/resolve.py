@@ -13,6 +13,7 @@ from equimodal.models.registry import choose, used_settings
 from equimodal.settings.base import Settings, hint, layered, nearest
 from equimodal.settings.datasets import DatasetSettings, Name
 from equimodal.settings.method import MethodSettings, WarmupSettings
+from equimodal.settings.studies import PaperStudySettings
 from equimodal.settings.training import (
     ModelSettings,
     RuntimeSettings,
@@ -39,6 +40,7 @@ class Params(Settings):
     methods: dict[Name, dict[str, Any]] = Field(
         description="name -> settings; a variant names its `base` and what differs"
     )
+    studies: dict[Name, PaperStudySettings] = Field({}, description="name -> a table or a figure of results/paper")
 
     def dataset(self, name: str) -> Dataset:
         """Settings of one dataset; an unknown name is a UserError that lists the valid ones."""
@@ -127,6 +129,26 @@ class Params(Settings):
         model = entry.load_settings()
         read = model.read(layered(model, plain, f"methods.{name}"), f"methods.{name}")
         return ResolvedMethod(name, kind, entry, read)
+
+    def paper_study(self, name: str) -> "PaperStudy":
+        """One of `studies` with the pairs that it is drawn from; an unknown name is a UserError that lists the valid
+        ones.
+        """
+        if name not in self.studies:
+            has = ", ".join(sorted(self.studies)) or "none"
+            raise UserError(f"unknown study '{name}'; params.yaml has: {has}" + hint(name, list(self.studies)))
+        study = self.studies[name]
+        pairs: list[tuple[str, str]] = []
+        refused: list[str] = []
+        for dataset in study.datasets:
+            for method in study.methods:
+                try:
+                    self.check_pair(dataset, method)
+                except UserError as error:
+                    refused.append(str(error))
+                else:
+                    pairs.append((dataset, method))
+        return PaperStudy(name, study, study.seeds or list(self.study.seeds), pairs, refused)
 
     def check_pair(self, dataset: str, method: str) -> None:
         """Refuse a method on data that it cannot work with (`MethodSettings.refusal`), one whose warm-up takes every
@@ -239,6 +261,22 @@ class Weights:
     def file(self) -> str | None:
         """The path, None for a download."""
         return None if self.source == "download" else self.source
+
+
+@dataclass(frozen=True)
+class PaperStudy:
+    """A table or figure of results/paper.
+
+    Attributes:
+        pairs: (dataset, method), datasets first.
+        refused: why the other pairs are left out, in one line each.
+    """
+
+    name: str
+    settings: PaperStudySettings
+    seeds: list[int]
+    pairs: list[tuple[str, str]]
+    refused: list[str]
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,10 @@
 """Stage summary: one method on one dataset over seeds, as results/D_M.json; its checksum in results/digests/D_M.txt."""
 
-from typing import Any
-
 from equimodal import tracking
-from equimodal.engines.layout import digest_path, manifest_path, model_folder, operations_path, result_path
-from equimodal.errors import UserError
+from equimodal.engines.layout import digest_path, result_path
 from equimodal.params import Params
-from equimodal.report.aggregate import result
-from equimodal.store import atomic, digest, file_sha256, read_json, read_manifest, write_json
+from equimodal.stages.gathering import gathered
+from equimodal.store import atomic, file_sha256, write_json
 
 
 def run(params: Params, dataset: str, method: str, seeds: list[int]) -> None:
@@ -17,50 +14,10 @@ def run(params: Params, dataset: str, method: str, seeds: list[int]) -> None:
     Raises:
         UserError: an evaluation or the count is missing, or was made with other settings or data than the rest.
     """
-    manifest = read_manifest(manifest_path(dataset))
-    evaluations = [read_json(model_folder(dataset, method, seed) / "evaluation.json") for seed in seeds]
-    counted = read_json(operations_path(dataset, method))
-    check_alike(dataset, method, seeds, evaluations, manifest)
-    check_counted_so(dataset, method, counted, evaluations[0])
     path = result_path(dataset, method)
-    write_json(path, result(manifest, seeds, evaluations, counted["flops"]).model_dump(mode="json"))
+    write_json(path, gathered(dataset, method, seeds).model_dump(mode="json"))
     with atomic(
         digest_path(dataset, method)
     ) as scratch:  # `sha256sum -c` reads it; DVC's tables depend on the folder of them
         scratch.write_text(f"{file_sha256(path)}  {path}\n", encoding="utf-8")
     tracking.publish(params, dataset, method)
-
-
-def check_alike(
-    dataset: str, method: str, seeds: list[int], evaluations: list[dict[str, Any]], manifest: dict[str, Any]
-) -> None:
-    """Refuse to average what does not belong together."""
-    settings = digest(evaluations[0]["meta"]["settings"])
-    for seed, evaluation in zip(seeds, evaluations, strict=True):
-        path = model_folder(dataset, method, seed) / "evaluation.json"
-        meta = evaluation["meta"]
-        if meta["seed"] != seed or meta["method"] != method or meta["dataset"] != dataset:
-            raise UserError(
-                f"{path} is of {meta['dataset']} {meta['method']}, seed {meta['seed']}: build it again"
-                f" (snakemake --cores 4 -- {path})"
-            )
-        if meta["data_digest"] != manifest["digest"]:
-            raise UserError(
-                f"{path} was measured on other data than {manifest_path(dataset)} describes: build it again"
-                f" (snakemake --cores 4 -- {path})"
-            )
-        if digest(meta["settings"]) != settings:
-            raise UserError(
-                f"{path} was trained with other settings than seed {seeds[0]}: build both again (snakemake"
-                f" --cores 4 -- {path})"
-            )
-
-
-def check_counted_so(dataset: str, method: str, counted: dict[str, Any], evaluation: dict[str, Any]) -> None:
-    """Refuse a count of operations with other settings or data than the evaluations'."""
-    path, meta = operations_path(dataset, method), evaluation["meta"]
-    if counted["data_digest"] != meta["data_digest"] or digest(counted["settings"]) != digest(meta["settings"]):
-        raise UserError(
-            f"{path} was counted with other settings or data than the evaluations': build it again (snakemake"
-            f" --cores 4 -- {path})"
-        )

@@ -34,7 +34,7 @@ def draw(result: Result, logs: list[dict[str, Any]]) -> Figure:
             axes.set_xticks([])
             axes.set_yticks([])
             axes.set_title(f"depth {column + 1}", loc="left")
-            axes.set_xlabel(f"mean off diagonal {_off_diagonal(cosine):.2f}", fontsize=8)
+            axes.set_xlabel(f"mean off diagonal {off_diagonal(cosine):.2f}", fontsize=8)
             if column == 0:
                 axes.set_ylabel(f"{name}\nclass")
     bar = figure.colorbar(image, ax=panels, shrink=0.8, aspect=30)
@@ -43,7 +43,7 @@ def draw(result: Result, logs: list[dict[str, Any]]) -> Figure:
     return figure
 
 
-def _off_diagonal(cosine: np.ndarray) -> float:
+def off_diagonal(cosine: np.ndarray) -> float:
     """Mean of what is not on the diagonal of [K, K] (Eq. 16)."""
     classes = len(cosine)
     return float((cosine.sum() - np.trace(cosine)) / max(1, classes * (classes - 1)))

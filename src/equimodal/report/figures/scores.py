@@ -1,6 +1,7 @@
 """Discriminability of original and auxiliary blocks over epochs (AIM's Fig. 5), and alpha_d (Fig. 6)."""
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -47,7 +48,7 @@ def draw_scores(result: Result, curves: Curves) -> Figure:
         mark_start(axes, result.method.settings.get("start_epoch"))
         axes.set_ylim(bottom=0)
         axes.set_title(f"depth {depth}", loc="left")
-        _epochs(axes, curves)
+        epoch_axis(axes, curves)
     panels[0].set_ylabel("mean probability of the true class")
     legend_beside(panels[-1])
     return figure
@@ -81,7 +82,7 @@ def draw_alpha(result: Result, curves: Curves) -> Figure:
         "$\\alpha_d$ on training batches" + ("" if result.method.settings.get("dam", True) else " (fixed: no DAM)")
     )
     over.set_title("while training", loc="left")
-    _epochs(over, curves)
+    epoch_axis(over, curves)
     alpha_by_depth(at_end, result)
     at_end.set_title("at the end, on test", loc="left")
     figure.legend(*over.get_legend_handles_labels(), loc="outside right upper")
@@ -97,7 +98,8 @@ def nothing(result: Result, title: str, reason: str) -> Figure:
     return figure
 
 
-def _epochs(axes: "matplotlib.axes.Axes", curves: Curves) -> None:
+def epoch_axis(axes: Axes, curves: Curves) -> None:
+    """Whole epochs, from 1."""
     axes.set_xlim(1, max(2, len(curves.epochs)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")

@@ -37,6 +37,7 @@ RC: dict[str, Any] = {
     "xtick.color": "#333333",
     "ytick.color": "#333333",
     "svg.fonttype": "path",
+    "pdf.fonttype": 42,  # TrueType: journals refuse type 3
     "svg.hashsalt": "equimodal",
     "savefig.dpi": 160,
     "path.simplify": False,
@@ -62,12 +63,15 @@ def color(modality: str, modalities: Iterable[str]) -> str:
 
 def canvas(result: Result, title: str, width: float, height: float) -> Figure:
     """An empty figure (inches) with a title, and a line below it when its numbers come from generated samples."""
+    return blank(f"{result.name}: {title}", footer(result), result.source == "sample", width, height)
+
+
+def blank(title: str, foot: str, warns: bool, width: float, height: float) -> Figure:
+    """An empty figure (inches) with a title and a line below; `warns`: in a colour that is seen."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"{result.name}: {title}", fontsize=10.5, x=0.01, ha="left")
-    figure.supxlabel(
-        footer(result), fontsize=7.5, color="#a03000" if result.source == "sample" else "#666666", x=0.01, ha="left"
-    )
+    figure.suptitle(title, fontsize=10.5, x=0.01, ha="left")
+    figure.supxlabel(foot, fontsize=7.5, color="#a03000" if warns else "#666666", x=0.01, ha="left")
     return figure
 
 
@@ -91,6 +95,12 @@ def percent_axis(axes: Axes, label: str) -> None:
 
 
 def save(figure: Figure, stem: Path) -> None:
-    """Write stem.svg and stem.png, without dates or versions."""
-    figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None, "Creator": None})
-    figure.savefig(stem.with_suffix(".png"), metadata={"Software": None})
+    """Write stem.svg and stem.png."""
+    for ending in ("svg", "png"):
+        write(figure, stem.with_suffix(f".{ending}"))
+
+
+def write(figure: Figure, path: Path) -> None:
+    """Write a .svg, .png or .pdf, without dates or versions."""
+    names = {".svg": ("Date", "Creator"), ".png": ("Software",), ".pdf": ("CreationDate", "Creator", "Producer")}
+    figure.savefig(path, metadata=dict.fromkeys(names[path.suffix]))

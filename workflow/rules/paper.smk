@@ -1,0 +1,58 @@
+rule paper_table:
+    """A table of `studies`: our numbers over seeds, and beside them those that the paper prints."""
+    input:
+        manifests=paper("manifests"),
+        evaluations=paper("evaluations"),
+        curves=paper("curves"),
+        operations=paper("operations"),
+        code=code("paper"),
+    output:
+        text="results/paper/{study}.md",
+        csv="results/paper/{study}.csv",
+        tex="results/paper/{study}.tex",
+        page=report(
+            "results/paper/{study}.html",
+            caption="../report/paper.rst",
+            category="Paper",
+            labels={"study": "{study}"},
+        ),
+    log:
+        "logs/paper/{study}.log",
+    benchmark:
+        "logs/paper/{study}.tsv"
+    resources:
+        mem_mb=500,
+    params:
+        settings=paper_settings,
+    shell:
+        "equimodal paper --study {wildcards.study} &> {log}"
+
+
+rule paper_figure:
+    """A figure of `studies`."""
+    input:
+        manifests=paper("manifests"),
+        evaluations=paper("evaluations"),
+        curves=paper("curves"),
+        operations=paper("operations"),
+        fits=paper("fits"),
+        code=code("paper"),
+    output:
+        pdf="results/paper/{study}.pdf",
+        png="results/paper/{study}.png",
+        figure=report(
+            "results/paper/{study}.svg",
+            caption="../report/paper.rst",
+            category="Paper",
+            labels={"study": "{study}"},
+        ),
+    log:
+        "logs/paper/{study}.log",
+    benchmark:
+        "logs/paper/{study}.tsv"
+    resources:
+        mem_mb=1000,
+    params:
+        settings=paper_settings,
+    shell:
+        "equimodal paper --study {wildcards.study} &> {log}"
