@@ -4,7 +4,7 @@ import sys
 
 from snakemake.utils import min_version
 
-from equimodal.engines.workflow import command_line, registered_engine
+from equimodal.engines.workflow import announce, command_line, registered_engine
 
 min_version("9.27")
 
@@ -28,6 +28,7 @@ report: "workflow/report/workflow.rst"
 
 onstart:
     registered_engine()
+    announce(workflow)
 
 
 rule study:

@@ -19,6 +19,12 @@ study:
   warmups: [aim]
   fits: [aim]
   seeds: [0]
+  tables: [table3]
+  figures: []
+"""
+SMALL_STUDIES = """
+studies:
+  table3: {show: accuracy, datasets: [cremad], methods: [joint, aim-no-pam, aim]}
 """
 
 # Writes the files that the contract of each stage names, content depending on what it read; a real stage's imports do
@@ -32,7 +38,7 @@ from equimodal.store import digest, file_sha256, write_json
 STAGE = "{stage}"
 
 
-def run(params, dataset=None, method=None, modality=None, seed=None, seeds=None, table=None):
+def run(params, dataset=None, method=None, modality=None, seed=None, seeds=None, table=None, study=None):
     dataset = dataset or ""
     data, model = Path("data", dataset), Path("models", dataset, str(method), str(seed))
     warmup, prototypes = Path("models", dataset, "warmup", str(seed)), Path("models", dataset, "prototypes", str(seed))
@@ -58,11 +64,12 @@ def run(params, dataset=None, method=None, modality=None, seed=None, seeds=None,
         "reference": [Path("results", "cost", "reference", f"{{dataset}}.json")],
         "cost": [Path("results", "cost", f"{{dataset}}_{{method}}.json")],
         "tables": [Path("results", "tables", f"{{table}}.{{ending}}") for ending in ("md", "csv", "tex", "html")],
+        "paper": [Path("results", "paper", f"{{study}}.{{ending}}") for ending in ("md", "csv", "tex", "html")],
         "overview": [Path("results", "tables", f"{{dataset}}.html"), Path("results", "tables", f"{{dataset}}.md")],
     }}[STAGE]
-    made = declarations.settings(params, STAGE, dataset or None, method, modality)
+    made = declarations.settings(params, STAGE, dataset or None, method, modality, study)
     with open("ran.txt", "a") as ran:
-        axes = (STAGE, dataset or table, method or modality or "", "" if seed is None else seed)
+        axes = (STAGE, dataset or table or study, method or modality or "", "" if seed is None else seed)
         ran.write(" ".join(map(str, axes)).strip() + "\\n")
     for path in outputs:
         write_json(path, {{"stage": STAGE, "accuracy": 0.5, "made": digest(made), "seed": seed, "name": path.name}})
@@ -137,12 +144,13 @@ def copy_project(source: Path, target: Path, study: str | None = SMALL_STUDY, st
     (target / ".dvc").mkdir()
     for name in ("Snakefile", "dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
         shutil.copy(source / name, target / name)
-    for stage in (*STAGES, "overview", "tables") if stubs else ():
+    for stage in (*STAGES, "overview", "tables", "paper") if stubs else ():
         (target / "src/equimodal/stages" / f"{stage}.py").write_text(STUB.format(stage=stage))
     params = (source / "params.yaml").read_text()
     if study is not None:
         start, end = params.index("\nstudy:"), params.index("\nruntime:")
         params = params[:start] + study + params[end:]
+        params = params[: params.index("\nstudies:")] + SMALL_STUDIES
     (target / "params.yaml").write_text(params)
     environment = {
         **os.environ,

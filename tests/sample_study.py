@@ -80,6 +80,7 @@ def small_params(
     return {
         **raw,
         "study": study,
+        "studies": {},
         "datasets": kept,
         "methods": methods,
         "tracking": {"enabled": False},

@@ -179,6 +179,14 @@ def paper(study: Annotated[str, typer.Option("--study", help="a name of `studies
     _stage("paper", study=study)
 
 
+@app.command("study")
+def study_section(name: Annotated[str, typer.Argument(help="a name of `studies` in params.yaml")]) -> None:
+    """Print a section `study` for params.yaml with which plain `snakemake` and `dvc repro` build one of `studies`."""
+    from equimodal.params.section import study_section as section
+
+    typer.echo(section(load_params(), name), nl=False)
+
+
 @app.command()
 def plan() -> None:
     """Write what sets each stage of the study (code and settings) to data/plan/, for DVC."""

@@ -22,6 +22,8 @@ study:
   warmups: []
   fits: []
   seeds: [0]
+  tables: []
+  figures: []
 """
 
 

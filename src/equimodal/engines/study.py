@@ -4,10 +4,12 @@ import sys
 from pathlib import Path
 
 from equimodal.engines.declarations import TABLES, study_methods
-from equimodal.engines.layout import figures_folder, result_path
+from equimodal.engines.layout import figures_folder, paper_path, result_path
 from equimodal.params import Params
 
-Members = dict[str, dict[str, list[str]]]  # kind (results, figures, tables) -> member -> results it is drawn from
+Members = dict[
+    str, dict[str, list[str]]
+]  # kind (results, figures, tables, paper) -> member -> results it is drawn from
 
 
 def members(params: Params) -> Members:
@@ -23,6 +25,10 @@ def members(params: Params) -> Members:
         "tables": {
             **{f"results/tables/{dataset}.html": paths for dataset, paths in results.items()},
             **{f"results/tables/{table}.html": everything for table in TABLES},
+        },
+        "paper": {
+            str(paper_path(name, "html" if params.studies[name].is_table else "svg")): []
+            for name in (*params.study.tables, *params.study.figures)
         },
     }
 

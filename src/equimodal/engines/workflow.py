@@ -6,8 +6,9 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-from equimodal.engines import declarations, locks
+from equimodal.engines import declarations, estimate, locks
 from equimodal.errors import UserError
 from equimodal.params import Params, load_params
 
@@ -37,6 +38,22 @@ def registered_engine() -> None:
         _held.enter_context(locks.engine("snakemake"))
     except UserError as error:
         sys.exit(f"error: {error}")
+
+
+def announce(workflow: Any) -> None:
+    """Say on stderr how many jobs Snakemake's `workflow` is about to run, and about how long they take."""
+    dag = workflow.dag
+    waiting = set(dag.needrun_jobs())
+    places: dict[Any, int] = {}
+    jobs = []
+    for job in (each for level in dag.toposorted() for each in level if each in waiting):
+        benchmark = Path(job.benchmark) if job.benchmark else None
+        after = tuple(places[other] for other in dag.dependencies[job] if other in places)
+        resources = job.resources
+        jobs.append(estimate.Job(job.rule.name, benchmark, job.threads, int(resources.get("gpu", 0)), after))
+        places[job] = len(places)
+    cores = workflow.cores if workflow.local_exec else None
+    print(estimate.announcement(jobs, len(list(dag.jobs)), cores), file=sys.stderr, flush=True)
 
 
 def gpus(params: Params) -> int:

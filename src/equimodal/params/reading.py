@@ -6,7 +6,7 @@ from typing import Any
 from equimodal.errors import UserError
 from equimodal.methods.registry import Family
 from equimodal.params.bases import with_bases
-from equimodal.params.resolve import Params
+from equimodal.params.resolve import PaperStudy, Params
 from equimodal.params.text import read_yaml
 from equimodal.settings.base import hint, nearest
 from equimodal.settings.studies import OF_PROTOTYPES
@@ -57,6 +57,8 @@ def parse_params(raw: Any) -> Params:
     _check_study(params)
     for name in params.studies:
         _check_paper_study(params, name)
+    for name in (*params.study.tables, *params.study.figures):
+        params.paper_study(name)
     return params
 
 
@@ -74,6 +76,28 @@ def _check_paper_study(params: Params, name: str) -> None:
     found = params.paper_study(name)
     if not found.pairs:
         raise UserError(f"params.yaml: no method of studies.{name} works with its datasets: {found.refused[0]}")
+    for key, listed in (("tables", params.study.tables), ("figures", params.study.figures)):
+        if name in listed:
+            _check_listed(params, found, key)
+
+
+def _check_listed(params: Params, found: PaperStudy, key: str) -> None:
+    """What `study` draws of `studies` is of its kind, and of runs that it has."""
+    name, study = found.name, params.study
+    if found.settings.is_table != (key == "tables"):
+        raise UserError(
+            f"params.yaml: study.{key} lists '{name}', which shows {found.settings.show}: list it in the other"
+        )
+    missing = [
+        *(f"dataset {d}" for d in dict.fromkeys(d for d, _ in found.pairs) if d not in study.datasets),
+        *(f"method {m}" for m in dict.fromkeys(m for _, m in found.pairs) if m not in study.methods),
+        *(f"seed {seed}" for seed in found.seeds if seed not in study.seeds),
+    ]
+    if missing:
+        raise UserError(
+            f"params.yaml: study.{key} lists '{name}', but study lacks {', '.join(missing)}: `equimodal study {name}`"
+            " prints a section that has them"
+        )
 
 
 def _check_study(params: Params) -> None:

@@ -36,7 +36,7 @@ def params_schema() -> dict[str, Any]:
                         "description": properties[section]["description"],
                         "$ref": TEMPLATE.format(model=model.__name__),
                     }
-        if "methods" in properties:
+        if "patternProperties" in properties.get("methods", {}):
             names = properties["methods"]["patternProperties"]
             properties["methods"]["patternProperties"] = {
                 pattern: {"$ref": TEMPLATE.format(model="Variant")} for pattern in names

@@ -167,6 +167,8 @@ class StudySettings(Settings):
         [], description="methods whose prototypes are fitted (variants with equal fit settings share them)"
     )
     seeds: list[Seed] = Field(min_length=1)
+    tables: list[str] = Field([], description="tables of `studies` that are drawn from its runs, too")
+    figures: list[str] = Field([], description="figures of `studies` that are drawn from its runs, too")
 
     @property
     def methods(self) -> list[str]:
@@ -175,7 +177,16 @@ class StudySettings(Settings):
 
     @model_validator(mode="after")
     def _no_repeats(self) -> Self:
-        for name in ("datasets", "from_scratch", "from_warmup", "from_unimodal", "unimodal", "seeds"):
+        for name in (
+            "datasets",
+            "from_scratch",
+            "from_warmup",
+            "from_unimodal",
+            "unimodal",
+            "seeds",
+            "tables",
+            "figures",
+        ):
             values = getattr(self, name)
             if len(set(values)) != len(values):
                 raise ValueError(f"study.{name.replace('_', '-')} names something twice")

@@ -18,7 +18,7 @@ FOLDER = Path("data/plan")
 
 def run(params: Params) -> None:
     """Write data/plan/STAGE-DATASET[-METHOD].json for every stage of the study,
-    and tables.json for what is made of all of it.
+    tables.json for what is made of all of it, and paper-STUDY.json for what it draws of `studies`.
     """
     with atomic(FOLDER) as scratch:
         scratch.mkdir()
@@ -27,6 +27,8 @@ def run(params: Params) -> None:
                 for method in declarations.study_methods(params, stage):
                     write_json(scratch / file_name(stage, dataset, method), content(params, stage, dataset, method))
         write_json(scratch / file_name("tables"), content(params, "tables"))
+        for study in (*params.study.tables, *params.study.figures):
+            write_json(scratch / f"paper-{study}.json", content(params, "paper", study=study))
 
 
 def file_name(stage: str, dataset: str | None = None, method: str | None = None) -> str:
@@ -34,10 +36,12 @@ def file_name(stage: str, dataset: str | None = None, method: str | None = None)
     return "-".join([stage, *(part for part in (dataset, method) if part)]) + ".json"
 
 
-def content(params: Params, stage: str, dataset: str | None = None, method: str | None = None) -> dict[str, Any]:
+def content(
+    params: Params, stage: str, dataset: str | None = None, method: str | None = None, study: str | None = None
+) -> dict[str, Any]:
     """{"code": {file: sha256}, "settings": resolved slice} of one stage."""
     files = declarations.code(params, stage, dataset, method)
     return {
         "code": {file: file_sha256(Path(file)) for file in files},
-        "settings": declarations.settings(params, stage, dataset, method),
+        "settings": declarations.settings(params, stage, dataset, method, study=study),
     }
