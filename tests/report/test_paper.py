@@ -17,7 +17,7 @@ from equimodal.report.curves import Curves
 from equimodal.report.figures.style import style, write
 from equimodal.report.formats.latex import latex
 from equimodal.report.names import METHODS, method_name
-from equimodal.report.paper import accuracy, curves, points, ranks, unimodal
+from equimodal.report.paper import accuracy, curves, leaderboard, points, ranks, unimodal
 from equimodal.report.paper.material import Material
 from equimodal.stages.paper import FIGURES, TABLES
 
@@ -154,6 +154,21 @@ def test_start_epochs_are_drawn_in_order_whatever_the_study_says():
 
 def test_costs_have_units():
     assert [curves.amount(x) for x in (40.5, 2.5e7, 3.21e9)] == ["40.5 FLOP", "25 MFLOP", "3.21 GFLOP"]
+
+
+def test_the_leaderboard_is_in_the_order_of_ranks_and_lists_the_unranked_last():
+    document = leaderboard.document(material(without=[("ks", "aim")]))
+    heads, rows = document.tables[0][1]
+    assert heads == ["method", "rank", "CREMA-D (generated sample)", "Kinetics-Sounds (generated sample)", "FLOPs"]
+    assert [row[:2] for row in rows] == [
+        ["OGM-GE", "1.0"],
+        ["Joint", "2.0"],
+        ["AIM, E = 0 %", "3.0"],
+        ["Audio only", "4.0"],
+        ["AIM", "–"],
+    ]
+    assert rows[-1][2].startswith("71.3") and rows[-1][3] == "–" and rows[0][4] == "1.35"
+    assert "Left out: aim is not for ks." in document.lines
 
 
 def test_ranks_and_the_critical_difference_by_hand():

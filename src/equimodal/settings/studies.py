@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from equimodal.settings.base import Settings
 from equimodal.settings.training import Seed
 
-TableKind = Literal["accuracy", "unimodal"]
+TableKind = Literal["accuracy", "unimodal", "leaderboard"]
 FigureKind = Literal[
     "modalities", "prototypes", "blocks", "alpha", "start-epochs", "convergence", "tradeoff", "critical-difference"
 ]
@@ -19,10 +19,10 @@ class PaperStudySettings(Settings):
     """A table or a figure, results/paper/NAME.*, and the runs that it is drawn from."""
 
     show: TableKind | FigureKind = Field(
-        description="tables: accuracy (methods x datasets), unimodal (each modality inside each model); figures:"
-        " modalities (their accuracy over epochs), prototypes (cosines by depth), blocks (s, s~ over epochs), alpha (by"
-        " depth), start-epochs (accuracy over E), convergence (accuracy over epochs, with FLOPs), tradeoff (accuracy"
-        " against FLOPs), critical-difference (ranks over datasets)"
+        description="tables: accuracy (methods x datasets), unimodal (each modality inside each model), leaderboard (by"
+        " mean rank, with cost); figures: modalities (their accuracy over epochs), prototypes (cosines by depth), blocks"
+        " (s, s~ over epochs), alpha (by depth), start-epochs (accuracy over E), convergence (accuracy over epochs, with"
+        " FLOPs), tradeoff (accuracy against FLOPs), critical-difference (ranks over datasets)"
     )
     datasets: list[str] = Field(
         min_length=1, description="names of `datasets`; a method that one refuses is left out there"

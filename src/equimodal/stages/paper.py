@@ -9,12 +9,16 @@ from equimodal.params import Params
 from equimodal.report.curves import Curves
 from equimodal.report.document import Document
 from equimodal.report.figures.style import style, write
-from equimodal.report.paper import accuracy, curves, depths, points, ranks, unimodal
+from equimodal.report.paper import accuracy, curves, depths, leaderboard, points, ranks, unimodal
 from equimodal.report.paper.material import Material
 from equimodal.stages.gathering import gathered
 from equimodal.store import atomic, read_json
 
-TABLES: dict[str, Callable[[Material], Document]] = {"accuracy": accuracy.document, "unimodal": unimodal.document}
+TABLES: dict[str, Callable[[Material], Document]] = {
+    "accuracy": accuracy.document,
+    "unimodal": unimodal.document,
+    "leaderboard": leaderboard.document,
+}
 FIGURES: dict[str, Callable[[Material], Figure]] = {
     "modalities": curves.draw_modalities,
     "prototypes": depths.draw_prototypes,

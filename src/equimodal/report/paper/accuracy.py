@@ -23,11 +23,7 @@ def document(material: Material) -> Document:
     spread = "" if "," not in material.seeds else ", mean ± standard deviation"
     lines = [
         f"Test split, percent{spread}, {material.seeds}; epoch chosen on validation.",
-        *(
-            [f"{', '.join(marks)}: paired t over seeds, two-sided, corrected by Holm's rule, p < {LEVEL}."]
-            if (marks := _marks(by_dataset))
-            else []
-        ),
+        *marks_line(by_dataset),
         *notes(material, any(material.printed(d, m) for d in material.datasets for m in material.methods)),
     ]
     table = _table(material, by_dataset)
@@ -35,12 +31,14 @@ def document(material: Material) -> Document:
     return Document(title, lines, material.warning, [("Methods", table)], _records(material))
 
 
-def _marks(by_dataset: dict[str, Tests]) -> list[str]:
-    """What the signs behind numbers mean, of the baselines that the study has."""
+def marks_line(by_dataset: dict[str, Tests]) -> list[str]:
+    """What the signs behind numbers mean, of the baselines that the study has; no line without any."""
     used = {baseline for found in by_dataset.values() for (_, baseline), test in found.items() if test.holm is not None}
-    return [
+    marks = [
         f"{sign} differs from {method_name(name)}" for sign, name in zip("†‡", BASELINES, strict=True) if name in used
     ]
+    what = f": paired t over seeds, two-sided, corrected by Holm's rule, p < {LEVEL}."
+    return [", ".join(marks) + what] if marks else []
 
 
 def notes(material: Material, quoted: bool) -> list[str]:

@@ -7,7 +7,7 @@ from equimodal.report.figures.style import PALETTE
 from equimodal.report.names import method_name
 from equimodal.report.paper.material import Material
 from equimodal.report.paper.panels import method_color, sheet, test_accuracy
-from equimodal.report.result import Spread
+from equimodal.report.result import Result, Spread
 
 
 def draw_start_epochs(material: Material) -> Figure:
@@ -47,7 +47,7 @@ def draw_tradeoff(material: Material) -> Figure:
     panels = figure.subplots(1, len(material.datasets), squeeze=False)[0]
     for axes, dataset in zip(panels, material.datasets, strict=True):
         for method, result in material.on(dataset).items():
-            x = result.flops.training / result.flops.training_joint
+            x = cost_ratio(result)
             shade = PALETTE[material.methods.index(method) % len(PALETTE)]
             _point(axes, x, test_accuracy(result), shade)
             axes.annotate(
@@ -65,6 +65,11 @@ def draw_tradeoff(material: Material) -> Figure:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.margins(x=0.25)
     return figure
+
+
+def cost_ratio(result: Result) -> float:
+    """FLOPs of a training step over those of the same model trained jointly."""
+    return result.flops.training / result.flops.training_joint
 
 
 def _point(axes: Axes, x: float, value: Spread, shade: str) -> None:
