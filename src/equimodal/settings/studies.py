@@ -20,9 +20,9 @@ class PaperStudySettings(Settings):
 
     show: TableKind | FigureKind = Field(
         description="tables: accuracy (methods x datasets), unimodal (each modality inside each model), leaderboard (by"
-        " mean rank, with cost); figures: modalities (their accuracy over epochs), prototypes (cosines by depth), blocks"
-        " (s, s~ over epochs), alpha (by depth), start-epochs (accuracy over E), convergence (accuracy over epochs, with"
-        " FLOPs), tradeoff (accuracy against FLOPs), critical-difference (ranks over datasets)"
+        " mean rank, with cost); figures: modalities (their accuracy over epochs), prototypes (cosines by depth),"
+        " blocks (s, s~ over epochs), alpha (by depth), start-epochs (accuracy over E), convergence (accuracy over"
+        " epochs, with FLOPs), tradeoff (accuracy against FLOPs), critical-difference (ranks over datasets)"
     )
     datasets: list[str] = Field(
         min_length=1, description="names of `datasets`; a method that one refuses is left out there"
