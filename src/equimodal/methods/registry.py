@@ -52,6 +52,7 @@ METHODS: dict[str, Entry] = {
     "agm": Entry("agm", "AGM", "AGMSettings"),
     "opm": Entry("opm", "OPM", "OPMSettings"),
     "mla": Entry("mla", "MLA", "MLASettings"),
+    "mmpareto": Entry("mmpareto", "MMPareto", "MMParetoSettings"),
     "aug": Entry("aug", "AUG", "AUGSettings"),
     "aim": Entry("aim", "AIMMethod", "AIMSettings", family="from-warmup"),
 }
