@@ -53,6 +53,7 @@ METHODS: dict[str, Entry] = {
     "opm": Entry("opm", "OPM", "OPMSettings"),
     "mla": Entry("mla", "MLA", "MLASettings"),
     "mmpareto": Entry("mmpareto", "MMPareto", "MMParetoSettings"),
+    "inforeg": Entry("inforeg", "InfoReg", "InfoRegSettings"),
     "aug": Entry("aug", "AUG", "AUGSettings"),
     "aim": Entry("aim", "AIMMethod", "AIMSettings", family="from-warmup"),
 }
