@@ -265,7 +265,7 @@ write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), found, {})
 def test_two_processes_step_by_the_mean_of_their_gradients(tiny: Path) -> None:
     settings = {"stage_epochs": 1, "rectify_epochs": 1}
     methods = {"reconboost": settings}
-    own = tiny_dataset.write_params(tiny, runtime={"devices": 2}, training=PLAIN, methods=methods)
+    own = tiny_dataset.write_params(tiny, runtime={"devices": 2}, training=PLAIN | {"epochs": 2}, methods=methods)
     ranks = [tensors for tensors, _ in training_process.probe(PROBE)[1]]
     plain = Setup.open(own, "tiny", "reconboost", 0).model().train()
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
