@@ -256,3 +256,42 @@ def test_zeroed_inputs_in_evaluation_mode_have_gradients_and_touch_no_buffer(tin
     assert same(before, state(model)) and model.training
     assert model.encoders["audio"].conv1.weight.grad is not None  # type: ignore[union-attr]
     assert float(batch.inputs["visual"].abs().sum()) > 0, "the batch itself is as it was"  # type: ignore[union-attr]
+
+
+class Parts(Plain):
+    """Asks for the gradients of half its loss before the step."""
+
+    def forward(self, batch: Batch) -> Step:
+        outputs = self.model(batch.inputs)
+        self.half = 0.5 * self.loss(batch, outputs)
+        return Step(2 * self.half, outputs.logits.detach(), {})
+
+    def training_step(self, batch: Batch, trainer: Trainer) -> Step:
+        step: Step = trainer.module(batch)
+        parameters = [*self.model.parameters(), nn.Parameter(torch.ones(2))]
+        self.found = trainer.gradients(self.half, parameters)
+        assert all(p.grad is None for p in parameters)
+        trainer.optimize(step.loss)
+        return step
+
+    def after_backward(self, trainer: Trainer) -> None:
+        self.whole = [p.grad.clone() for p in self.model.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("precision", ["32-true", "16-mixed"])
+def test_gradients_of_a_part_of_the_loss_are_true_and_leave_the_step_alone(tiny: Path, precision: str) -> None:
+    params = tiny_dataset.params(runtime={"precision": precision})
+    setup = Setup.open(params, "tiny", "joint", 0, kind=Parts)
+    method = setup.method()
+    loop = Loop(method, setup.data, params.training_of("tiny"), params.runtime, 0, tiny / "state", "key", "test")
+    plain = loop_of(tiny, Joint, folder="plain")
+    batch = next(loop.batches(0))
+    method.training_step(batch, loop)
+    assert isinstance(method, Parts)
+    *found, unreached = method.found
+    assert torch.equal(unreached, torch.zeros(2)) and len(found) == len(method.whole)
+    for part, whole in zip(found, method.whole, strict=True):
+        torch.testing.assert_close(part, 0.5 * whole, rtol=1e-5 if precision == "32-true" else 0.05, atol=1e-4)
+    if precision == "32-true":
+        plain.method.training_step(batch, plain)
+        assert same(state(plain.method.model), state(method.model))

@@ -2,7 +2,7 @@
 training/loop.py calls), and what it may ask of the loop that trains it (`Trainer`).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
@@ -100,6 +100,16 @@ class Trainer(Protocol):
     def optimize(self, loss: Tensor, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Backward pass, `after_backward`, clipping (training.clip_norm) and the step of the main optimizer, or of one
         of the method's own (`Method.optimizers`); its gradients are cleared.
+        """
+
+    def gradients(self, loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+        """Gradients of a part of the loss, before `optimize` takes the whole: the mean over the processes, zeros for a
+        parameter that it does not reach. Nothing is added to `p.grad`, and the graph stays. What overflows float16
+        (16-mixed) is 0.
+
+        Args:
+            loss: kept by the method's `forward`, and made of nothing that it returns with a graph: Fabric guards that
+                in mixed precision.
         """
 
     def autocast(self) -> AbstractContextManager[Any]:

@@ -52,6 +52,9 @@ METHODS: dict[str, Entry] = {
     "agm": Entry("agm", "AGM", "AGMSettings"),
     "opm": Entry("opm", "OPM", "OPMSettings"),
     "mla": Entry("mla", "MLA", "MLASettings"),
+    "mmpareto": Entry("mmpareto", "MMPareto", "MMParetoSettings"),
+    "inforeg": Entry("inforeg", "InfoReg", "InfoRegSettings"),
+    "reconboost": Entry("reconboost", "ReconBoost", "ReconBoostSettings", family="from-unimodal"),
     "aug": Entry("aug", "AUG", "AUGSettings"),
     "aim": Entry("aim", "AIMMethod", "AIMSettings", family="from-warmup"),
 }

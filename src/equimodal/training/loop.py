@@ -5,7 +5,7 @@ what they may ask of it is `Trainer` there.
 import copy
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from equimodal.errors import UserError
 from equimodal.methods.base import Batch, Method, Split, SplitFeatures
+from equimodal.methods.distributed import average
 from equimodal.metrics.running import RunningMeans
 from equimodal.models.framework import MultimodalModel
 from equimodal.seeding import derive, generator
@@ -174,6 +175,16 @@ class Loop:
         else:
             self.precision.optimizer_step(own)
         own.zero_grad(set_to_none=True)
+
+    def gradients(self, loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+        """See `Trainer`."""
+        scaler = getattr(self.precision, "scaler", None)
+        scale = torch.ones_like(loss) if scaler is None else scaler.scale(torch.ones_like(loss))
+        # Not through fabric: DDP's reducer is for the one backward pass that `optimize` takes.
+        found = torch.autograd.grad(loss, parameters, scale, retain_graph=True, materialize_grads=True)
+        if scaler is not None:
+            found = tuple((gradient / scale).nan_to_num_(0, 0, 0) for gradient in found)
+        return list(average(*found))
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The run's precision."""

@@ -1,0 +1,1 @@
+"""Information acquisition regulation: InfoReg."""

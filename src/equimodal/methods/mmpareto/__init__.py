@@ -1,0 +1,1 @@
+"""MMPareto: gradients of the fused and the unimodal loss, combined without conflict."""

@@ -1,0 +1,1 @@
+"""ReconBoost: modalities that correct each other, in turns."""
