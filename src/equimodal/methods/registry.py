@@ -53,5 +53,6 @@ METHODS: dict[str, Entry] = {
     "opm": Entry("opm", "OPM", "OPMSettings"),
     "mla": Entry("mla", "MLA", "MLASettings"),
     "aug": Entry("aug", "AUG", "AUGSettings"),
+    "mnl": Entry("mnl", "MNL", "MNLSettings"),
     "aim": Entry("aim", "AIMMethod", "AIMSettings", family="from-warmup"),
 }
