@@ -21,6 +21,8 @@ METHODS = {
     "opm-ogm": {"base": "opm", "ogm": True},
     "opm": {},
     "mla": {},
+    "mie": {},
+    "mnl": {},
     "finetune": {},
 }
 
@@ -29,7 +31,7 @@ def opened(method, third=False, **overrides):
     return Setup.open(tiny_dataset.params(third, **overrides), "tiny", method, 0)
 
 
-SLOW = ("joint-uni", "audio", "ogm-ge", "agm", "opm", "opm-ogm", "mla", "finetune", "aim-no-pam", "aim")
+SLOW = ("joint-uni", "audio", "ogm-ge", "agm", "opm", "opm-ogm", "mla", "mie", "mnl", "finetune", "aim-no-pam", "aim")
 
 
 @pytest.mark.parametrize("method", ["joint", "aug", *(pytest.param(m, marks=pytest.mark.slow) for m in SLOW)])

@@ -53,6 +53,7 @@ METHODS: dict[str, Entry] = {
     "opm": Entry("opm", "OPM", "OPMSettings"),
     "mla": Entry("mla", "MLA", "MLASettings"),
     "aug": Entry("aug", "AUG", "AUGSettings"),
+    "mie": Entry("mie", "MIE", "MIESettings"),
     "mnl": Entry("mnl", "MNL", "MNLSettings"),
     "aim": Entry("aim", "AIMMethod", "AIMSettings", family="from-warmup"),
 }

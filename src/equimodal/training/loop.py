@@ -161,8 +161,7 @@ class Loop:
         main optimizer or of the one given.
         """
         own = self.plain_optimizer if optimizer is None else optimizer
-        self.fabric.backward(loss)
-        self._average_late()
+        self.backward(loss)
         self.precision.unscale_gradients(own)  # 16-mixed: methods see true gradients; otherwise nothing happens
         self.method.after_backward(self)
         if self.training.clip_norm is not None:
@@ -174,6 +173,11 @@ class Loop:
         else:
             self.precision.optimizer_step(own)
         own.zero_grad(set_to_none=True)
+
+    def backward(self, loss: Tensor) -> None:
+        """See `Trainer`."""
+        self.fabric.backward(loss)
+        self._average_late()
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The run's precision."""
