@@ -8,13 +8,29 @@ import tiny_dataset
 from equimodal.errors import UserError
 from equimodal.params import parse_params
 
+TWO_OR_MORE = [
+    "ogm",
+    "opm",
+    "mla",
+    "aug",
+    "pmr",
+    "agm",
+    "mmpareto",
+    "inforeg",
+    "reconboost",
+    "mnl",
+    "mie",
+    "shapley-alternating",
+]
+CLASSES = ["pmr", "agm", "reconboost", "mnl"]
+
 
 def check(method: str, raw: dict[str, Any]) -> None:
     raw["study"] |= {"from-scratch": ["joint"], "from-warmup": [], "warmups": [], "fits": []}
     parse_params(raw).check_pair("tiny", method)
 
 
-@pytest.mark.parametrize("method", ["ogm", "opm", "mla", "aug", "pmr", "agm", "mmpareto", "inforeg", "reconboost"])
+@pytest.mark.parametrize("method", TWO_OR_MORE)
 def test_one_modality_has_nothing_to_balance(method: str) -> None:
     raw = tiny_dataset.raw_params(methods={method: {}})
     raw["datasets"]["tiny"]["modalities"].pop("visual")
@@ -23,7 +39,7 @@ def test_one_modality_has_nothing_to_balance(method: str) -> None:
         check(method, raw)
 
 
-@pytest.mark.parametrize("method", ["pmr", "agm", "reconboost"])
+@pytest.mark.parametrize("method", CLASSES)
 def test_classes_only(method: str) -> None:
     numbers = {"tiny": {"task": "regression", "regression": tiny_dataset.REGRESSION}}
     raw = tiny_dataset.raw_params(methods={method: {}}, datasets=numbers)

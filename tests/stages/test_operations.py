@@ -22,6 +22,8 @@ METHODS = {
     "opm": {},
     "mla": {},
     "mmpareto": {},
+    "mie": {},
+    "mnl": {},
     "finetune": {},
 }
 
@@ -30,7 +32,21 @@ def opened(method, third=False, **overrides):
     return Setup.open(tiny_dataset.params(third, **overrides), "tiny", method, 0)
 
 
-SLOW = ("joint-uni", "audio", "ogm-ge", "agm", "opm", "opm-ogm", "mla", "mmpareto", "finetune", "aim-no-pam", "aim")
+SLOW = (
+    "joint-uni",
+    "audio",
+    "ogm-ge",
+    "agm",
+    "opm",
+    "opm-ogm",
+    "mla",
+    "mmpareto",
+    "mie",
+    "mnl",
+    "finetune",
+    "aim-no-pam",
+    "aim",
+)
 
 
 @pytest.mark.parametrize("method", ["joint", "aug", *(pytest.param(m, marks=pytest.mark.slow) for m in SLOW)])

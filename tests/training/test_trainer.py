@@ -14,7 +14,7 @@ from equimodal.methods.base import Batch, Method, Step, Task, Trainer
 from equimodal.methods.joint.method import Joint
 from equimodal.methods.joint.settings import JointSettings
 from equimodal.models.framework import Exchange, MultimodalModel
-from equimodal.models.frozen import evaluation_mode
+from equimodal.models.frozen import evaluation_mode, untracked
 from equimodal.models.fusion import Concat
 from equimodal.models.padded import zeroed_inputs
 from equimodal.settings.method import MethodSettings
@@ -112,6 +112,30 @@ def test_a_rehearsal_moves_nothing_of_the_run(tiny: Path) -> None:
     again = loop_of(tiny, Rehearses, folder="again")
     again.run()
     assert torch.equal(again.method.seen, rehearsing.method.seen), "the same rehearsal from the same seed"  # type: ignore[union-attr]
+
+
+class InParts(Plain):
+    """A quarter of the loss first, by itself; then the rest."""
+
+    def training_step(self, batch: Batch, trainer: Trainer) -> Step:
+        step: Step = trainer.module(batch)
+        before = state(self.model)
+        trainer.backward(0.25 * step.loss)
+        assert same(before, state(self.model)) and all(p.grad is not None for p in self.model.parameters())
+        with untracked(self.model):
+            again: Step = trainer.module(batch)
+        assert same({name: value for name, value in before.items() if "running" in name}, state(self.model))
+        trainer.optimize(0.75 * again.loss)
+        assert all(parameter.grad is None for parameter in self.model.parameters())
+        return step
+
+
+def test_a_backward_pass_without_a_step_is_added_to_the_next(tiny: Path) -> None:
+    parts, whole = (loop_of(tiny, kind, folder=kind.__name__) for kind in (InParts, Joint))
+    for loop in (parts, whole):
+        loop.run(until=1)
+    for name, value in whole.method.model.named_parameters():
+        torch.testing.assert_close(dict(parts.method.model.named_parameters())[name], value, rtol=1e-3, atol=1e-5)
 
 
 class Twice(Plain):

@@ -112,6 +112,11 @@ class Trainer(Protocol):
                 in mixed precision.
         """
 
+    def backward(self, loss: Tensor) -> None:
+        """Backward pass alone: the gradients, which are the mean over the processes, stay, and the next `optimize` adds
+        to them. In 16-mixed they are, until then, times the scale of the losses.
+        """
+
     def autocast(self) -> AbstractContextManager[Any]:
         """The run's precision, for a forward pass outside `module`."""
 

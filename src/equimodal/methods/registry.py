@@ -56,5 +56,8 @@ METHODS: dict[str, Entry] = {
     "inforeg": Entry("inforeg", "InfoReg", "InfoRegSettings"),
     "reconboost": Entry("reconboost", "ReconBoost", "ReconBoostSettings", family="from-unimodal"),
     "aug": Entry("aug", "AUG", "AUGSettings"),
+    "mie": Entry("mie", "MIE", "MIESettings"),
+    "shapley-alternating": Entry("shapley_alternating", "ShapleyAlternating", "ShapleyAlternatingSettings"),
+    "mnl": Entry("mnl", "MNL", "MNLSettings"),
     "aim": Entry("aim", "AIMMethod", "AIMSettings", family="from-warmup"),
 }

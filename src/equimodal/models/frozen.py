@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -39,25 +39,33 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def untracked(model: nn.Module) -> Iterator[None]:
+    """Inside, batch normalisation in training mode uses the batch's statistics and leaves the running ones alone."""
+    norms = [part for part in model.modules() if _tracks(part) and part.training]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
+def _tracks(part: nn.Module) -> TypeGuard[_BatchNorm]:
+    return isinstance(part, _BatchNorm) and part.track_running_stats
+
+
 def call_untouched(module: nn.Module, parameters: dict[str, Tensor], *inputs: Any) -> Any:
     """`module(*inputs)` with some parameters replaced; no buffer of the module changes. Batch normalisation in training
     mode uses the batch's statistics.
     """
-    running: list[_BatchNorm] = []
     clones: dict[str, Tensor] = {}
     for prefix, part in module.named_modules():
-        if isinstance(part, _BatchNorm) and part.track_running_stats:
-            if part.training:
-                running.append(part)
-        else:
+        if not _tracks(part):
             clones |= {name: b.clone() for name, b in part.named_buffers(prefix, recurse=False)}
-    for norm in running:
-        norm.track_running_stats = False
-    try:
+    with untracked(module):
         return functional_call(module, {**parameters, **clones}, inputs)
-    finally:
-        for norm in running:
-            norm.track_running_stats = True
 
 
 @dataclass(frozen=True)

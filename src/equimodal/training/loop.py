@@ -162,8 +162,7 @@ class Loop:
         main optimizer or of the one given.
         """
         own = self.plain_optimizer if optimizer is None else optimizer
-        self.fabric.backward(loss)
-        self._average_late()
+        self.backward(loss)
         self.precision.unscale_gradients(own)  # 16-mixed: methods see true gradients; otherwise nothing happens
         self.method.after_backward(self)
         if self.training.clip_norm is not None:
@@ -185,6 +184,11 @@ class Loop:
         if scaler is not None:
             found = tuple((gradient / scale).nan_to_num_(0, 0, 0) for gradient in found)
         return list(average(*found))
+
+    def backward(self, loss: Tensor) -> None:
+        """See `Trainer`."""
+        self.fabric.backward(loss)
+        self._average_late()
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The run's precision."""

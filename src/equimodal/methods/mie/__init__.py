@@ -1,0 +1,1 @@
+"""Alternating phases with flat minima and filtered gradients (MIE, IGM)."""

@@ -1,0 +1,1 @@
+"""Multimodal negative learning (MNL)."""
