@@ -53,9 +53,9 @@ class Memory(Part):
 
 
 class Weights(Part):
-    """Numbers of trained weights at the start of training."""
+    """Numbers of weights at the start of training."""
 
-    model: int = Field(ge=0, description="the model as exported")
+    model: int = Field(ge=0, description="the model as exported, frozen ones included")
     beside: int = Field(ge=0, description="what the method trains beside it, and does not export")
     joint: int = Field(ge=0, description="joint training's model")
 
