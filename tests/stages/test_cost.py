@@ -126,6 +126,17 @@ def test_models_that_it_starts_from_count(measured):
     assert found.run.seconds > sum(found.run.starts.values()) and found.run.ratio > 1.2
 
 
+@pytest.mark.slow
+def test_a_run_that_trains_nothing_costs_what_it_starts_from(measured):
+    found = measured("ensemble", methods={"ensemble": {}})
+    run, starts = found.run, sum(found.run.starts.values())
+    assert (run.epochs, set(run.starts)) == (1, {"audio", "visual"})
+    step = found.time.seconds_joint * found.time.ratio
+    assert run.seconds == pytest.approx(starts + 4 * step + found.epoch.seconds)
+    assert run.seconds_joint == pytest.approx(3 * (4 * found.time.seconds_joint + found.epoch_joint.seconds))
+    assert found.time.ratio < 0.8 and found.weights.beside == 0
+
+
 def test_every_operation_that_computes_counts():
     with Dispatched() as operations:
         (torch.ones(3) + 1).relu()

@@ -23,6 +23,7 @@ METHODS = {
     "mla": {},
     "finetune": {},
     "frozen": {},
+    "ensemble": {},
 }
 
 
@@ -30,7 +31,20 @@ def opened(method, third=False, **overrides):
     return Setup.open(tiny_dataset.params(third, **overrides), "tiny", method, 0)
 
 
-SLOW = ("joint-uni", "audio", "ogm-ge", "agm", "opm", "opm-ogm", "mla", "finetune", "frozen", "aim-no-pam", "aim")
+SLOW = (
+    "joint-uni",
+    "audio",
+    "ogm-ge",
+    "agm",
+    "opm",
+    "opm-ogm",
+    "mla",
+    "finetune",
+    "frozen",
+    "ensemble",
+    "aim-no-pam",
+    "aim",
+)
 
 
 @pytest.mark.parametrize("method", ["joint", "aug", *(pytest.param(m, marks=pytest.mark.slow) for m in SLOW)])

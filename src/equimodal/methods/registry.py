@@ -48,6 +48,7 @@ METHODS: dict[str, Entry] = {
     "unimodal": Entry("unimodal", "Unimodal", "UnimodalSettings"),
     "finetune": Entry("finetune", "Finetune", "FinetuneSettings", family="from-unimodal"),
     "frozen": Entry("frozen", "Frozen", "FrozenSettings", family="from-unimodal"),
+    "ensemble": Entry("ensemble", "Ensemble", "EnsembleSettings", family="from-unimodal"),
     "ogm": Entry("ogm", "OGM", "OGMSettings"),
     "pmr": Entry("pmr", "PMR", "PMRSettings"),
     "agm": Entry("agm", "AGM", "AGMSettings"),
