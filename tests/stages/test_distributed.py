@@ -38,7 +38,7 @@ train.run(load_params(), "tiny", sys.argv[1], 0)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["joint", "aim", "ogm-ge", "pmr", "agm", "opm-ogm", "mla", "aug", "frozen"])
+@pytest.mark.parametrize("method", ["joint", "aim", "ogm-ge", "pmr", "agm", "opm-ogm", "mla", "aug", "frozen", "late"])
 def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
     tracking = {"enabled": True, "uri": "sqlite:///unused.db"} if method == "joint" else {"enabled": False}
     methods = {
@@ -50,6 +50,7 @@ def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
         "opm-ogm": {"base": "opm", "ogm": True},
         "mla": {},
         "frozen": {},
+        "late": {},
         "aug": {"interval": 1, "tau": 0.0, "step": "alternate"},
     }
     params = tiny_dataset.write_params(

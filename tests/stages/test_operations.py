@@ -24,6 +24,7 @@ METHODS = {
     "finetune": {},
     "frozen": {},
     "ensemble": {},
+    "late": {},
 }
 
 
@@ -42,6 +43,7 @@ SLOW = (
     "finetune",
     "frozen",
     "ensemble",
+    "late",
     "aim-no-pam",
     "aim",
 )

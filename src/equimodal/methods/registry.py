@@ -49,6 +49,7 @@ METHODS: dict[str, Entry] = {
     "finetune": Entry("finetune", "Finetune", "FinetuneSettings", family="from-unimodal"),
     "frozen": Entry("frozen", "Frozen", "FrozenSettings", family="from-unimodal"),
     "ensemble": Entry("ensemble", "Ensemble", "EnsembleSettings", family="from-unimodal"),
+    "late": Entry("late", "Late", "LateSettings"),
     "ogm": Entry("ogm", "OGM", "OGMSettings"),
     "pmr": Entry("pmr", "PMR", "PMRSettings"),
     "agm": Entry("agm", "AGM", "AGMSettings"),
