@@ -207,6 +207,7 @@ def cost(
     """A cost file's content."""
     epoch = Epoch(
         seconds_begin=0.0,
+        seconds_end=0.0,
         seconds_feed=0.05,
         seconds_evaluate=0.1,
         seconds_save=0.05,

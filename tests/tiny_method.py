@@ -1,11 +1,19 @@
-"""A method on the tiny dataset, on a batch of it or in a loop: what tests of methods start from."""
+"""A method on the tiny dataset, on a batch of it or in a loop, and what it starts from: what tests of methods start
+from.
+"""
 
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+import tiny_dataset
+from equimodal.engines.layout import unimodal_path
 from equimodal.methods.base import Batch, Method
 from equimodal.params import Params
+from equimodal.stages import train, unimodal
 from equimodal.stages.setup import Setup
+from equimodal.store import read_tensors
 from equimodal.training.loop import Loop
 
 
@@ -21,3 +29,20 @@ def loop_of(folder: str | Path, own: Params, name: str, kind: type[Any] | None =
     setup = Setup.open(own, "tiny", name, 0, kind=kind)
     label = f"train of tiny {name}, seed 0"
     return Loop(setup.method(), setup.data, own.training, own.runtime, 0, Path(folder), "key", label)
+
+
+def alone(third: bool | tuple[str, ...] = False) -> dict[str, Any]:
+    """Entries of `methods` that train each modality alone: what methods of family from-unimodal start from."""
+    return {name: {"base": "unimodal", "modality": name} for name in tiny_dataset.names(third)}
+
+
+def unimodal_models(own: Params) -> dict[str, dict[str, Tensor]]:
+    """Trained models of one modality each, {m: state}, as stage unimodal hands them on; trained at the first call."""
+    found = {}
+    for modality, name in own.unimodal_of("tiny").items():
+        path = unimodal_path("tiny", name, 0)
+        if not path.is_file():
+            train.run(own, "tiny", name, 0)
+            unimodal.run(own, "tiny", name, 0)
+        found[modality] = read_tensors(path)[0]
+    return found

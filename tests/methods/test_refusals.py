@@ -21,6 +21,9 @@ TWO_OR_MORE = [
     "mnl",
     "mie",
     "shapley-alternating",
+    "frozen",
+    "ensemble",
+    "late",
 ]
 CLASSES = ["pmr", "agm", "reconboost", "mnl"]
 

@@ -52,6 +52,13 @@ def test_aim_costs_more(measured):
     assert aim.epoch.state_bytes < joint.state_bytes + 3 * 4 * aim.weights.beside, "and no decoupling"
 
 
+def test_what_a_method_does_after_an_epoch_counts(measured):
+    """`late` passes the validation split, joint training does nothing."""
+    late = measured("late", methods={"late": {}})
+    assert late.epoch.seconds_end > 10 * late.epoch_joint.seconds_end
+    assert late.epoch.seconds_end > 0.1 * late.epoch.seconds_evaluate
+
+
 @pytest.mark.slow
 def test_one_modality_costs_less(measured):
     audio = measured("audio")
@@ -98,7 +105,9 @@ def test_a_run_is_the_sum_of_its_pieces(measured):
     assert run.ratio == run.seconds / run.seconds_joint
     epoch = found.epoch
     assert min(epoch.seconds_feed, epoch.seconds_evaluate, epoch.seconds_save) > 0
-    assert epoch.seconds == epoch.seconds_begin + epoch.seconds_feed + epoch.seconds_evaluate + epoch.seconds_save
+    assert epoch.seconds == pytest.approx(
+        sum(getattr(epoch, f"seconds_{part}") for part in ("begin", "end", "feed", "evaluate", "save"))
+    )
 
 
 @pytest.mark.slow
@@ -124,6 +133,17 @@ def test_models_that_it_starts_from_count(measured):
     found = measured("finetune", methods={"finetune": {}})
     assert found.run.starts.keys() == {"audio", "visual"} and min(found.run.starts.values()) > 0
     assert found.run.seconds > sum(found.run.starts.values()) and found.run.ratio > 1.2
+
+
+@pytest.mark.slow
+def test_a_run_that_trains_nothing_costs_what_it_starts_from(measured):
+    found = measured("ensemble", methods={"ensemble": {}})
+    run, starts = found.run, sum(found.run.starts.values())
+    assert (run.epochs, set(run.starts)) == (1, {"audio", "visual"})
+    step = found.time.seconds_joint * found.time.ratio
+    assert run.seconds == pytest.approx(starts + 4 * step + found.epoch.seconds)
+    assert run.seconds_joint == pytest.approx(3 * (4 * found.time.seconds_joint + found.epoch_joint.seconds))
+    assert found.time.ratio < 0.8 and found.weights.beside == 0
 
 
 def test_every_operation_that_computes_counts():

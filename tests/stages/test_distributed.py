@@ -13,6 +13,7 @@ import training_process
 from equimodal.engines.layout import model_folder
 from equimodal.stages import prototypes, warmup
 from equimodal.store import read_json, read_tensors
+from tiny_method import unimodal_models
 
 # Fabric starts further processes from the script's own path, so this must be a file.
 PROBE = """
@@ -38,7 +39,8 @@ train.run(load_params(), "tiny", sys.argv[1], 0)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "method", ["joint", "aim", "ogm-ge", "pmr", "agm", "opm-ogm", "mla", "mie", "shapley-alternating", "aug"]
+    "method",
+    ["joint", "aim", "ogm-ge", "pmr", "agm", "opm-ogm", "mla", "mie", "shapley-alternating", "aug", "frozen", "late"],
 )
 def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
     tracking = {"enabled": True, "uri": "sqlite:///unused.db"} if method == "joint" else {"enabled": False}
@@ -52,6 +54,8 @@ def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
         "mla": {},
         "mie": {},
         "shapley-alternating": {"memory": 0.1},
+        "frozen": {},
+        "late": {},
         "aug": {"interval": 1, "tau": 0.0, "step": "alternate"},
     }
     params = tiny_dataset.write_params(
@@ -61,6 +65,8 @@ def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
         single = tiny_dataset.params(training={"epochs": 2})
         warmup.run(single, "tiny", params.warmup_of("tiny", method), 0)
         prototypes.run(single, "tiny", params.fit_of("tiny", method), 0)
+    if params.family(method) == "from-unimodal":
+        unimodal_models(tiny_dataset.params(training={"epochs": 2}))
     stderr, ((first, said), (second, unsaid)) = training_process.probe(PROBE, method)
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
     assert (said["tracked"], unsaid["tracked"]) == (method == "joint", False)

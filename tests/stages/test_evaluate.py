@@ -71,6 +71,17 @@ def test_measures_are_those_of_the_training_loop_and_of_scikit_learn(weights):
             )
 
 
+def test_predictions_are_by_the_head_s_own_rule(weights):
+    params, setup, models = weights("mla", methods={"mla": {}})
+    evaluate.run(params, "tiny", "mla", 0)
+    model = models["val"]
+    predictions = predict(model, setup.data, "test", 32)
+    guesses = predictions.logits.argmax(1)
+    assert (guesses != model.fuse(predictions.features).argmax(1)).any(), "another rule than the training's"
+    expected = metrics.confusion_matrix(predictions.labels, guesses, labels=range(3)).tolist()
+    assert found("mla")["selection"]["val"]["test"]["confusion"] == expected
+
+
 def test_each_rule_has_its_own_weights(weights):
     params, _, _ = weights()
     evaluate.run(params, "tiny", "joint", 0)

@@ -25,6 +25,9 @@ METHODS = {
     "mie": {},
     "mnl": {},
     "finetune": {},
+    "frozen": {},
+    "ensemble": {},
+    "late": {},
 }
 
 
@@ -44,6 +47,9 @@ SLOW = (
     "mie",
     "mnl",
     "finetune",
+    "frozen",
+    "ensemble",
+    "late",
     "aim-no-pam",
     "aim",
 )

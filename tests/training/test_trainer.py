@@ -138,6 +138,30 @@ def test_a_backward_pass_without_a_step_is_added_to_the_next(tiny: Path) -> None
         torch.testing.assert_close(dict(parts.method.model.named_parameters())[name], value, rtol=1e-3, atol=1e-5)
 
 
+class Short(Plain):
+    """Its runs have half of the epochs."""
+
+    changed: int = 0
+
+    @classmethod
+    def run_epochs(cls, settings: MethodSettings, epochs: int) -> int:
+        return epochs // 2
+
+    def after_evaluation(self, epoch: int, metrics: dict[str, float], trainer: Trainer) -> None:
+        self.changed += 1
+
+
+def test_a_method_may_have_epochs_of_its_own(tiny: Path) -> None:
+    short = loop_of(tiny, Short, epochs=6, schedule={"name": "cosine"})
+    plain = loop_of(tiny, Joint, epochs=3, schedule={"name": "cosine"}, folder="other")
+    assert short.method.task.epochs == 3
+    short.run()
+    plain.run()
+    assert same(state(short.method.model), state(plain.method.model)), "the schedule is of its own epochs"
+    assert [row["epoch"] for row in short.progress.history] == [0, 1, 2]
+    assert short.method.changed == 2, "not after the last one"  # type: ignore[attr-defined]
+
+
 class Twice(Plain):
     """The head has an optimizer of its own, stepped after the main one."""
 

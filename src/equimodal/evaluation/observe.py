@@ -39,7 +39,7 @@ def observe(
     if progress:
         batches = watched(batches, math.ceil(data.count(split) / batch_size), f"pass over {split}", "batches")
     for inputs, labels in batches:
-        outputs = model(inputs)
+        outputs = model.predict(inputs)
         for observer in observers:
             observer(outputs, labels)
 

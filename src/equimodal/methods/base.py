@@ -31,8 +31,8 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """What a method may know before training: the objective, epochs, steps per epoch, the run's seed, and the mean
-    evaluation input of every class.
+    """What a method may know before training: the objective, the run's epochs, steps per epoch, the run's seed, and the
+    mean evaluation input of every class.
 
     `class_means` is {m: [K, ...]}, or None for methods that do not ask for it (`needs_class_means`).
     """
@@ -170,6 +170,11 @@ class Method(nn.Module, Generic[Own]):
     def modalities(cls, settings: Own, available: Iterable[str]) -> list[str]:
         """The modalities that the method's model has, of those available; a UserError when it cannot work with them."""
         return list(available)
+
+    @classmethod
+    def run_epochs(cls, settings: Own, epochs: int) -> int:
+        """Epochs of a run, given training.epochs: 1 of a method that only measures what others have trained."""
+        return epochs
 
     @classmethod
     def adapt(cls, model: MultimodalModel, settings: Own, structure: dict[str, Any]) -> MultimodalModel:

@@ -53,9 +53,9 @@ class Memory(Part):
 
 
 class Weights(Part):
-    """Numbers of trained weights at the start of training."""
+    """Numbers of weights at the start of training."""
 
-    model: int = Field(ge=0, description="the model as exported")
+    model: int = Field(ge=0, description="the model as exported, frozen ones included")
     beside: int = Field(ge=0, description="what the method trains beside it, and does not export")
     joint: int = Field(ge=0, description="joint training's model")
 
@@ -64,6 +64,7 @@ class Epoch(Part):
     """What an epoch takes beside its steps; seconds by the clock of `Time`."""
 
     seconds_begin: float = Field(ge=0, description="to begin: what its first step takes more than another")
+    seconds_end: float = Field(ge=0, description="what the method does after its last step, as a pass over validation")
     seconds_feed: float = Field(ge=0, description="to draw its training batches, augmented")
     seconds_evaluate: float = Field(
         ge=0, description="to measure the model on validation, and test if every epoch does"
@@ -75,7 +76,7 @@ class Epoch(Part):
     @property
     def seconds(self) -> float:
         """Of all of them."""
-        return self.seconds_begin + self.seconds_feed + self.seconds_evaluate + self.seconds_save
+        return self.seconds_begin + self.seconds_end + self.seconds_feed + self.seconds_evaluate + self.seconds_save
 
 
 class Pieces(Part):

@@ -33,6 +33,20 @@ class MethodSettings(Settings):
         return None
 
 
+def miscounted(key: str, weights: Sequence[float] | None, modalities: Sequence[str]) -> str | None:
+    """Why weights cannot be those of the modalities, in one line; None if there is one each, or they are not given.
+
+    Args:
+        key: of the setting, below `methods`.
+    """
+    if weights is None or len(weights) == len(modalities):
+        return None
+    return (
+        f"methods.{key} has {len(weights)} weights for {len(modalities)} modalities ({', '.join(modalities)}): one"
+        " each, in that order, or null"
+    )
+
+
 class WindowSettings(MethodSettings):
     """Of methods that act in a part of the run only."""
 

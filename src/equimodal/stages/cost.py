@@ -86,7 +86,7 @@ def whole_run(params: Params, setup: Setup, paired: Time, own: Epoch, joint: Epo
     """
     dataset, family = setup.dataset, setup.resolved.entry.family
     training = params.training_of(dataset)
-    epochs, steps = training.epochs, setup.data.steps(training.batch_size)
+    epochs, steps = setup.epochs, setup.data.steps(training.batch_size)
     warmup = setup.resolved.warm.start_epoch if family == "from-warmup" else 0
     joint_epoch = epoch_seconds(steps, paired.seconds_joint, joint)
     own_epoch = epoch_seconds(steps, paired.seconds_joint * paired.ratio, own)
@@ -96,7 +96,7 @@ def whole_run(params: Params, setup: Setup, paired: Time, own: Epoch, joint: Epo
         for name in params.unimodal_of(dataset).values():
             alone, beside = opened(params, dataset, name), opened(params, dataset, "joint")
             ratio = timed(Steps(alone), Steps(beside)).ratio
-            starts[name] = epochs * epoch_seconds(steps, paired.seconds_joint * ratio, measured(alone).epoch)
+            starts[name] = training.epochs * epoch_seconds(steps, paired.seconds_joint * ratio, measured(alone).epoch)
     known = fit is not None or family != "from-warmup"
     spent = warmup * joint_epoch + (epochs - warmup) * own_epoch + sum(starts.values())
     return Run(
@@ -106,7 +106,7 @@ def whole_run(params: Params, setup: Setup, paired: Time, own: Epoch, joint: Epo
         fit=fit,
         starts=starts,
         seconds=spent + (fit.seconds if fit else 0) if known else None,
-        seconds_joint=epochs * joint_epoch,
+        seconds_joint=training.epochs * joint_epoch,
     )
 
 

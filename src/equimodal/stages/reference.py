@@ -68,6 +68,7 @@ def epoch(steps: Steps) -> Epoch:
     seconds = stopwatch(steps.device)
     begin = repeated(lambda: steps.begin(0), seconds)  # and the first step, which may do an epoch's own work
     step = repeated(lambda: steps.run(steps.cycle), seconds) / steps.cycle
+    end = repeated(lambda: steps.method.end_epoch(0, steps.loop), seconds)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state.safetensors"
         save = repeated(lambda: steps.loop.save(path), seconds)
@@ -76,6 +77,7 @@ def epoch(steps: Steps) -> Epoch:
     feed = repeated(lambda: next(batches), seconds)
     return Epoch(
         seconds_begin=max(0.0, begin - step),
+        seconds_end=end,
         seconds_feed=feed * steps.loop.data.steps(steps.loop.training.batch_size),
         seconds_evaluate=repeated(steps.loop.evaluate, seconds),
         seconds_save=save,

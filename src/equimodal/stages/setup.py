@@ -48,6 +48,11 @@ class Setup:
         data = open_data(manifest, names, pick_device(params.runtime), params.runtime.resident)
         return cls(params, dataset, resolved, seed, kind, data, pretrained)
 
+    @property
+    def epochs(self) -> int:
+        """Of the run."""
+        return self.kind.run_epochs(self.resolved.settings, self.params.training_of(self.dataset).epochs)
+
     def model(self, structure: dict[str, Any] | None = None) -> MultimodalModel:
         """The model, initialised from the run's seed: the same start for every method of the same modalities."""
         torch.manual_seed(derive(self.seed, "init"))
@@ -73,7 +78,7 @@ class Setup:
         """
         training = self.params.training_of(self.dataset)
         means = (means or self.data.class_means()) if self.kind.needs_class_means else None
-        task = Task(self.data.objective, training.epochs, self.data.steps(training.batch_size), self.seed, means)
+        task = Task(self.data.objective, self.epochs, self.data.steps(training.batch_size), self.seed, means)
         return self.kind(self.model(), self.resolved.settings, task).to(self.data.device)
 
     def blank_means(self) -> dict[str, Input]:

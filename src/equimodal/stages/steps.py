@@ -23,7 +23,7 @@ class Steps:
 
     Attributes:
         cycle: steps after which the method's work repeats.
-        model_weights, beside_weights: trained weights of the model as exported, and of what is trained beside it.
+        model_weights, beside_weights: weights of the model as exported, and of what is trained beside it.
     """
 
     def __init__(self, setup: Setup, method: Method | None = None, batches: list[Batch] | None = None) -> None:
@@ -43,9 +43,9 @@ class Steps:
         self.method.train()
         self.method.begin_epoch(0, self.loop)
         exported = {id(parameter) for parameter in self.method.model.parameters()}
-        trained = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
-        self.model_weights = sum(p.numel() for p in trained if id(p) in exported)
-        self.beside_weights = sum(p.numel() for p in trained if id(p) not in exported)
+        beside = [p for p in self.method.parameters() if p.requires_grad and id(p) not in exported]
+        self.model_weights = sum(p.numel() for p in self.method.model.parameters())
+        self.beside_weights = sum(p.numel() for p in beside)
 
     def begin(self, epoch: int) -> None:
         """Begin an epoch, and take its first step."""

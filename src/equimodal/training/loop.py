@@ -44,7 +44,7 @@ class Loop:
     Args:
         method: the method with its model.
         data: the dataset.
-        training, runtime: settings; `training.epochs` is the run's full length, also for a warm-up that stops earlier.
+        training, runtime: settings; the run's full length, also for a warm-up that stops earlier, is the task's.
         seed: seeds order, augmentation and the global generator of every epoch.
         folder: .checkpoints/<stage key>/, written each epoch; removed by the stage when its outputs are in place.
         key: digest of everything that determines the run; a checkpoint with another key is not resumed.
@@ -79,6 +79,7 @@ class Loop:
         self.precision = self.fabric.strategy.precision
         self.stream: tuple[str, ...] = ()
         self.rate = 1.0
+        self.epochs = method.task.epochs
         self._check_batches()
         self._take(method)
 
@@ -132,7 +133,7 @@ class Loop:
 
     def run(self, until: int | None = None) -> Progress:
         """Train to the end, or until `until` epochs are done."""
-        while self.progress.epoch < (until if until is not None else self.training.epochs):
+        while self.progress.epoch < (until if until is not None else self.epochs):
             epoch = self.progress.epoch
             metrics = self._train(epoch) | self.evaluate()
             for split in self.measured:
@@ -142,7 +143,7 @@ class Loop:
                 {"epoch": epoch, "metrics": {name: finite_or_none(value) for name, value in metrics.items()}}
             )
             self._select(epoch, metrics)
-            if self.progress.epoch < self.training.epochs:
+            if self.progress.epoch < self.epochs:
                 self.method.after_evaluation(epoch, metrics, self)
             self.save(self.folder / "state.safetensors")
             if self.on_epoch is not None and self.fabric.is_global_zero:
@@ -251,7 +252,7 @@ class Loop:
         """One epoch; its learning rate is that of epoch `rate_at`, by default its own."""
         torch.manual_seed(derive(self.seed, *self.stream, "epoch", epoch))
         now = epoch if rate_at is None else rate_at
-        self.rate = rate_factor(now, self.training.epochs, self.training.schedule)
+        self.rate = rate_factor(now, self.epochs, self.training.schedule)
         rate = self.training.optimizer.lr * self.rate
         for group in self.plain_optimizer.param_groups:
             group["lr"] = rate

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from equimodal.settings.method import BOTH_TASKS, MethodSettings
+from equimodal.settings.method import BOTH_TASKS, MethodSettings, miscounted
 
 
 class MLASettings(MethodSettings):
@@ -69,9 +69,4 @@ class MLASettings(MethodSettings):
                 f"method '{name}' weighs predictions by their entropy, which needs classes; datasets.{dataset}.task is"
                 f" regression: set methods.{name}.prediction to fixed there"
             )
-        if self.merge is not None and len(self.merge) != len(modalities):
-            return (
-                f"methods.{name}.merge has {len(self.merge)} weights for {len(modalities)} modalities"
-                f" ({', '.join(modalities)}): one each, in that order, or null"
-            )
-        return super().refusal(name, dataset, modalities, task)
+        return miscounted(f"{name}.merge", self.merge, modalities) or super().refusal(name, dataset, modalities, task)

@@ -1,0 +1,1 @@
+"""Mean prediction of models of one modality each."""

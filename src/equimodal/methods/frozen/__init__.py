@@ -1,0 +1,1 @@
+"""A fusion head on trained and frozen encoders."""
