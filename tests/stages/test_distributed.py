@@ -27,7 +27,7 @@ finish = Run.finish
 
 def probe(self, loop, write):
     assert loop.fabric.world_size == 2
-    facts = {"tracked": self.tracker._child is not None}
+    facts = {"tracked": self.tracker._child is not None, "extra": loop.method.extra()}
     write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), loop.method.state_dict(), facts)
     finish(self, loop, write)
 
@@ -37,7 +37,7 @@ train.run(load_params(), "tiny", sys.argv[1], 0)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["joint", "aim", "ogm-ge", "pmr", "agm", "opm-ogm", "mla", "aug"])
+@pytest.mark.parametrize("method", ["joint", "aim", "ogm-ge", "pmr", "agm", "opm-ogm", "mla", "aug", "g-blending"])
 def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
     tracking = {"enabled": True, "uri": "sqlite:///unused.db"} if method == "joint" else {"enabled": False}
     methods = {
@@ -48,6 +48,7 @@ def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
         "opm": {"warmup": 0.0, "p_exe": 1.0},
         "opm-ogm": {"base": "opm", "ogm": True},
         "mla": {},
+        "g-blending": {"super_epoch": 1},
         "aug": {"interval": 1, "tau": 0.0, "step": "alternate"},
     }
     params = tiny_dataset.write_params(
@@ -59,7 +60,7 @@ def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
         prototypes.run(single, "tiny", params.fit_of("tiny", method), 0)
     stderr, ((first, said), (second, unsaid)) = training_process.probe(PROBE, method)
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-    assert (said["tracked"], unsaid["tracked"]) == (method == "joint", False)
+    assert (said["tracked"], unsaid["tracked"]) == (method == "joint", False) and said["extra"] == unsaid["extra"]
 
     folder = model_folder("tiny", method, 0)
     last, meta = read_tensors(folder / "last.safetensors")
@@ -69,7 +70,8 @@ def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
     assert all(torch.equal(first[f"model.{name}"], value) for name, value in last.items())
     curves = read_json(folder / "curves.json")
     assert [entry["epoch"] for entry in curves["epochs"]] == [0, 1]
-    assert round(curves["epochs"][-1]["metrics"]["train/accuracy"] * 60, 6) % 1 == 0  # of both processes' samples
+    samples = 54 if method == "g-blending" else 60  # a tenth is held out
+    assert round(curves["epochs"][-1]["metrics"]["train/accuracy"] * samples, 6) % 1 == 0  # of both processes' samples
     assert stderr.count("epoch   1") == 1  # one of them reports
     assert not Path(".checkpoints", f"train-tiny-{method}-0").exists()
 

@@ -47,6 +47,7 @@ METHODS: dict[str, Entry] = {
     "aim-means": Entry("aim_means", "AIMMeans", "AIMMeansSettings"),
     "unimodal": Entry("unimodal", "Unimodal", "UnimodalSettings"),
     "finetune": Entry("finetune", "Finetune", "FinetuneSettings", family="from-unimodal"),
+    "g-blending": Entry("g_blending", "GBlending", "GBlendingSettings"),
     "ogm": Entry("ogm", "OGM", "OGMSettings"),
     "pmr": Entry("pmr", "PMR", "PMRSettings"),
     "agm": Entry("agm", "AGM", "AGMSettings"),
