@@ -237,8 +237,10 @@ class Swap(Exchange):
         self.weight = nn.Parameter(torch.tensor(0.5))
         self.depths: list[int] = []
 
-    def forward(self, depth: int, maps: dict[str, Any]) -> dict[str, Any]:
+    def forward(self, depth: int, maps: dict[str, Any], pooled: dict[str, Tensor]) -> dict[str, Any]:
         self.depths.append(depth)
+        assert {z.shape[1] for z in pooled.values()} == {4 * 2**depth}
+        assert len({len(z) for z in pooled.values()}) == 1, "a row a sample, also where frames are folded"
         other = dict(zip(maps, reversed([x.mean() for x in maps.values()]), strict=True))
         return {name: x + self.weight * other[name] for name, x in maps.items()}
 

@@ -49,6 +49,7 @@ METHODS: dict[str, Entry] = {
     "finetune": Entry("finetune", "Finetune", "FinetuneSettings", family="from-unimodal"),
     "g-blending": Entry("g_blending", "GBlending", "GBlendingSettings"),
     "ogm": Entry("ogm", "OGM", "OGMSettings"),
+    "greedy": Entry("greedy", "Greedy", "GreedySettings"),
     "pmr": Entry("pmr", "PMR", "PMRSettings"),
     "agm": Entry("agm", "AGM", "AGMSettings"),
     "opm": Entry("opm", "OPM", "OPMSettings"),
