@@ -9,6 +9,8 @@ from equimodal.errors import UserError
 from equimodal.params import parse_params
 
 TWO_OR_MORE = [
+    "g-blending",
+    "greedy",
     "ogm",
     "opm",
     "mla",

@@ -28,7 +28,7 @@ finish = Run.finish
 
 def probe(self, loop, write):
     assert loop.fabric.world_size == 2
-    facts = {"tracked": self.tracker._child is not None}
+    facts = {"tracked": self.tracker._child is not None, "extra": loop.method.extra()}
     write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), loop.method.state_dict(), facts)
     finish(self, loop, write)
 
@@ -40,7 +40,22 @@ train.run(load_params(), "tiny", sys.argv[1], 0)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
-    ["joint", "aim", "ogm-ge", "pmr", "agm", "opm-ogm", "mla", "mie", "shapley-alternating", "aug", "frozen", "late"],
+    [
+        "joint",
+        "aim",
+        "ogm-ge",
+        "pmr",
+        "agm",
+        "opm-ogm",
+        "mla",
+        "mie",
+        "shapley-alternating",
+        "aug",
+        "frozen",
+        "late",
+        "g-blending",
+        "greedy",
+    ],
 )
 def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
     tracking = {"enabled": True, "uri": "sqlite:///unused.db"} if method == "joint" else {"enabled": False}
@@ -56,6 +71,8 @@ def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
         "shapley-alternating": {"memory": 0.1},
         "frozen": {},
         "late": {},
+        "g-blending": {"super_epoch": 1},
+        "greedy": {"first_epoch": 0, "epsilon": 0.0},
         "aug": {"interval": 1, "tau": 0.0, "step": "alternate"},
     }
     params = tiny_dataset.write_params(
@@ -69,7 +86,7 @@ def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
         unimodal_models(tiny_dataset.params(training={"epochs": 2}))
     stderr, ((first, said), (second, unsaid)) = training_process.probe(PROBE, method)
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-    assert (said["tracked"], unsaid["tracked"]) == (method == "joint", False)
+    assert (said["tracked"], unsaid["tracked"]) == (method == "joint", False) and said["extra"] == unsaid["extra"]
 
     folder = model_folder("tiny", method, 0)
     last, meta = read_tensors(folder / "last.safetensors")
@@ -79,7 +96,8 @@ def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
     assert all(torch.equal(first[f"model.{name}"], value) for name, value in last.items())
     curves = read_json(folder / "curves.json")
     assert [entry["epoch"] for entry in curves["epochs"]] == [0, 1]
-    assert round(curves["epochs"][-1]["metrics"]["train/accuracy"] * 60, 6) % 1 == 0  # of both processes' samples
+    samples = 54 if method == "g-blending" else 60  # a tenth is held out
+    assert round(curves["epochs"][-1]["metrics"]["train/accuracy"] * samples, 6) % 1 == 0  # of both processes' samples
     assert stderr.count("epoch   1") == 1  # one of them reports
     assert not Path(".checkpoints", f"train-tiny-{method}-0").exists()
 

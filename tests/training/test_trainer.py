@@ -1,6 +1,7 @@
 """What a method may ask of the loop: each request of the Trainer protocol, seen through a method that makes it."""
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,31 @@ class Rehearses(Plain):
             trainer.rehearse(other, 2, "what-if")
             assert not same(before, state(other.model)), "it learned"
             self.seen = trainer.features("val", other.model).logits
+
+
+def test_a_rehearsal_keeps_the_present_rate_or_goes_on_by_the_schedule(tiny: Path) -> None:
+    rates: list[float] = []
+
+    class Notes(Joint):
+        def begin_epoch(self, epoch: int, trainer: Trainer) -> None:
+            rates.append(trainer.rate)
+
+    loop = loop_of(tiny, Joint, epochs=4)  # cosine
+    loop.run(until=1)
+    for scheduled in (False, True):
+        trial = Notes(copy.deepcopy(loop.method.model), JointSettings(), loop.method.task)
+        loop.rehearse(trial, 2, "what-if", scheduled)
+    assert rates == pytest.approx([(1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in (1, 1, 1, 2)])
+
+
+def test_a_rehearsal_leaves_the_scale_of_16_mixed_alone(tiny: Path) -> None:
+    params = tiny_dataset.params(runtime={"precision": "16-mixed"})
+    setup = Setup.open(params, "tiny", "joint", 0)
+    loop = Loop(setup.method(), setup.data, params.training, params.runtime, 0, tiny / "state", "key", "test")
+    loop.run(until=1)
+    before = loop.precision.state_dict()
+    loop.rehearse(Joint(copy.deepcopy(loop.method.model), JointSettings(), loop.method.task), 1, "what-if")
+    assert before and loop.precision.state_dict() == before
 
 
 def test_a_rehearsal_moves_nothing_of_the_run(tiny: Path) -> None:
@@ -259,8 +285,10 @@ class Swap(Exchange):
         self.weight = nn.Parameter(torch.tensor(0.5))
         self.depths: list[int] = []
 
-    def forward(self, depth: int, maps: dict[str, Any]) -> dict[str, Any]:
+    def forward(self, depth: int, maps: dict[str, Any], pooled: dict[str, Tensor]) -> dict[str, Any]:
         self.depths.append(depth)
+        assert {z.shape[1] for z in pooled.values()} == {4 * 2**depth}
+        assert len({len(z) for z in pooled.values()}) == 1, "a row a sample, also where frames are folded"
         other = dict(zip(maps, reversed([x.mean() for x in maps.values()]), strict=True))
         return {name: x + self.weight * other[name] for name, x in maps.items()}
 

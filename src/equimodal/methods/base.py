@@ -136,12 +136,14 @@ class Trainer(Protocol):
             UserError: too few samples to hold any out, or to leave any.
         """
 
-    def rehearse(self, method: "Method[Any]", epochs: int, name: str) -> None:
-        """Train another method, built around a copy of the model, for some epochs at the present learning rate, with an
-        optimizer of its own. Nothing of this run moves: no generator, no buffer, no checkpoint.
+    def rehearse(self, method: "Method[Any]", epochs: int, name: str, scheduled: bool = False) -> None:
+        """Train another method, built around a copy of the model, for some epochs with an optimizer of its own. Nothing
+        of this run moves: no generator, no buffer, no checkpoint.
 
         Args:
             name: what its order and augmentation are seeded by, beside the run's seed.
+            scheduled: its learning rates are those of this run's epochs from the present one on, instead of the present
+                one throughout.
         """
 
 

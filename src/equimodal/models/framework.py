@@ -55,8 +55,10 @@ class Exchange(nn.Module):
     Encoders of unequal depth are aligned by relative depth, as `Outputs.depths`.
     """
 
-    def forward(self, depth: int, maps: dict[str, Any]) -> dict[str, Any]:
-        """The maps {m: block output} that the next blocks shall see, given those of depth `depth` (from 0)."""
+    def forward(self, depth: int, maps: dict[str, Any], pooled: dict[str, Tensor]) -> dict[str, Any]:
+        """The maps {m: block output} that the next blocks shall see, given those of depth `depth` (from 0) and their
+        pooled outputs {m: [B, C_d]}. Modalities that are not in it keep theirs.
+        """
         raise TypeError(f"{type(self).__name__} must define forward")
 
 
@@ -111,9 +113,12 @@ class MultimodalModel(nn.Module):
                     stages[name].append(_stage(encoder, maps[name], output := block(maps[name]), len(inputs[name])))
                     maps[name] = output
                 before[name], outputs[name] = maps[name], encoder.blocks[place](maps[name])
-            maps = outputs | self.exchange(depth, outputs)
+            pooled = {name: encoder.pool(outputs[name], len(inputs[name])) for name, encoder in encoders.items()}
+            exchanged = self.exchange(depth, outputs, pooled)
+            maps = outputs | exchanged
             for name, encoder in encoders.items():  # what the next depth sees, and the head, is what was exchanged
-                stages[name].append(_stage(encoder, before[name], maps[name], len(inputs[name])))
+                found = encoder.pool(maps[name], len(inputs[name])) if name in exchanged else pooled[name]
+                stages[name].append(Stage(before[name], maps[name], found))
         return stages
 
     def fuse(self, features: dict[str, Tensor]) -> Tensor:

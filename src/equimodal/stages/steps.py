@@ -12,6 +12,13 @@ from equimodal.training.loop import Loop
 BATCHES = 4  # different ones, taken in turns
 
 
+class ShortLoop(Loop):
+    """Rehearses one epoch whatever is asked for: what is rehearsed for several epochs is rehearsed once in as many."""
+
+    def rehearse(self, method: Method, epochs: int, name: str, scheduled: bool = False) -> None:
+        super().rehearse(method, 1, name, scheduled)
+
+
 class Steps:
     """Steps of a freshly initialised method in one process, whatever `runtime.devices` says, on batches of the training
     split as augmented in the first epoch. What a method fits before training is not fitted, and class means are blank:
@@ -34,7 +41,7 @@ class Steps:
         self.method = setup.method(setup.blank_means()) if method is None else method
         label = f"steps of {setup.dataset} {setup.resolved.name}"
         # The folder is for checkpoints, which only `Loop.run` writes.
-        self.loop = Loop(self.method, data, training, runtime, setup.seed, Path(".checkpoints"), "", label)
+        self.loop = ShortLoop(self.method, data, training, runtime, setup.seed, Path(".checkpoints"), "", label)
         self.cycle = self.method.cycle()
         first = list(islice(self.loop.batches(0), BATCHES)) if batches is None else batches
         # Whole ones, so that an epoch's smaller last batch is not taken for what a step costs.

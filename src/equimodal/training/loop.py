@@ -212,15 +212,17 @@ class Loop:
         self.data = self.data.hold_out(share, generator(self.seed, "hold-out"))
         self._check_batches()
 
-    def rehearse(self, method: Method[Any], epochs: int, name: str) -> None:
+    def rehearse(self, method: Method[Any], epochs: int, name: str, scheduled: bool = False) -> None:
         """See `Trainer`."""
         devices = [self.device] if self.device.type == "cuda" else []
+        scaler = copy.deepcopy(self.precision.state_dict())
         with torch.random.fork_rng(devices):
             other = copy.copy(self)
             other.stream = (*self.stream, name)
             other._take(method)
             for epoch in range(epochs):
-                other._train(epoch, rate_at=self.progress.epoch)
+                other._train(epoch, rate_at=self.progress.epoch + (epoch if scheduled else 0))
+        self.precision.load_state_dict(scaler)
 
     def batches(self, epoch: int) -> Any:
         """The training batches of an epoch, the same for every method with this seed."""

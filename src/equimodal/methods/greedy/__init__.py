@@ -1,0 +1,1 @@
+"""Balanced learning by conditional learning speeds (Greedy)."""
