@@ -67,10 +67,17 @@ def _variant(parts: dict[str, Any]) -> dict[str, Any]:
     """What an entry of `methods` may hold: `base`,
     and the settings of any registered method (which one, its base tells).
     """
-    properties: dict[str, Any] = {
-        "base": {"type": "string", "description": "the method or variant that this one differs from"}
-    }
+    found: dict[str, list[Any]] = {}
     for entry in METHODS.values():
         for key, value in parts[entry.load_settings().__name__]["properties"].items():
-            properties.setdefault(key, value)
-    return {"type": "object", "properties": properties, "additionalProperties": False}
+            if _rule(value) not in map(_rule, found.setdefault(key, [])):
+                found[key].append(value)
+    # Methods may have settings of one name with other types and limits.
+    properties = {key: values[0] if len(values) == 1 else {"anyOf": values} for key, values in found.items()}
+    base = {"type": "string", "description": "the method or variant that this one differs from"}
+    return {"type": "object", "properties": {"base": base, **properties}, "additionalProperties": False}
+
+
+def _rule(value: dict[str, Any]) -> dict[str, Any]:
+    """What a setting may be, without what it means and what it is when not given."""
+    return {key: part for key, part in value.items() if key not in ("description", "default")}
