@@ -14,7 +14,7 @@ def check(method: str, raw: dict[str, Any]) -> None:
     parse_params(raw).check_pair("tiny", method)
 
 
-@pytest.mark.parametrize("method", ["ogm", "opm", "mla", "aug", "pmr", "agm", "frozen", "ensemble", "late"])
+@pytest.mark.parametrize("method", ["ogm", "opm", "mla", "aug", "pmr", "agm", "frozen", "ensemble", "late", "dr"])
 def test_one_modality_has_nothing_to_balance(method: str) -> None:
     raw = tiny_dataset.raw_params(methods={method: {}})
     raw["datasets"]["tiny"]["modalities"].pop("visual")
@@ -23,7 +23,7 @@ def test_one_modality_has_nothing_to_balance(method: str) -> None:
         check(method, raw)
 
 
-@pytest.mark.parametrize("method", ["pmr", "agm"])
+@pytest.mark.parametrize("method", ["pmr", "agm", "dr"])
 def test_classes_only(method: str) -> None:
     numbers = {"tiny": {"task": "regression", "regression": tiny_dataset.REGRESSION}}
     raw = tiny_dataset.raw_params(methods={method: {}}, datasets=numbers)

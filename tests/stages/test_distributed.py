@@ -15,27 +15,6 @@ from equimodal.stages import prototypes, warmup
 from equimodal.store import read_json, read_tensors
 from tiny_method import unimodal_models
 
-# Fabric starts further processes from the script's own path, so this must be a file.
-PROBE = """
-import os, sys
-from pathlib import Path
-from equimodal.params import load_params
-from equimodal.stages import train
-from equimodal.stages.running import Run
-from equimodal.store import write_tensors
-
-finish = Run.finish
-
-def probe(self, loop, write):
-    assert loop.fabric.world_size == 2
-    facts = {"tracked": self.tracker._child is not None}
-    write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), loop.method.state_dict(), facts)
-    finish(self, loop, write)
-
-Run.finish = probe
-train.run(load_params(), "tiny", sys.argv[1], 0)
-"""
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["joint", "aim", "ogm-ge", "pmr", "agm", "opm-ogm", "mla", "aug", "frozen", "late"])
@@ -62,7 +41,7 @@ def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
         prototypes.run(single, "tiny", params.fit_of("tiny", method), 0)
     if params.family(method) == "from-unimodal":
         unimodal_models(tiny_dataset.params(training={"epochs": 2}))
-    stderr, ((first, said), (second, unsaid)) = training_process.probe(PROBE, method)
+    stderr, ((first, said), (second, unsaid)) = training_process.probe(training_process.PROBE, method)
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
     assert (said["tracked"], unsaid["tracked"]) == (method == "joint", False)
 

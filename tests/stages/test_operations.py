@@ -25,6 +25,7 @@ METHODS = {
     "frozen": {},
     "ensemble": {},
     "late": {},
+    "dr": {},
 }
 
 
@@ -44,6 +45,7 @@ SLOW = (
     "frozen",
     "ensemble",
     "late",
+    "dr",
     "aim-no-pam",
     "aim",
 )

@@ -55,6 +55,7 @@ METHODS: dict[str, Entry] = {
     "agm": Entry("agm", "AGM", "AGMSettings"),
     "opm": Entry("opm", "OPM", "OPMSettings"),
     "mla": Entry("mla", "MLA", "MLASettings"),
+    "dr": Entry("dr", "DR", "DRSettings"),
     "aug": Entry("aug", "AUG", "AUGSettings"),
     "aim": Entry("aim", "AIMMethod", "AIMSettings", family="from-warmup"),
 }
