@@ -26,8 +26,9 @@ TWO_OR_MORE = [
     "frozen",
     "ensemble",
     "late",
+    "dr",
 ]
-CLASSES = ["pmr", "agm", "reconboost", "mnl"]
+CLASSES = ["pmr", "agm", "dr", "reconboost", "mnl"]
 
 
 def check(method: str, raw: dict[str, Any]) -> None:

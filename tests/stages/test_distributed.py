@@ -55,6 +55,7 @@ train.run(load_params(), "tiny", sys.argv[1], 0)
         "late",
         "g-blending",
         "greedy",
+        "dr",
     ],
 )
 def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
@@ -84,7 +85,7 @@ def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
         prototypes.run(single, "tiny", params.fit_of("tiny", method), 0)
     if params.family(method) == "from-unimodal":
         unimodal_models(tiny_dataset.params(training={"epochs": 2}))
-    stderr, ((first, said), (second, unsaid)) = training_process.probe(PROBE, method)
+    stderr, ((first, said), (second, unsaid)) = training_process.probe(training_process.PROBE, method)
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
     assert (said["tracked"], unsaid["tracked"]) == (method == "joint", False) and said["extra"] == unsaid["extra"]
 

@@ -28,6 +28,7 @@ METHODS = {
     "frozen": {},
     "ensemble": {},
     "late": {},
+    "dr": {},
 }
 
 
@@ -50,6 +51,7 @@ SLOW = (
     "frozen",
     "ensemble",
     "late",
+    "dr",
     "aim-no-pam",
     "aim",
 )

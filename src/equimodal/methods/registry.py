@@ -57,6 +57,7 @@ METHODS: dict[str, Entry] = {
     "agm": Entry("agm", "AGM", "AGMSettings"),
     "opm": Entry("opm", "OPM", "OPMSettings"),
     "mla": Entry("mla", "MLA", "MLASettings"),
+    "dr": Entry("dr", "DR", "DRSettings"),
     "mmpareto": Entry("mmpareto", "MMPareto", "MMParetoSettings"),
     "inforeg": Entry("inforeg", "InfoReg", "InfoRegSettings"),
     "reconboost": Entry("reconboost", "ReconBoost", "ReconBoostSettings", family="from-unimodal"),
