@@ -14,7 +14,7 @@ def check(method: str, raw: dict[str, Any]) -> None:
     parse_params(raw).check_pair("tiny", method)
 
 
-@pytest.mark.parametrize("method", ["ogm", "opm", "mla", "aug", "pmr", "agm", "mnl", "mie"])
+@pytest.mark.parametrize("method", ["ogm", "opm", "mla", "aug", "pmr", "agm", "mnl", "mie", "shapley-alternating"])
 def test_one_modality_has_nothing_to_balance(method: str) -> None:
     raw = tiny_dataset.raw_params(methods={method: {}})
     raw["datasets"]["tiny"]["modalities"].pop("visual")

@@ -37,7 +37,9 @@ train.run(load_params(), "tiny", sys.argv[1], 0)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["joint", "aim", "ogm-ge", "pmr", "agm", "opm-ogm", "mla", "mie", "aug"])
+@pytest.mark.parametrize(
+    "method", ["joint", "aim", "ogm-ge", "pmr", "agm", "opm-ogm", "mla", "mie", "shapley-alternating", "aug"]
+)
 def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
     tracking = {"enabled": True, "uri": "sqlite:///unused.db"} if method == "joint" else {"enabled": False}
     methods = {
@@ -49,6 +51,7 @@ def test_two_processes_hold_one_model(tiny: Path, method: str) -> None:
         "opm-ogm": {"base": "opm", "ogm": True},
         "mla": {},
         "mie": {},
+        "shapley-alternating": {"memory": 0.1},
         "aug": {"interval": 1, "tau": 0.0, "step": "alternate"},
     }
     params = tiny_dataset.write_params(

@@ -54,6 +54,7 @@ METHODS: dict[str, Entry] = {
     "mla": Entry("mla", "MLA", "MLASettings"),
     "aug": Entry("aug", "AUG", "AUGSettings"),
     "mie": Entry("mie", "MIE", "MIESettings"),
+    "shapley-alternating": Entry("shapley_alternating", "ShapleyAlternating", "ShapleyAlternatingSettings"),
     "mnl": Entry("mnl", "MNL", "MNLSettings"),
     "aim": Entry("aim", "AIMMethod", "AIMSettings", family="from-warmup"),
 }

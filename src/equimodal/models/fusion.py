@@ -114,8 +114,12 @@ class WeightedReadouts(Fusion):
         self.merge = dict(zip(dims, merge or [1 / len(dims)] * len(dims), strict=True))
 
     def weighted(self, logits: dict[str, Tensor]) -> Tensor:
-        """sum_m merge^m u^m [B, K] of the modalities' logits {m: [B, K]}."""
-        return torch.stack([self.merge[name] * logits[name] for name in self.dims]).sum(0)
+        """sum_m merge^m u^m [B, K] of the modalities' logits {m: [B, K]}. Where some are missing, the weights of the
+        others grow to the same sum.
+        """
+        there = [name for name in self.dims if name in logits]
+        share = 1.0 if len(there) == len(self.dims) else sum(self.merge[m] for m in there) / sum(self.merge.values())
+        return torch.stack([self.merge[name] / share * logits[name] for name in there]).sum(0)
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         return self.weighted(self.readout(features))

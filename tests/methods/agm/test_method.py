@@ -18,16 +18,10 @@ from torch.nn import functional
 import aim_toys
 import tiny_dataset
 from equimodal.errors import UserError
-from equimodal.methods.agm.method import (
-    AGM,
-    attribution_losses,
-    attributions,
-    coefficients,
-    shapley_weights,
-    subsets,
-)
+from equimodal.methods.agm.method import AGM, attribution_losses, attributions, coefficients
 from equimodal.methods.agm.settings import AGMSettings
 from equimodal.methods.base import Batch, Task
+from equimodal.methods.shapley import shapley_weights, subsets
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.frozen import evaluation_mode
 from equimodal.models.padded import zeroed_inputs

@@ -2,7 +2,6 @@
 
 import logging
 import math
-from itertools import combinations
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from equimodal.methods.agm.settings import AGMSettings
 from equimodal.methods.base import Batch, Method, Step, Task, Trainer
 from equimodal.methods.distributed import average
 from equimodal.methods.scores import mean_of_others, of_true_class
+from equimodal.methods.shapley import shapley_weights, subsets
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.frozen import evaluation_mode
 from equimodal.models.padded import Input, Padded, zeroed_inputs
@@ -119,26 +119,6 @@ def _silent(x: Input) -> Input:
     masks.
     """
     return zeroed_inputs({"": x}, [""])[""] if isinstance(x, Padded) else torch.zeros_like(x[:1])
-
-
-def subsets(count: int) -> list[tuple[int, ...]]:
-    """The 2^M - 1 subsets of modalities 0..M-1 that are not empty; all of them together come last."""
-    return [part for size in range(1, count + 1) for part in combinations(range(count), size)]
-
-
-def shapley_weights(count: int) -> Tensor:
-    """w [M, 2^M - 1], float64: phi^m = sum_S w_mS v(S), with v of no modality 0.
-
-    From phi^m = sum_{S without m} |S|! (M - |S| - 1)! / M! (v(S and m) - v(S)).
-    """
-    parts = subsets(count)
-    weights = torch.zeros(count, len(parts), dtype=torch.float64)
-    for m in range(count):
-        for place, part in enumerate(parts):
-            before = len(part) - (m in part)
-            share = math.factorial(before) * math.factorial(count - before - 1) / math.factorial(count)
-            weights[m, place] = share if m in part else -share
-    return weights
 
 
 def attributions(values: Tensor, weights: Tensor) -> Tensor:

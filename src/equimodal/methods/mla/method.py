@@ -50,10 +50,12 @@ class SharedHead(WeightedReadouts):
         return self.merged(self.readout(features))
 
     def merged(self, logits: dict[str, Tensor]) -> Tensor:
-        """Predictions' logits [B, K] of the modalities' own {m: [B, K]}: sum_m w^m u^m, by the rule of `prediction`."""
+        """Predictions' logits [B, K] of the modalities' own {m: [B, K]}: sum_m w^m u^m, by the rule of `prediction`.
+        Modalities that are missing are left out.
+        """
         if self.rule == "fixed":
             return self.weighted(logits)
-        each = torch.stack([logits[name] for name in self.dims])  # [M, B, K]
+        each = torch.stack([logits[name] for name in self.dims if name in logits])  # [M, B, K]
         return (entropy_weights(each, self.rule == "entropy_batch").to(each.dtype) * each).sum(0)
 
 
@@ -116,7 +118,11 @@ class MLA(Method[MLASettings]):
         seen = self.head.enter(modality, self.model.encoders[modality](batch.inputs[modality]))
         self._current = seen.detach().float().mean(0)
         logits = self.head.linear(seen)
-        return Step(self.task.objective.loss(logits, batch.labels), logits, {})
+        return Step(self.modality_loss(modality, seen, logits, batch.labels), logits, {})
+
+    def modality_loss(self, modality: str, seen: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        """Loss of one modality: what the head sees of it [B, d], and its logits [B, K]."""
+        return self.task.objective.loss(logits, labels)
 
     def training_step(self, batch: Batch, trainer: Trainer) -> Step:
         steps: dict[str, Step] = {}

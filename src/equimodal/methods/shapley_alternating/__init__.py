@@ -1,0 +1,1 @@
+"""Alternating training in the order of Shapley values."""
