@@ -147,10 +147,6 @@ def test_steps_are_mla_s_of_one_modality(tiny: Path, third: bool | tuple[str, ..
         assert torch.equal(method.state_dict()[name], value), name
 
 
-def cosine(a: Any, b: Any) -> float:
-    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
-
-
 @pytest.mark.parametrize("count", [2, 3])
 def test_the_memory_s_loss_by_loops(count: int) -> None:
     draw = np.random.default_rng(count)
@@ -162,7 +158,7 @@ def test_the_memory_s_loss_by_loops(count: int) -> None:
     total = 0.0
     for i, y in enumerate(labels):
         known = [memory[n, y] for n in range(count - 1) if visited[n, y]]
-        total += 1 - cosine(h[i], np.mean(known, axis=0)) if known else 0.0
+        total += float(((h[i] - np.mean(known, axis=0)) ** 2).sum()) / 5 if known else 0.0
     members = torch.eye(4, dtype=torch.float64)[torch.from_numpy(labels)]
     found = memory_loss(torch.from_numpy(h), members, torch.from_numpy(memory), torch.from_numpy(visited))
     assert float(found) == pytest.approx(total / 8, rel=1e-9)
@@ -194,9 +190,25 @@ def test_memories_are_running_class_means_of_the_trained_modality(tiny: Path) ->
     step = method(batch, "audio")
     seen = method.model.encoders["audio"](batch.inputs["audio"])
     plain = functional.cross_entropy(method.head.linear(seen), batch.labels)
-    pull = 1 - functional.cosine_similarity(seen, method.memory[1][batch.labels])
+    pull = (seen - method.memory[1][batch.labels]).square()
     torch.testing.assert_close(step.loss, plain + 0.5 * pull.mean())
     torch.testing.assert_close(method(batch, "visual").loss, method_loss(method, batch)), "no memory of the other yet"
+
+
+def test_half_precision_leaves_the_memory_s_loss_alone(tiny: Path) -> None:
+    trained = loop("run", memory=0.5)
+    method, batch = scheduler(trained).eval(), next(iter(trained.batches(0)))
+    for visited in (False, True):  # without any memory, and with one
+        method.memory.normal_().mul_(visited)
+        method.visited.fill_(visited)
+        with torch.autocast("cpu", torch.float16):
+            step = method(batch, "audio")
+        seen = method._seen
+        expected = functional.cross_entropy(method.head.linear(seen), batch.labels)
+        if visited:
+            pull = (seen - method.memory[1][batch.labels]).square()
+            expected = expected + 0.5 * pull.mean()
+        torch.testing.assert_close(step.loss, expected, rtol=1e-2, atol=1e-2)
 
 
 def method_loss(method: ShapleyAlternating, batch: Batch) -> Tensor:

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from equimodal.methods.base import Batch, Split, SplitFeatures, Step, Task, Trainer
 from equimodal.methods.distributed import average
@@ -129,8 +128,8 @@ class ShapleyAlternating(MLA):
 
 
 def memory_loss(seen: Tensor, members: Tensor, memory: Tensor, visited: Tensor) -> Tensor:
-    """Mean over the batch of 1 - cos(h_i, c_i), c_i the mean of the other modalities' memories of the sample's class; 0
-    for a class of which there is none.
+    """Mean over the batch of ||h_i - c_i||^2 / d, c_i the mean of the other modalities' memories of the sample's class;
+    0 for a class of which there is none. No cosine: a sample that a modality lacks may have h = 0.
 
     Args:
         seen: h [B, d].
@@ -139,5 +138,6 @@ def memory_loss(seen: Tensor, members: Tensor, memory: Tensor, visited: Tensor) 
     """
     counts = visited.sum(0)
     means = (memory * visited[..., None]).sum(0) / counts.clamp_min(1)[:, None]
-    known = members @ (counts > 0).to(members.dtype)
-    return (known * (1 - functional.cosine_similarity(seen, members @ means, dim=1))).mean()
+    with torch.autocast(seen.device.type, enabled=False):
+        known = members @ (counts > 0).to(members.dtype)
+        return (known * (seen - members @ means).square().mean(1)).mean()
