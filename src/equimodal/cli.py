@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 
 # The stages that import torch to read a dataset as its manifest describes it.
-FROM_MANIFEST = ("warmup", "prototypes", "train", "evaluate", "operations", "reference", "cost")
+FROM_MANIFEST = ("warmup", "prototypes", "train", "tune", "evaluate", "operations", "reference", "cost")
 
 DatasetOption = Annotated[str, typer.Option("--dataset", help="a name of `datasets` in params.yaml")]
 MethodOption = Annotated[str, typer.Option("--method", help="a name of `methods` in params.yaml")]
@@ -99,6 +99,12 @@ def prototypes(dataset: DatasetOption, method: MethodOption, seed: SeedOption) -
 def train(dataset: DatasetOption, method: MethodOption, seed: SeedOption) -> None:
     """Train one method with one seed. Writes weights and curves to models/D/M/S/."""
     _stage("train", dataset=dataset, method=method, seed=seed)
+
+
+@app.command()
+def tune(dataset: DatasetOption, method: MethodOption) -> None:
+    """Try settings of a method on validation, as `tuning` says. Writes results/tuning/D_M.json."""
+    _stage("tune", dataset=dataset, method=method)
 
 
 @app.command()

@@ -88,6 +88,15 @@ def first_seed(file):
     return of
 
 
+def tuning_seed(file):
+    """A file of the seed that methods are tuned with."""
+
+    def of(wildcards):
+        return file(SimpleNamespace(dataset=wildcards.dataset, method=wildcards.method, seed=PARAMS.tuning.seed))
+
+    return of
+
+
 def prototype_logs(wildcards):
     """Logs of the prototypes stage, for methods that have one."""
     if wildcards.method not in FAMILIES["from-warmup"]:

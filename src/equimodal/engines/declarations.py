@@ -142,6 +142,9 @@ def _of_models(params: Params, stage: str, dataset: str, method: str | None) -> 
     own = {"kind": resolved.kind, "settings": resolved.settings.slice()}
     if stage in ("train", "evaluate", "operations", "cost"):
         return {**shared, "method": own}
+    if stage == "tune":
+        tuning = {"trials": params.tuning.trials, "seed": params.tuning.seed, "search": params.search_of(method)}
+        return {**shared, "method": own, "tuning": tuning}
     if stage == "summary":
         return {**shared, "method": own, "seeds": list(params.study.seeds)}
     if stage == "figures":
@@ -166,11 +169,11 @@ def code(params: Params, stage: str, dataset: str | None = None, method: str | N
     if stage in ("raw", "index") and dataset is not None:
         modules.append(KINDS[params.dataset(dataset).kind].module)
     if (
-        stage in ("warmup", "prototypes", "train", "evaluate", "operations", "reference", "cost")
+        stage in ("warmup", "prototypes", "train", "tune", "evaluate", "operations", "reference", "cost")
         and dataset is not None
     ):
         modules += encoder_modules(params, dataset)
-    if stage in ("train", "evaluate", "operations", "cost") and dataset is not None and method is not None:
+    if stage in ("train", "tune", "evaluate", "operations", "cost") and dataset is not None and method is not None:
         modules.append(params.method(dataset, method).entry.module)
     if stage in ("reference", "cost"):
         modules.append("equimodal.methods.joint.method")  # which every method is measured against
@@ -248,7 +251,9 @@ def check_targets(params: Params, words: list[str]) -> None:
                 raise UserError(f"{word}: the files of study '{stem}' are {files} (results/paper)")
         elif folder == "results/cost/reference":
             _known("dataset", name.removesuffix(".json"), list(params.datasets), word)
-        elif folder == "results/figures" or (folder in ("results", "results/cost") and name.endswith(".json")):
+        elif folder == "results/figures" or (
+            folder in ("results", "results/cost", "results/tuning") and name.endswith(".json")
+        ):
             dataset, separator, method = name.removesuffix(".json").partition("_")
             if not separator:
                 raise UserError(

@@ -82,3 +82,8 @@ def digest_path(dataset: str, method: str) -> Path:
 def paper_path(study: str, ending: str) -> Path:
     """A table or figure of `studies`."""
     return Path("results") / "paper" / f"{study}.{ending}"
+
+
+def tuning_path(dataset: str, method: str) -> Path:
+    """What was tried of a method's settings on validation, and what was best."""
+    return Path("results") / "tuning" / f"{dataset}_{method}.json"

@@ -9,6 +9,7 @@ from equimodal.params.bases import with_bases
 from equimodal.params.resolve import PaperStudy, Params
 from equimodal.params.text import read_yaml
 from equimodal.settings.base import hint, nearest
+from equimodal.settings.method import WarmupSettings
 from equimodal.settings.studies import OF_PROTOTYPES
 
 
@@ -57,9 +58,37 @@ def parse_params(raw: Any) -> Params:
     _check_study(params)
     for name in params.studies:
         _check_paper_study(params, name)
+    _check_search(params)
     for name in (*params.study.tables, *params.study.figures):
         params.paper_study(name)
     return params
+
+
+def _check_search(params: Params) -> None:
+    """Every value that tuning may choose is a setting of its method, and none changes what it starts from."""
+    tuning = params.tuning
+    for method, search in tuning.search.items():
+        family = params.family(method)
+        for key, values in search.items():
+            where = f"params.yaml: tuning.search.{method}.{key}"
+            if not values:
+                raise UserError(f"{where} is empty: list the values to try")
+            for value in values:
+                try:
+                    changed = params.with_method(params.study.datasets[0], method, {key: value})
+                    settings = changed.method(params.study.datasets[0], method).settings
+                except UserError as error:
+                    raise UserError(f"{where}: {str(error).removeprefix('params.yaml: ')}") from None
+                own = params.method(params.study.datasets[0], method)
+                if family == "from-warmup" and isinstance(settings, WarmupSettings) and settings.fit != own.warm.fit:
+                    raise UserError(
+                        f"{where} changes the warm-up or the prototypes, which trials share: make it a variant"
+                    )
+    used = {seed for study in params.studies.values() for seed in study.seeds or ()} | set(params.study.seeds)
+    if tuning.search and tuning.seed in used:
+        raise UserError(
+            f"params.yaml: tuning.seed = {tuning.seed} is a seed of a study too: a result would be tuned on itself"
+        )
 
 
 def _check_paper_study(params: Params, name: str) -> None:

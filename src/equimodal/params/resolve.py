@@ -1,6 +1,6 @@
 """params.yaml as typed, resolved settings. Cheap to import: no torch, no media libraries."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
@@ -10,7 +10,7 @@ from equimodal.datasets.registry import KINDS
 from equimodal.errors import UserError
 from equimodal.methods.registry import METHODS, Entry, Family
 from equimodal.models.registry import choose, used_settings
-from equimodal.settings.base import Settings, hint, layered, nearest
+from equimodal.settings.base import Settings, deep_merge, hint, layered, nearest
 from equimodal.settings.datasets import DatasetSettings, Name
 from equimodal.settings.method import MethodSettings, WarmupSettings
 from equimodal.settings.studies import PaperStudySettings
@@ -21,6 +21,7 @@ from equimodal.settings.training import (
     TrackingSettings,
     TrainingSettings,
 )
+from equimodal.settings.tuning import TuningSettings
 
 if TYPE_CHECKING:
     Dataset = DatasetSettings
@@ -40,6 +41,7 @@ class Params(Settings):
     methods: dict[Name, dict[str, Any]] = Field(
         description="name -> settings; a variant names its `base` and what differs"
     )
+    tuning: TuningSettings = TuningSettings()
     studies: dict[Name, PaperStudySettings] = Field({}, description="name -> a table or a figure of results/paper")
 
     def dataset(self, name: str) -> Dataset:
@@ -149,6 +151,23 @@ class Params(Settings):
                 else:
                     pairs.append((dataset, method))
         return PaperStudy(name, study, study.seeds or list(self.study.seeds), pairs, refused)
+
+    def search_of(self, method: str) -> dict[str, list[Any]]:
+        """Setting -> values that tuning chooses from: the method's own entry of `tuning.search`, or the nearest of its
+        base chain; {} without any.
+        """
+        for link in reversed(self._chain(method)):
+            if link in self.tuning.search:
+                return self.tuning.search[link]
+        return {}
+
+    def with_method(self, dataset: str, method: str, values: Mapping[str, Any]) -> "Params":
+        """The same with other settings of one method on one dataset."""
+        data = self.dataset(dataset)
+        methods = deep_merge(data.methods, {method: dict(values)})
+        return self.model_copy(
+            update={"datasets": {**self.datasets, dataset: data.model_copy(update={"methods": methods})}}
+        )
 
     def check_pair(self, dataset: str, method: str) -> None:
         """Refuse a method on data that it cannot work with (`MethodSettings.refusal`), one whose warm-up takes every

@@ -10,9 +10,11 @@ from typing import Self
 
 from equimodal.engines.closure import SOURCE, code_files
 from equimodal.engines.declarations import encoder_modules
+from equimodal.engines.layout import fit_path, unimodal_path, warmup_path
 from equimodal.methods.base import Method
+from equimodal.params import Params
 from equimodal.stages.setup import Setup
-from equimodal.store import digest, file_sha256, write_json
+from equimodal.store import digest, file_sha256, read_tensors, write_json
 from equimodal.tracking import RunInfo, Tracker, clock
 from equimodal.training.device import is_first_process
 from equimodal.training.loop import Loop
@@ -21,11 +23,12 @@ from equimodal.training.loop import Loop
 class Run:
     """One training stage from its start to its outputs; a context manager, so that tracking hears how it ended."""
 
-    def __init__(self, setup: Setup, stage: str, key: str) -> None:
+    def __init__(self, setup: Setup, stage: str, key: str, part: str = "") -> None:
+        """`part` tells runs of one stage apart that have a checkpoint each."""
         self.setup = setup
         self.stage = stage
         self.key = key
-        self.name = f"{stage}-{setup.dataset}-{setup.resolved.name}-{setup.seed}"
+        self.name = f"{stage}-{setup.dataset}-{setup.resolved.name}-{setup.seed}{part}"
         self.folder = Path(".checkpoints") / self.name
         self.meta = setup.meta(stage, key)
         self._last = time.monotonic()
@@ -63,6 +66,20 @@ class Run:
             method, setup.data, training, setup.params.runtime, setup.seed, self.folder, key, label, self._report
         )
 
+    def begun(self, inputs: list[Path]) -> Loop:
+        """The loop of the method from what it starts from (`start_files`), or where a killed run ended."""
+        family, setup = self.setup.resolved.entry.family, self.setup
+        method = setup.method()
+        if family == "from-warmup":
+            method.load_fit(read_tensors(inputs[1])[0])
+        elif family == "from-unimodal":
+            modalities = setup.params.unimodal_of(setup.dataset)
+            method.load_unimodal({name: read_tensors(path)[0] for name, path in zip(modalities, inputs, strict=True)})
+        loop = self.loop(method)
+        if not loop.resume() and family == "from-warmup":
+            loop.start_from(inputs[0])
+        return loop
+
     def train(self, loop: Loop, until: int | None = None) -> None:
         """Run the loop; says where it takes up."""
         for (
@@ -78,8 +95,12 @@ class Run:
         """Write the outputs, then drop the checkpoint: a kill in between loses nothing."""
         if loop.fabric.is_global_zero:
             write()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.discard()
         loop.fabric.barrier()
+
+    def discard(self) -> None:
+        """Drop the checkpoint."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _report(self, epoch: int, metrics: dict[str, float]) -> None:
         now = time.monotonic()
@@ -88,6 +109,21 @@ class Run:
         names = ("train/loss", *(f"{part}/{self.setup.data.objective.measure}" for part in ("train", "val", "test")))
         shown = "  ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
         print(f"epoch {epoch:3d}  {shown}  {seconds:.1f} s", file=sys.stderr, flush=True)
+
+
+def start_files(params: Params, dataset: str, method: str, seed: int) -> list[Path]:
+    """What a method begins with, beside the data: the warm-up's state and the fit on it, or the models of one modality
+    each in the order of the dataset's modalities; nothing from scratch.
+    """
+    family = params.family(method)
+    if family == "from-warmup":
+        return [
+            warmup_path(dataset, params.warmup_of(dataset, method), seed),
+            fit_path(dataset, params.fit_of(dataset, method), seed),
+        ]
+    if family == "from-unimodal":
+        return [unimodal_path(dataset, name, seed) for name in params.unimodal_of(dataset).values()]
+    return []
 
 
 def code_digest(stage: str, *modules: str) -> str:
