@@ -2,6 +2,7 @@
 and the logits that each modality gives alone (methods.md 1.3, 4.2).
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -167,3 +168,8 @@ def _two(dims: dict[str, int], name: str) -> tuple[str, str]:
 
 
 FUSIONS: dict[str, type[Fusion]] = {"concat": Concat, "sum": Sum, "film": FiLM, "gated": Gated}
+
+
+def mean_prediction(each: Tensor, averaged: bool) -> Tensor:
+    """Logits [B, K] whose softmax is the mean of the softmaxes of each [M, B, K]; of numbers (`averaged`) their mean."""
+    return each.mean(0) if averaged else each.float().log_softmax(2).logsumexp(0) - math.log(len(each))

@@ -1,6 +1,5 @@
 """Adaptive gradient modulation, AGM: Li, Li, Hu, Lei, Li, Zhou, ICCV 2023 (methods.md section 10)."""
 
-import logging
 import math
 
 import torch
@@ -9,13 +8,12 @@ from torch import Tensor, nn
 from equimodal.methods.agm.settings import AGMSettings
 from equimodal.methods.base import Batch, Method, Step, Task, Trainer
 from equimodal.methods.distributed import average
+from equimodal.methods.optimizer import wants_sgd
 from equimodal.methods.scores import mean_of_others, of_true_class
 from equimodal.methods.shapley import shapley_weights, subsets
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.frozen import evaluation_mode
 from equimodal.models.padded import Input, Padded, zeroed_inputs
-
-log = logging.getLogger(__name__)
 
 LEAST_PROBABILITY = 1e-8  # of the true class, in c
 
@@ -49,12 +47,8 @@ class AGM(Method[AGMSettings]):
         self.register_buffer("kappa", torch.ones(count, dtype=torch.float64))
 
     def prepare(self, trainer: Trainer) -> None:
-        if trainer.training.optimizer.name != "sgd":
-            log.warning(
-                "agm: %s divides a constant factor of the gradient away, so that little of the modulation is left: use"
-                " sgd",
-                trainer.training.optimizer.name,
-            )
+        effect = "divides a constant factor of the gradient away, so that little of the modulation is left"
+        wants_sgd(trainer, "agm", effect)
 
     def begin_epoch(self, epoch: int, trainer: Trainer) -> None:
         on = self.settings.alpha > 0

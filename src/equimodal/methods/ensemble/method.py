@@ -1,6 +1,5 @@
 """Mean prediction of trained models of one modality each: a simple baseline that papers leave out (methods.md 4.4)."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -10,7 +9,7 @@ from torch import Tensor
 from equimodal.methods.base import Batch, Method, Step, Trainer
 from equimodal.methods.ensemble.settings import EnsembleSettings
 from equimodal.models.framework import MultimodalModel
-from equimodal.models.fusion import Sum
+from equimodal.models.fusion import Sum, mean_prediction
 
 
 class MeanPrediction(Sum):
@@ -28,9 +27,7 @@ class MeanPrediction(Sum):
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         each = torch.stack(list(self.readout(features).values()))  # [M, B, K]
-        if self.regression:
-            return each.mean(0)
-        return each.float().log_softmax(2).logsumexp(0) - math.log(len(each))
+        return mean_prediction(each, self.regression)
 
 
 class Ensemble(Method[EnsembleSettings]):

@@ -2,8 +2,6 @@
 sharpness-aware steps (SAM), and gradients of the head filtered by what other modalities' heads see.
 """
 
-import logging
-import math
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, cast
@@ -13,12 +11,11 @@ from torch import Tensor, nn
 
 from equimodal.methods.base import Batch, Method, Step, Task, Trainer
 from equimodal.methods.mie.settings import MIESettings
+from equimodal.methods.optimizer import wants_sgd
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.frozen import untracked
-from equimodal.models.fusion import Fusion
+from equimodal.models.fusion import Fusion, mean_prediction
 from equimodal.seeding import generator
-
-log = logging.getLogger(__name__)
 
 
 class SeparateHeads(Fusion):
@@ -65,7 +62,7 @@ class SeparateHeads(Fusion):
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         """log mean_m softmax(u^m) [B, K]: logits whose softmax is the mean of the softmaxes."""
         each = torch.stack(list(self.readout(features).values()))
-        return each.mean(0) if self.averaged else each.log_softmax(2).logsumexp(0) - math.log(len(each))
+        return mean_prediction(each, self.averaged)
 
 
 class MIE(Method[MIESettings]):
@@ -108,12 +105,9 @@ class MIE(Method[MIESettings]):
         return model
 
     def prepare(self, trainer: Trainer) -> None:
-        name = trainer.training.optimizer.name
-        if self.settings.damping > 0 and name != "sgd":
-            log.warning(
-                "mie: %s rescales every weight by itself, so that little of the filter of gradients is left: use sgd",
-                name,
-            )
+        if self.settings.damping > 0:
+            effect = "rescales every weight by itself, so that little of the filter of gradients is left"
+            wants_sgd(trainer, "mie", effect)
 
     def begin_epoch(self, epoch: int, trainer: Trainer) -> None:
         self._active = self._order[epoch]

@@ -2,7 +2,6 @@
 arXiv 2311.10707 (methods.md section 11).
 """
 
-import logging
 from typing import Any, cast
 
 import torch
@@ -11,10 +10,9 @@ from torch import Tensor, nn
 from equimodal.methods.base import Batch, Method, Step, Task, Trainer
 from equimodal.methods.distributed import average
 from equimodal.methods.mla.settings import MLASettings
+from equimodal.methods.optimizer import wants_sgd
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.fusion import WeightedReadouts
-
-log = logging.getLogger(__name__)
 
 
 class SharedHead(WeightedReadouts):
@@ -100,13 +98,12 @@ class MLA(Method[MLASettings]):
         self._calls = state["calls"]
 
     def prepare(self, trainer: Trainer) -> None:
-        name = trainer.training.optimizer.name
-        if self.settings.projects != "none" and name != "sgd":
-            log.warning(
-                "mla: %s rescales every weight by itself, so that the head's steps leave the subspace that its gradient"
-                " was projected to: use sgd",
-                name,
+        if self.settings.projects != "none":
+            effect = (
+                "rescales every weight by itself, so that the head's steps leave the subspace that its gradient was"
+                " projected to"
             )
+            wants_sgd(trainer, "mla", effect)
 
     def begin_epoch(self, epoch: int, trainer: Trainer) -> None:
         self._batch = 0

@@ -2,7 +2,6 @@
 arXiv 2405.17730 (methods.md section 21.1).
 """
 
-import logging
 from typing import cast
 
 import torch
@@ -11,9 +10,8 @@ from torch import Tensor, nn
 from equimodal.methods.base import Batch, Step, Task, Trainer
 from equimodal.methods.joint_uni.method import JointUni
 from equimodal.methods.mmpareto.settings import MMParetoSettings
+from equimodal.methods.optimizer import wants_sgd
 from equimodal.models.framework import MultimodalModel, Outputs
-
-log = logging.getLogger(__name__)
 
 LEAST_SHARE = 1e-3  # of either gradient in the shortest mixture
 
@@ -33,13 +31,11 @@ class MMPareto(JointUni):
         self._found: dict[str, Tensor] = {}
 
     def prepare(self, trainer: Trainer) -> None:
-        name = trainer.training.optimizer.name
-        if name != "sgd":
-            log.warning(
-                "mmpareto: %s divides the factor of the gradient (gamma, the restored length) away, so that only the"
-                " change of direction is left: use sgd",
-                name,
-            )
+        effect = (
+            "divides the factor of the gradient (gamma, the restored length) away, so that only the change of direction"
+            " is left"
+        )
+        wants_sgd(trainer, "mmpareto", effect)
 
     def forward(self, batch: Batch) -> Step:
         if self.settings.weight == 0:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from equimodal.methods.base import Batch, Method, Step, Task, Trainer
 from equimodal.methods.ogm.settings import OGMSettings
+from equimodal.methods.optimizer import wants_sgd
 from equimodal.methods.scores import mean_of_others
 from equimodal.models.framework import MultimodalModel
 from equimodal.seeding import generator
@@ -39,11 +40,8 @@ class OGM(Method[OGMSettings]):
         self._noise = torch.Generator()
 
     def prepare(self, trainer: Trainer) -> None:
-        if trainer.training.optimizer.name != "sgd":
-            log.warning(
-                "ogm: %s divides a constant factor of the gradient away, so that only the noise of ge is left: use sgd",
-                trainer.training.optimizer.name,
-            )
+        effect = "divides a constant factor of the gradient away, so that only the noise of ge is left"
+        wants_sgd(trainer, "ogm", effect)
         for name, encoder in self.model.encoders.items():
             if not modulated(encoder, self._filter):
                 log.warning(
