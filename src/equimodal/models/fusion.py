@@ -171,5 +171,5 @@ FUSIONS: dict[str, type[Fusion]] = {"concat": Concat, "sum": Sum, "film": FiLM, 
 
 
 def mean_prediction(each: Tensor, averaged: bool) -> Tensor:
-    """Logits [B, K] whose softmax is the mean of the softmaxes of each [M, B, K]; of numbers (`averaged`) their mean."""
+    """Logits [B, K] whose softmax is the mean of each softmax [M, B, K]; of numbers (`averaged`) their mean."""
     return each.mean(0) if averaged else each.float().log_softmax(2).logsumexp(0) - math.log(len(each))
