@@ -17,6 +17,7 @@ from equimodal.methods.g_blending.method import GBlending, blended, changes
 from equimodal.models.frozen import evaluation_mode
 from equimodal.stages import train
 from equimodal.stages.setup import Setup
+from equimodal.stages.steps import Steps
 from equimodal.store import read_tensors
 from equimodal.training.loop import Loop
 from tiny_method import loop_of, opened
@@ -239,6 +240,17 @@ def test_estimates_come_every_super_epoch_and_no_later_than_the_end(
     # Where no head gains, the weights stay.
     assert used == [given[0]] * (4 if len(spans) > 1 else 5) + ([given[2]] if len(spans) > 1 else [])
     assert ["audio/gain" in entry["metrics"] for entry in run.progress.history] == [e in spans for e in range(5)]
+
+
+def test_outside_a_run_an_estimate_looks_one_epoch_ahead(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an epoch costs: an estimate of so many epochs comes once in as many."""
+    asked: list[int] = []
+    monkeypatch.setattr(Loop, "rehearse", lambda self, method, epochs, name, scheduled: asked.append(epochs))
+    steps = Steps(Setup.open(params(super_epoch=3), "tiny", "g-blending", 0))
+    steps.run(2)
+    assert asked == [1, 1, 1]
+    steps.begin(0)
+    assert asked == [1] * 6
 
 
 def test_held_out_samples_are_never_trained_on(tiny: Path) -> None:

@@ -215,7 +215,7 @@ def test_steps_are_balanced_by_the_speeds(
 ) -> None:
     """Forty steps of ten an epoch, against a loop in Python."""
     tiny_dataset.write(tiny, third=third)
-    method, _ = made(third, epsilon=0.2, window=3, first_epoch=1, variant=variant)
+    method, _ = made(third, epsilon=0.2, held_steps=3, first_epoch=1, variant=variant)
     names = method.model.modalities
     draw = np.random.default_rng(1)
     a, b = np.zeros(len(names)), np.zeros(len(names))
@@ -239,7 +239,7 @@ def test_steps_are_balanced_by_the_speeds(
                 caring, left = int(d.argmax()), 3
                 entered += 1
         np.testing.assert_allclose(method.speeds.numpy(), [b, a])
-        assert (int(method.left), int(method.caring)) == (left, caring), step
+        assert int(method.left) == left and (left == 0 or int(method.caring) == caring), step
         means = np.concatenate([np.mean(values, 0) for values in seen.values()])
         np.testing.assert_allclose(method.means.numpy(), means, rtol=1e-4)
     assert 1 < entered < 8, entered
@@ -300,7 +300,7 @@ def test_never_to_balance_is_guided_with_a_large_epsilon(tiny: Path) -> None:
 def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool | tuple[str, ...]) -> None:
     """Killed within a window of re-balancing steps."""
     tiny_dataset.write(tiny, third=third)
-    settings: dict[str, Any] = {"first_epoch": 0, "epsilon": 0, "window": 3}
+    settings: dict[str, Any] = {"first_epoch": 0, "epsilon": 0, "held_steps": 3}
     training = {"batch_size": 30}
     loop("unbroken", third, training, **settings).run()
     first = loop("broken", third, training, **settings)
@@ -349,6 +349,6 @@ def test_what_it_refuses(tiny: Path) -> None:
     tiny_dataset.write(tiny, third=SEQUENCES)
     with pytest.raises(UserError, match="'text' has 8 channels where 'audio' has"):
         made(SEQUENCES, variant="released")
-    for bad in ({"epsilon": -1}, {"window": 0}, {"units": 0}, {"ratio": 0}, {"balancing": "off"}):
+    for bad in ({"epsilon": -1}, {"held_steps": 0}, {"units": 0}, {"ratio": 0}, {"balancing": "off"}):
         with pytest.raises(UserError, match=f"methods.greedy.{next(iter(bad))}"):
             params(**bad)

@@ -53,7 +53,7 @@ class Greedy(Method[GreedySettings]):
         super().__init__(model, settings, task)
         modalities = len(model.modalities)
         self._balances = False
-        self._held_steps, self._steps = torch.zeros(modalities), 0
+        self._held, self._steps = torch.zeros(modalities), 0
         self._draw = torch.Generator()
         self._own = [
             [*model.encoders[name].parameters(), *self.heads.linears[name].parameters()] for name in model.modalities
@@ -90,13 +90,13 @@ class Greedy(Method[GreedySettings]):
 
     def begin_epoch(self, epoch: int, trainer: Trainer) -> None:
         self._balances = self.settings.balancing != "none" and epoch >= self.settings.first_epoch
-        self._held_steps, self._steps = torch.zeros(len(self._own), device=trainer.device), 0
+        self._held, self._steps = torch.zeros(len(self._own), device=trainer.device), 0
         # Its own generator, by epoch: no other draw moves, and a resumed run draws the same.
         self._draw = generator(self.task.seed, "greedy", epoch, device=trainer.device)
 
     def forward(self, batch: Batch) -> Step:
         held = (torch.arange(len(self._own), device=self.left.device) == self.caring) & (self.left > 0)
-        self._held_steps += held
+        self._held += held
         self._steps += 1
         self.gates.held = held
         widths = self.gates.widths
@@ -122,9 +122,10 @@ class Greedy(Method[GreedySettings]):
             self.left.copy_(drawn < len(self._own))
             return
         ratio = speed_ratios(self.speeds)
-        begins = free & (ratio.max() - ratio.min() > self.settings.epsilon)
-        self.caring.copy_(torch.where(begins, ratio.argmax(), self.caring))
-        self.left.copy_(torch.where(free, begins * self.settings.window, self.left - 1))
+        uneven = ratio.max() - ratio.min() > self.settings.epsilon
+        # While gates are held no speed is taken up: the largest stays the largest.
+        self.caring.copy_(torch.where(uneven, ratio.argmax(), self.caring))
+        self.left.copy_(torch.where(free, uneven * self.settings.held_steps, self.left - 1))
 
     def _take_up_gates(self, free: Tensor) -> None:
         """Running mean over steps and samples; re-balancing steps do not count, in the released code they do."""
@@ -138,7 +139,7 @@ class Greedy(Method[GreedySettings]):
         self.means += counts * (current - self.means) / self.count.clamp_min(1)
 
     def end_epoch(self, epoch: int, trainer: Trainer) -> dict[str, float]:
-        found = torch.stack([speed_ratios(self.speeds), self._held_steps.double() / max(1, self._steps)])
+        found = torch.stack([speed_ratios(self.speeds), self._held.double() / max(1, self._steps)])
         logs: dict[str, float] = {}
         for name, ratio, share in zip(self.model.modalities, *found.tolist(), strict=True):
             logs |= {f"{name}/speed": ratio, f"{name}/held": share}

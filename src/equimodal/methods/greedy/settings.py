@@ -23,7 +23,7 @@ class GreedySettings(MethodSettings):
     epsilon: float = Field(
         0.01, ge=0, description="of guided: difference of the log10 speeds above which re-balancing steps follow"
     )
-    window: int = Field(5, ge=1, description="of guided: re-balancing steps in a row")
+    held_steps: int = Field(5, ge=1, description="of guided: re-balancing steps in a row")
     first_epoch: int = Field(
         2,
         ge=0,
