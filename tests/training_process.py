@@ -24,7 +24,7 @@ finish = Run.finish
 
 def probe(self, loop, write):
     assert loop.fabric.world_size == 2
-    facts = {"tracked": self.tracker._child is not None}
+    facts = {"tracked": self.tracker._child is not None, "extra": loop.method.extra()}
     write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), loop.method.state_dict(), facts)
     finish(self, loop, write)
 

@@ -15,27 +15,6 @@ from equimodal.stages import prototypes, warmup
 from equimodal.store import read_json, read_tensors
 from tiny_method import unimodal_models
 
-# Fabric starts further processes from the script's own path, so this must be a file.
-PROBE = """
-import os, sys
-from pathlib import Path
-from equimodal.params import load_params
-from equimodal.stages import train
-from equimodal.stages.running import Run
-from equimodal.store import write_tensors
-
-finish = Run.finish
-
-def probe(self, loop, write):
-    assert loop.fabric.world_size == 2
-    facts = {"tracked": self.tracker._child is not None, "extra": loop.method.extra()}
-    write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), loop.method.state_dict(), facts)
-    finish(self, loop, write)
-
-Run.finish = probe
-train.run(load_params(), "tiny", sys.argv[1], 0)
-"""
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize(

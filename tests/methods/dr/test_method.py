@@ -74,7 +74,8 @@ def test_clusters_are_those_of_k_means() -> None:
     np.testing.assert_array_equal(found, clustered(noise, 5, 10, 0))
     singles = [inertia(clustered(noise, 5, 1, seed)) for seed in range(8)]
     many = [inertia(clustered(noise, 5, 10, seed)) for seed in range(8)]
-    assert np.mean(many) < np.mean(singles) and max(many) < max(singles), "the tightest of several"
+    # The first of ten starts is the one of one.
+    assert all(a <= b + 1e-6 for a, b in zip(many, singles, strict=True)) and np.mean(many) < np.mean(singles) - 0.1
     assert clustered(np.zeros((9, 2)), 3, 2, 0).tolist() == [0] * 9, "features that have collapsed"
 
 
