@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from equimodal.report.aggregate import estimate, result
+from equimodal.report.aggregate import described, estimate, result
 from equimodal.report.cost_file import Cost, Epoch, Fit, Machine, Memory, Run, Time, Weights
 from equimodal.report.result import Errors, Result
 from equimodal.store import write_json
@@ -38,6 +38,7 @@ def evaluation(
     method: str = "joint",
     classes: int = 3,
     modalities: tuple[str, ...] = ("audio", "visual"),
+    source: str = "sample",
     **settings: Any,
 ) -> dict[str, Any]:
     """evaluation.json of a seed; numbers drawn from (seed, method)."""
@@ -82,6 +83,7 @@ def evaluation(
                 "training": {"epochs": EPOCHS},
             },
         },
+        "data": described(manifest(classes, source, modalities if two else ("audio", "visual"))),
         "classes": [f"class {i}" for i in range(classes)],
         "selection": selection,
         "probe": probe,
@@ -152,11 +154,9 @@ def made(
 ) -> Result:
     """A result over seeds 0, 1, ..."""
     listed = list(range(seeds))
-    of_dataset = modalities if len(modalities) > 1 else ("audio", "visual")
     return result(
-        manifest(classes, source, of_dataset),
         listed,
-        [evaluation(seed, method, classes, modalities, **settings) for seed in listed],
+        [evaluation(seed, method, classes, modalities, source, **settings) for seed in listed],
         {"training": 40.5},
     )
 

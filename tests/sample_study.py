@@ -7,6 +7,9 @@ from typing import Any
 
 import yaml
 
+from equimodal.errors import UserError
+from equimodal.methods.registry import METHODS
+from equimodal.params import Params, parse_params
 from equimodal.params.bases import with_bases
 from equimodal.settings.base import deep_merge
 
@@ -30,7 +33,6 @@ SMALL: dict[str, dict[str, Any]] = {
     },
 }
 FEW = ("ogm-ge", "aug")  # of them, in the fast suite
-CLASSIFIERS = (*FEW, "pmr", "agm", "opm-ogm", "mla")  # methods that, as params.yaml has them, need classes
 EPOCHS = 2
 
 
@@ -39,28 +41,16 @@ def datasets(raw: dict[str, Any]) -> list[str]:
     return [name for name, settings in with_bases(raw["datasets"]).items() if settings.get("source") == "sample"]
 
 
-def small_params(
-    root: Path, names: list[str] | None = None, classifiers: tuple[str, ...] = CLASSIFIERS
-) -> dict[str, Any]:
-    """The project's params.yaml, its study the sample datasets (or those named) x {joint, aim}, shrunk to seconds.
+def small_params(root: Path, names: list[str] | None = None, methods: tuple[str, ...] | None = ()) -> dict[str, Any]:
+    """The project's params.yaml, its study the sample datasets (or those named) x {joint, aim}, shrunk to seconds, with
+    a table of `studies`.
 
-    Where all datasets are classified, the other methods that are unlike joint training come along.
+    Args:
+        methods: beside those two; None: every registered one that the datasets do not refuse, and what they start from.
     """
     raw = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     raw["datasets"] = with_bases(raw["datasets"])
     names = datasets(raw) if names is None else names
-    classified = all(raw["datasets"][name].get("task", "classification") == "classification" for name in names)
-    scratch = ["joint", *(classifiers if classified else ())]
-    study = {
-        "datasets": names,
-        "from-scratch": scratch,
-        "from-warmup": ["aim"],
-        "from-unimodal": [],
-        "unimodal": [],
-        "warmups": ["aim"],
-        "fits": ["aim"],
-        "seeds": [0],
-    }
     short = {
         "model": {"width": 4},
         "training": {"epochs": EPOCHS, "batch_size": 8},
@@ -75,14 +65,45 @@ def small_params(
         )
         alone = {key: value for key, value in settings.items() if key != "base"}
         kept[name] = deep_merge(deep_merge(alone, short), SMALL[settings["kind"]])
-    methods = deep_merge(raw["methods"], {"aim": aim})
-    runtime = {"device": "cpu", "workers": 1}
-    return {
+    made = {
         **raw,
-        "study": study,
-        "studies": {},
+        "study": study(names, ["joint"]),
+        "studies": {"small": {"show": "accuracy", "datasets": names, "methods": ["joint", "aim"]}},
         "datasets": kept,
-        "methods": methods,
+        "methods": deep_merge(raw["methods"], {"aim": aim}),
         "tracking": {"enabled": False},
-        "runtime": deep_merge(raw["runtime"], runtime),
+        "runtime": deep_merge(raw["runtime"], {"device": "cpu", "workers": 1}),
     }
+    params = parse_params(made)
+    wanted = [name for name in METHODS if name not in ("joint", "unimodal", "aim")] if methods is None else methods
+    taken = [name for name in wanted if all(takes(params, dataset, name) for dataset in names)]
+    starts = [name for name in taken if params.family(name) == "from-unimodal"]
+    alone = [params.unimodal_of(dataset) for dataset in names] if starts else []
+    unimodal = list(dict.fromkeys(name for by_modality in alone for name in by_modality.values()))
+    scratch = ["joint", *unimodal, *(name for name in taken if params.family(name) == "from-scratch")]
+    return {**made, "study": {**study(names, scratch), "from-unimodal": starts, "unimodal": unimodal}}
+
+
+def study(names: list[str], scratch: list[str]) -> dict[str, Any]:
+    """A section `study` of one seed with AIM."""
+    return {
+        "datasets": names,
+        "from-scratch": scratch,
+        "from-warmup": ["aim"],
+        "from-unimodal": [],
+        "unimodal": [],
+        "warmups": ["aim"],
+        "fits": ["aim"],
+        "seeds": [0],
+        "tables": ["small"],
+        "figures": [],
+    }
+
+
+def takes(params: Params, dataset: str, method: str) -> bool:
+    """Whether a dataset does not refuse a method."""
+    try:
+        params.check_pair(dataset, method)
+    except UserError:
+        return False
+    return True

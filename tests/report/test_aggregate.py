@@ -75,7 +75,6 @@ def test_rejected_counts_clips_not_tracks():
 def test_three_modalities():
     names = ("audio", "motion", "visual")
     found = result(
-        made_results.manifest(modalities=names),
         [0, 1],
         [made_results.evaluation(seed, modalities=names) for seed in (0, 1)],
         {"training": 40.5},

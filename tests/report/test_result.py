@@ -30,9 +30,7 @@ def test_missing_file_says_how_to_build_it(tmp_path):
 def test_modalities_are_read_in_their_declared_order(tmp_path):
     """In the file keys are sorted."""
     names = ("visual", "audio")
-    made = result(
-        made_results.manifest(modalities=names), [0], [made_results.evaluation(0, modalities=names)], {"training": 40.5}
-    )
+    made = result([0], [made_results.evaluation(0, modalities=names)], {"training": 40.5})
     write_json(tmp_path / "made.json", made.model_dump(mode="json"))
     read = Result.read(tmp_path / "made.json")
     assert read == made

@@ -25,7 +25,6 @@ def params_with(**studies: dict[str, Any]) -> Params:
 def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Evaluations, curves and logs of joint and aim, seeds 0 to 3, in the current folder."""
     monkeypatch.chdir(tmp_path)
-    write_json(tmp_path / "data/made/manifest.json", made_results.manifest())
     for method in ("joint", "aim"):
         for seed in range(4):
             folder = model_folder("made", method, seed)
@@ -81,6 +80,14 @@ def test_it_is_drawn_from_nothing_but_the_declared_files(there: Path) -> None:
         paper.run(params, "one")
         for path in list(Path().rglob("*.hidden")):
             path.rename(path.with_suffix(".json"))
+
+
+def test_modalities_are_in_their_declared_order(there: Path) -> None:
+    for seed in range(4):
+        evaluation = made_results.evaluation(seed, modalities=("visual", "audio"))
+        write_json(model_folder("made", "joint", seed) / "evaluation.json", evaluation)
+    found = paper.collected(params_with(one=study("unimodal", methods=["joint"])), "one")
+    assert list(found.results["made", "joint"].imbalance.s) == ["visual", "audio"]
 
 
 def test_mixed_evaluations_are_refused(there: Path) -> None:

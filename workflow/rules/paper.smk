@@ -1,7 +1,6 @@
 rule paper_table:
     """A table of `studies`: our numbers over seeds, and beside them those that the paper prints."""
     input:
-        manifests=paper("manifests"),
         evaluations=paper("evaluations"),
         curves=paper("curves"),
         operations=paper("operations"),
@@ -31,7 +30,6 @@ rule paper_table:
 rule paper_figure:
     """A figure of `studies`."""
     input:
-        manifests=paper("manifests"),
         evaluations=paper("evaluations"),
         curves=paper("curves"),
         operations=paper("operations"),

@@ -200,7 +200,6 @@ def paper_inputs(params: Params, name: str) -> dict[str, list[str]]:
     runs = [(dataset, method, seed) for dataset, method in study.pairs for seed in study.seeds]
     folders = [layout.model_folder(*run) for run in runs]
     found = {
-        "manifests": [layout.manifest_path(dataset) for dataset in dict.fromkeys(d for d, _ in study.pairs)],
         "evaluations": [folder / "evaluation.json" for folder in folders],
         "curves": [folder / "curves.json" for folder in folders],
         "operations": [layout.operations_path(*pair) for pair in study.pairs],

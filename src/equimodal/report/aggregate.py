@@ -25,19 +25,29 @@ from equimodal.report.rules import RULES, SAMPLE_NOTE
 from equimodal.store import digest
 
 
-def result(
-    manifest: dict[str, Any], seeds: list[int], evaluations: list[dict[str, Any]], step_flops: dict[str, float]
-) -> Result:
+def described(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a result says of its data, of data/D/manifest.json; every evaluation has it."""
+    return {
+        "dataset": manifest["dataset"],
+        "source": manifest["source"],
+        "protocol": manifest.get("protocol", "custom"),
+        "task": manifest.get("task", "classification"),
+        "regression": manifest.get("regression"),
+        "split": manifest["split"],
+        "used": _used(manifest).model_dump(mode="json"),
+    }
+
+
+def result(seeds: list[int], evaluations: list[dict[str, Any]], step_flops: dict[str, float]) -> Result:
     """The result file's content.
 
     Args:
-        manifest: data/D/manifest.json.
         evaluations: evaluation.json of every seed, in the order of `seeds`;
             equal settings and data are the caller's to check.
         step_flops: {"training": of the method's own step} (stage operations).
     """
     first = evaluations[0]
-    settings = first["meta"]["settings"]
+    settings, data = first["meta"]["settings"], first["data"]
     method = {key: value for key, value in settings["method"].items() if key not in ("name", "kind")}
     imbalance = Imbalance(
         gap={
@@ -48,13 +58,13 @@ def result(
         s={name: _by_depth([e["s"][name] for e in evaluations]) for name in first["s"]},
     )
     return Result(
-        dataset=manifest["dataset"],
-        source=manifest["source"],
-        note=SAMPLE_NOTE if manifest["source"] == "sample" else None,
-        protocol=manifest.get("protocol", "custom"),
-        task=manifest.get("task", "classification"),
-        regression=manifest.get("regression"),
-        split=manifest["split"],
+        dataset=data["dataset"],
+        source=data["source"],
+        note=SAMPLE_NOTE if data["source"] == "sample" else None,
+        protocol=data["protocol"],
+        task=data["task"],
+        regression=data["regression"],
+        split=data["split"],
         method=Method(name=settings["method"]["name"], kind=settings["method"]["kind"], settings=method),
         settings=settings,
         settings_digest=digest(settings),
@@ -66,7 +76,7 @@ def result(
         imbalance=imbalance,
         parameters=Parameters(**first["parameters"]),
         flops=Flops(**first["flops"], **step_flops),
-        data=_data(manifest),
+        data=Data(**data["used"]),
     )
 
 
@@ -142,7 +152,7 @@ def _by_depth(lines: list[list[float]]) -> list[Spread]:
     return [spread(values) for values in zip(*lines, strict=True)]
 
 
-def _data(manifest: dict[str, Any]) -> Data:
+def _used(manifest: dict[str, Any]) -> Data:
     counts = Counter(manifest["splits"])
     return Data(
         digest=manifest["digest"],

@@ -190,8 +190,11 @@ class Result(Part):
         """Read and check a result file, modalities in the order that it names; a missing or foreign one is a
         UserError.
         """
-        found = checked(cls, read_json(path), path, "result")
-        return checked(cls, _ordered(found.model_dump(), found.data.order), path, "result")
+        return checked(cls, read_json(path), path, "result").in_declared_order()
+
+    def in_declared_order(self) -> Self:
+        """The same with modalities as params.yaml declares them; in files keys are sorted."""
+        return self.model_validate(_ordered(self.model_dump(), self.data.order))
 
     @property
     def name(self) -> str:

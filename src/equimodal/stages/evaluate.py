@@ -16,6 +16,7 @@ from equimodal.metrics.regression import errors
 from equimodal.models.framework import MultimodalModel
 from equimodal.objectives import Objective, Regression
 from equimodal.params import Params
+from equimodal.report.aggregate import described
 from equimodal.report.rules import RULES
 from equimodal.stages.setup import Setup
 from equimodal.store import canonical_json, read_json, read_tensors, write_json
@@ -48,9 +49,14 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
             by_epoch[meta["epoch"]] = by_split(setup, model)
         selection[rule] = {"epoch": meta["epoch"], **by_epoch[meta["epoch"]]}
     run_meta = setup.meta("evaluate", setup.key("evaluate", list(weights.values())))
-    write_json(
-        folder / "evaluation.json", {"meta": run_meta, "classes": setup.data.classes, "selection": selection, **chosen}
-    )
+    content = {
+        "meta": run_meta,
+        "data": described(setup.data.manifest),
+        "classes": setup.data.classes,
+        "selection": selection,
+        **chosen,
+    }
+    write_json(folder / "evaluation.json", content)
     clock.end(run_meta["key"], begun)
 
 

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from equimodal.engines.layout import manifest_path, model_folder, operations_path
+from equimodal.engines.layout import model_folder, operations_path
 from equimodal.errors import UserError
 from equimodal.report.aggregate import result
 from equimodal.report.result import Result
-from equimodal.store import digest, read_json, read_manifest
+from equimodal.store import digest, read_json
 
 
 def gathered(dataset: str, method: str, seeds: list[int]) -> Result:
@@ -15,17 +15,14 @@ def gathered(dataset: str, method: str, seeds: list[int]) -> Result:
     Raises:
         UserError: an evaluation or the count is missing, or was made with other settings or data than the rest.
     """
-    manifest = read_manifest(manifest_path(dataset))
     evaluations = [read_json(model_folder(dataset, method, seed) / "evaluation.json") for seed in seeds]
     counted = read_json(operations_path(dataset, method))
-    check_alike(dataset, method, seeds, evaluations, manifest)
+    check_alike(dataset, method, seeds, evaluations)
     check_counted_so(dataset, method, counted, evaluations[0])
-    return result(manifest, seeds, evaluations, counted["flops"])
+    return result(seeds, evaluations, counted["flops"]).in_declared_order()
 
 
-def check_alike(
-    dataset: str, method: str, seeds: list[int], evaluations: list[dict[str, Any]], manifest: dict[str, Any]
-) -> None:
+def check_alike(dataset: str, method: str, seeds: list[int], evaluations: list[dict[str, Any]]) -> None:
     """Refuse to average what does not belong together."""
     settings = digest(evaluations[0]["meta"]["settings"])
     for seed, evaluation in zip(seeds, evaluations, strict=True):
@@ -36,10 +33,10 @@ def check_alike(
                 f"{path} is of {meta['dataset']} {meta['method']}, seed {meta['seed']}: build it again"
                 f" (snakemake --cores 4 -- {path})"
             )
-        if meta["data_digest"] != manifest["digest"]:
+        if meta["data_digest"] != evaluations[0]["meta"]["data_digest"]:
             raise UserError(
-                f"{path} was measured on other data than {manifest_path(dataset)} describes: build it again"
-                f" (snakemake --cores 4 -- {path})"
+                f"{path} was measured on other data than seed {seeds[0]}: build both again (snakemake"
+                f" --cores 4 -- {path})"
             )
         if digest(meta["settings"]) != settings:
             raise UserError(
