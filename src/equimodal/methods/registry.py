@@ -60,6 +60,7 @@ METHODS: dict[str, Entry] = {
     "mmpareto": Entry("mmpareto", "MMPareto", "MMParetoSettings"),
     "inforeg": Entry("inforeg", "InfoReg", "InfoRegSettings"),
     "reconboost": Entry("reconboost", "ReconBoost", "ReconBoostSettings", family="from-unimodal"),
+    "lfm": Entry("lfm", "LFM", "LFMSettings"),
     "aug": Entry("aug", "AUG", "AUGSettings"),
     "mie": Entry("mie", "MIE", "MIESettings"),
     "shapley-alternating": Entry("shapley_alternating", "ShapleyAlternating", "ShapleyAlternatingSettings"),
