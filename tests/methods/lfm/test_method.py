@@ -128,7 +128,7 @@ def test_a_step_mixes_both_losses(tiny: Path, third: bool | tuple[str, ...], fus
 
 
 def test_the_heuristic_share_falls_from_epoch_to_epoch(tiny: Path) -> None:
-    history = loop("run", params(training={"epochs": 4})).run().history
+    history = loop("run", params(training={"epochs": 4}, integration="heuristic")).run().history
     shares = [epoch["metrics"]["alignment/share"] for epoch in history]
     assert shares == pytest.approx([1 - np.exp(-1 / t) for t in (1, 2, 3, 4)], rel=1e-5)
 
@@ -176,7 +176,7 @@ def test_the_learned_share_follows_the_derivative_through_a_step(
 
 
 def test_a_learned_share_stays_within_its_limits(tiny: Path) -> None:
-    run = loop("run", params(training={"epochs": 2}, integration="learned", share_rate=1e4))
+    run = loop("run", params(training={"epochs": 2}, share_rate=1e4))
     run.run()
     assert float(run.method.share) in (pytest.approx(0.05), pytest.approx(0.95))
 
@@ -192,7 +192,7 @@ def test_share_zero_is_joint_bit_for_bit(tiny: Path) -> None:
 
 @pytest.mark.parametrize("variant", ["paper", "released"])
 def test_a_regression_is_aligned_too(tiny: Path, variant: str) -> None:
-    own = tiny_dataset.write_regression(tiny, methods={"lfm": {"variant": variant, "integration": "learned"}})
+    own = tiny_dataset.write_regression(tiny, methods={"lfm": {"variant": variant}})
     metrics = loop("run", own).run(until=1).history[0]["metrics"]
     assert metrics["alignment/loss"] > 0 and -1 <= metrics["alignment/wanted"] <= 1
 
@@ -200,9 +200,7 @@ def test_a_regression_is_aligned_too(tiny: Path, variant: str) -> None:
 def test_half_precision_learns_about_the_same_share(tiny: Path) -> None:
     shares = {}
     for precision in ("32-true", "16-mixed"):
-        own = tiny_dataset.params(
-            runtime={"precision": precision}, training=PLAIN, methods={"lfm": {"integration": "learned"}}
-        )
+        own = tiny_dataset.params(runtime={"precision": precision}, training=PLAIN, methods={"lfm": {}})
         run = loop(precision, own)
         run.method.train()
         for batch in list(run.batches(0))[:2]:
@@ -213,7 +211,7 @@ def test_half_precision_learns_about_the_same_share(tiny: Path) -> None:
 
 def test_a_broken_run_goes_on_bit_for_bit(tiny: Path) -> None:
     tiny_dataset.write(tiny, third=SEQUENCES)
-    own = params(SEQUENCES, training={"epochs": 2}, integration="learned")
+    own = params(SEQUENCES, training={"epochs": 2})
     loop("unbroken", own).run()
     for until in (1, 2):
         part = loop("broken", own)
@@ -226,7 +224,7 @@ def test_a_broken_run_goes_on_bit_for_bit(tiny: Path) -> None:
 
 def test_a_learned_share_starts_within_its_limits(tiny: Path) -> None:
     with pytest.raises(UserError, match=r"share \(1\) that is learned starts from 0.05 to 0.95"):
-        params(integration="learned", share=1.0)
+        params(share=1.0)
 
 
 # Each of two processes takes two steps and leaves its share.
@@ -253,9 +251,7 @@ write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), found, {})
 @pytest.mark.slow
 def test_two_processes_learn_one_share(tiny: Path) -> None:
     training = {"batch_size": 8}
-    tiny_dataset.write_params(
-        tiny, runtime={"devices": 2}, training=training, methods={"lfm": {"integration": "learned"}}
-    )
+    tiny_dataset.write_params(tiny, runtime={"devices": 2}, training=training, methods={"lfm": {}})
     first, second = (tensors for tensors, _ in training_process.probe(PROBE)[1])
     assert not torch.equal(first["labels"], second["labels"])
     assert torch.equal(first["share"], second["share"]) and float(first["share"]) != pytest.approx(0.8, abs=1e-4)

@@ -18,12 +18,15 @@ class LFMSettings(MethodSettings):
     least_modalities: ClassVar[int] = 2
     tasks: ClassVar[tuple[str, ...]] = BOTH_TASKS
 
-    integration: Literal["heuristic", "learned", "fixed"] = Field(
-        "heuristic",
-        description="the alignment's share of the loss: 1 - exp(-1/t) in epoch t; learned by hypergradient; or fixed",
+    integration: Literal["learned", "heuristic", "fixed"] = Field(
+        "learned",
+        description="the alignment's share of the loss: learned by hypergradient; 1 - exp(-1/t) in epoch t; or fixed",
     )
     share: float = Field(
-        0.8, ge=0, le=1, description="the share where it is fixed, or at the start where it is learned; not heuristic"
+        0.8,
+        ge=0,
+        le=1,
+        description="the first share where it is learned, every one where it is fixed; of no use to heuristic",
     )
     share_rate: float = Field(
         0.5, ge=0, description="learned: change of the share in an epoch whose steps all ask fully for it"
