@@ -20,6 +20,7 @@ TWO_OR_MORE = [
     "mmpareto",
     "inforeg",
     "reconboost",
+    "lfm",
     "mnl",
     "mie",
     "shapley-alternating",

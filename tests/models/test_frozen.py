@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from equimodal.models.frozen import normalised_alike, running_statistics
+from equimodal.models.frozen import constant, normalised_alike, running_statistics
 
 
 @pytest.mark.parametrize("momenta", [(0.1, 0.1), (0.1, 0.4)])
@@ -31,3 +31,13 @@ def test_a_model_without_batch_normalisation_is_passed_as_it_is():
     model = nn.Linear(3, 2)
     x = torch.ones(4, 3)
     assert torch.equal(normalised_alike(model, running_statistics(model), x), model(x))
+
+
+def test_gradients_pass_a_constant_module_and_do_not_train_it():
+    module, x = nn.Linear(3, 2), torch.randn(4, 3, requires_grad=True)
+    module.bias.requires_grad_(False)
+    with pytest.raises(KeyError), constant(module):
+        module(x).sum().backward()
+        raise KeyError
+    assert module.weight.grad is None and torch.equal(x.grad, module.weight.sum(0).expand(4, 3))
+    assert module.weight.requires_grad and not module.bias.requires_grad, "as they were, whatever happens inside"

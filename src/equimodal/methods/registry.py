@@ -61,6 +61,8 @@ METHODS: dict[str, Entry] = {
     "mmpareto": Entry("mmpareto", "MMPareto", "MMParetoSettings"),
     "inforeg": Entry("inforeg", "InfoReg", "InfoRegSettings"),
     "reconboost": Entry("reconboost", "ReconBoost", "ReconBoostSettings", family="from-unimodal"),
+    "lfm": Entry("lfm", "LFM", "LFMSettings"),
+    "dgl": Entry("dgl", "DGL", "DGLSettings"),
     "aug": Entry("aug", "AUG", "AUGSettings"),
     "mie": Entry("mie", "MIE", "MIESettings"),
     "shapley-alternating": Entry("shapley_alternating", "ShapleyAlternating", "ShapleyAlternatingSettings"),

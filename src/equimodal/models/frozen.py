@@ -40,6 +40,19 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def constant(module: nn.Module) -> Iterator[None]:
+    """Inside, the module's parameters are constants: gradients flow through what it computes, and none to them."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
 def untracked(model: nn.Module) -> Iterator[None]:
     """Inside, batch normalisation in training mode uses the batch's statistics and leaves the running ones alone."""
     norms = [part for part in model.modules() if _tracks(part) and part.training]

@@ -43,6 +43,7 @@ METHODS = {
     "inforeg": "InfoReg",
     "reconboost": "ReconBoost",
     "lfm": "LFM",
+    "lfm-heuristic": "LFM, heuristic",
     "dgl": "DGL",
     "shapley-alternating": "Shapley-guided",
     "deep-uni": "Deep unimodal losses",

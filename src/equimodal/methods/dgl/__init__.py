@@ -1,0 +1,1 @@
+"""Disentangled gradient learning (DGL)."""

@@ -1,0 +1,1 @@
+"""LFM: alignment of modalities and fitting of labels, weighted over the run."""
