@@ -21,6 +21,7 @@ TWO_OR_MORE = [
     "inforeg",
     "reconboost",
     "mnl",
+    "arm",
     "mie",
     "shapley-alternating",
     "frozen",
