@@ -22,6 +22,7 @@ TWO_OR_MORE = [
     "reconboost",
     "mnl",
     "arm",
+    "mwam",
     "mie",
     "shapley-alternating",
     "frozen",
