@@ -22,6 +22,8 @@ TWO_OR_MORE = [
     "reconboost",
     "lfm",
     "mnl",
+    "arm",
+    "mwam",
     "mie",
     "shapley-alternating",
     "frozen",

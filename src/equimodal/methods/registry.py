@@ -67,5 +67,7 @@ METHODS: dict[str, Entry] = {
     "mie": Entry("mie", "MIE", "MIESettings"),
     "shapley-alternating": Entry("shapley_alternating", "ShapleyAlternating", "ShapleyAlternatingSettings"),
     "mnl": Entry("mnl", "MNL", "MNLSettings"),
+    "arm": Entry("arm", "ARM", "ARMSettings"),
+    "mwam": Entry("mwam", "MWAM", "MWAMSettings"),
     "aim": Entry("aim", "AIMMethod", "AIMSettings", family="from-warmup"),
 }

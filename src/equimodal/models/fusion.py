@@ -126,6 +126,19 @@ class WeightedReadouts(Fusion):
         return self.weighted(self.readout(features))
 
 
+class OneWidth(nn.ModuleDict):
+    """Brings features [B, d_m] to one width: a linear layer of its own for each modality of another width; the others'
+    pass as they are.
+    """
+
+    def __init__(self, dims: dict[str, int], width: int) -> None:
+        super().__init__({name: nn.Linear(own, width) for name, own in dims.items() if own != width})
+
+    def forward(self, name: str, feature: Tensor) -> Tensor:
+        mapped: Tensor = self[name](feature) if name in self else feature
+        return mapped
+
+
 class FiLM(Fusion):
     """The first modality scales and shifts the second: Linear(gamma * y + beta)."""
 

@@ -12,7 +12,7 @@ from equimodal.methods.distributed import average
 from equimodal.methods.mla.settings import MLASettings
 from equimodal.methods.optimizer import wants_sgd
 from equimodal.models.framework import MultimodalModel
-from equimodal.models.fusion import WeightedReadouts
+from equimodal.models.fusion import OneWidth, WeightedReadouts
 
 
 class SharedHead(WeightedReadouts):
@@ -30,7 +30,7 @@ class SharedHead(WeightedReadouts):
         super().__init__(dims, classes, settings.merge)
         self.width = settings.width or max(dims.values())
         self.rule = settings.predicts
-        self.maps = nn.ModuleDict({m: nn.Linear(d, self.width) for m, d in dims.items() if d != self.width})
+        self.maps = OneWidth(dims, self.width)
         self.linear = nn.Linear(self.width, classes)
         for layer in (*self.maps.values(), self.linear):
             nn.init.xavier_normal_(cast(nn.Linear, layer).weight)
@@ -38,8 +38,7 @@ class SharedHead(WeightedReadouts):
 
     def enter(self, name: str, feature: Tensor) -> Tensor:
         """What the head sees [B, d] of a modality's feature [B, d_m]."""
-        mapped: Tensor = self.maps[name](feature) if name in self.maps else feature
-        return mapped
+        return cast(Tensor, self.maps(name, feature))
 
     def readout(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: self.linear(self.enter(name, features[name])) for name in self.dims}

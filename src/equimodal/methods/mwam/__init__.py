@@ -1,0 +1,1 @@
+"""Multimodal weight allocation (MWAM)."""
