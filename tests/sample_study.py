@@ -68,7 +68,7 @@ def small_params(root: Path, names: list[str] | None = None, methods: tuple[str,
     made = {
         **raw,
         "study": study(names, ["joint"]),
-        "studies": {"small": {"show": "accuracy", "datasets": names, "methods": ["joint", "aim"]}},
+        "studies": {"small": {"show": "accuracy", "datasets": [*names], "methods": ["joint", "aim"]}},
         "datasets": kept,
         "methods": deep_merge(raw["methods"], {"aim": aim}),
         "tracking": {"enabled": False},
@@ -81,7 +81,7 @@ def small_params(root: Path, names: list[str] | None = None, methods: tuple[str,
     alone = [params.unimodal_of(dataset) for dataset in names] if starts else []
     unimodal = list(dict.fromkeys(name for by_modality in alone for name in by_modality.values()))
     scratch = ["joint", *unimodal, *(name for name in taken if params.family(name) == "from-scratch")]
-    return {**made, "study": {**study(names, scratch), "from-unimodal": starts, "unimodal": unimodal}}
+    return {**made, "study": {**study(names, scratch), "from-unimodal": starts, "unimodal": unimodal[:]}}
 
 
 def study(names: list[str], scratch: list[str]) -> dict[str, Any]:
