@@ -12,6 +12,7 @@ from equimodal.methods.base import Batch, Method, Step, Task, Trainer
 from equimodal.methods.distributed import average
 from equimodal.methods.mwam.frequencies import cosines, frequency_ratios
 from equimodal.methods.mwam.settings import MWAMSettings
+from equimodal.methods.optimizer import wants_sgd
 from equimodal.models.framework import MultimodalModel
 from equimodal.models.padded import Input
 
@@ -43,11 +44,7 @@ class MWAM(Method[MWAMSettings]):
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
     def prepare(self, trainer: Trainer) -> None:
-        name = trainer.training.optimizer.name
-        if name != "sgd":
-            log.warning(
-                "mwam: %s divides a constant factor of the gradient away, so that little is left: use sgd", name
-            )
+        wants_sgd(trainer, "mwam", "divides a constant factor of the gradient away, so that little is left")
 
     def forward(self, batch: Batch) -> Step:
         step = super().forward(batch)
