@@ -366,6 +366,6 @@ def test_the_released_preset_and_what_it_refuses(tiny: Path) -> None:
     assert method.settings.added == "frozen_random" and method.heads.merge == {"audio": 0.4, "visual": 0.6}
     assert method.end_epoch(0, TRAINER) if method(batch) else False
     tiny_dataset.write(tiny, third=True)
-    with pytest.raises(UserError, match=r"aug: merge has 2 weights for 3 modalities"):
-        made(third=True, preset="released")
+    with pytest.raises(UserError, match=r"methods\.aug\.merge has 2 weights for 3 modalities"):
+        tiny_dataset.params(True, methods={"aug": {"preset": "released"}}).check_pair("tiny", "aug")
     loop("run", True, training={"epochs": 2}, preset="released", merge=None).run()

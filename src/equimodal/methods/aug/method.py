@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from equimodal.errors import UserError
 from equimodal.methods.aug.settings import AUGSettings
 from equimodal.methods.base import Batch, Method, Step, Task, Trainer
 from equimodal.models.framework import MultimodalModel
@@ -27,11 +26,6 @@ class BoostedHeads(WeightedReadouts):
     """
 
     def __init__(self, dims: dict[str, int], classes: int, settings: AUGSettings, owners: list[str]) -> None:
-        if settings.merge is not None and len(settings.merge) != len(dims):
-            raise UserError(
-                f"aug: merge has {len(settings.merge)} weights for {len(dims)} modalities"
-                f" ({', '.join(dims)}): one each, in that order, or null"
-            )
         super().__init__(dims, classes, settings.merge)
         self.settings = settings
         self.width = settings.width or max(1, max(dims.values()) // 2)

@@ -1,10 +1,11 @@
 """Settings of AUG."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from equimodal.settings.method import MethodSettings
+from equimodal.settings.method import MethodSettings, miscounted
 
 
 class AUGSettings(MethodSettings):
@@ -69,3 +70,6 @@ class AUGSettings(MethodSettings):
         None,
         description="weights of the modalities' logits in predictions, in the model's order of modalities; null: equal",
     )
+
+    def refusal(self, name: str, dataset: str, modalities: Sequence[str], task: str) -> str | None:
+        return miscounted(f"{name}.merge", self.merge, modalities) or super().refusal(name, dataset, modalities, task)
