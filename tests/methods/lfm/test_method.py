@@ -181,6 +181,12 @@ def test_a_learned_share_stays_within_its_limits(tiny: Path) -> None:
     assert float(run.method.share) in (pytest.approx(0.05), pytest.approx(0.95))
 
 
+def test_share_zero_measures_no_alignment(tiny: Path) -> None:
+    tiny_dataset.write(tiny, third=SEQUENCES)
+    method, batch = opened(params(SEQUENCES, integration="fixed", share=0.0), "lfm")
+    assert not method.projections and method(batch).logs == {}
+
+
 def test_share_zero_is_joint_bit_for_bit(tiny: Path) -> None:
     own = params(training={"epochs": 2}, integration="fixed", share=0.0)
     for name in ("joint", "lfm"):

@@ -1,13 +1,10 @@
 """Disentangled gradient learning, DGL: Wei, Luo, Luo, ICCV 2025, arXiv 2507.10213 (methods.md section 21.9)."""
 
-import logging
-
 from equimodal.methods.base import Batch, Method, Step, Trainer
 from equimodal.methods.dgl.settings import DGLSettings
+from equimodal.methods.optimizer import wants_sgd
 from equimodal.models.framework import pooled_features
 from equimodal.models.frozen import constant
-
-log = logging.getLogger(__name__)
 
 
 class DGL(Method[DGLSettings]):
@@ -18,11 +15,8 @@ class DGL(Method[DGLSettings]):
     paper = "ICCV 2025"
 
     def prepare(self, trainer: Trainer) -> None:
-        name = trainer.training.optimizer.name
-        if self.settings.alpha != 1 and name != "sgd":
-            log.warning(
-                "dgl: %s divides alpha, a factor of all gradients of the encoders, away: use sgd, or alpha: 1", name
-            )
+        if self.settings.alpha != 1:
+            wants_sgd(trainer, "dgl", "divides alpha, a factor of all gradients of the encoders, away")
 
     def forward(self, batch: Batch) -> Step:
         features = pooled_features(self.model.encode(batch.inputs))
