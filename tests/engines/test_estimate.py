@@ -56,8 +56,8 @@ def test_the_line(logs: Path) -> None:
         "jobs: 3 of 7 are done, 4 to run: about 4 min on 1 core (by earlier runs here; not counted, as none has run"
         " yet: paper_table)"
     )
-    nothing = [Job("train", logs.parent / "elsewhere/x.tsv")]
-    assert announcement(nothing, 1, 2).endswith("1 to run; how long they take is told once some have run here")
+    nothing = [Job("train", logs.parent / "elsewhere/x.tsv"), Job("study", None)]
+    assert announcement(nothing, 2, 2).endswith("2 to run; how long they take is told once some have run here")
     assert "about" not in announcement(jobs, 5, None)
 
 

@@ -35,8 +35,8 @@ def announcement(jobs: list[Job], total: int, cores: int | None) -> str:
     """
     head = f"jobs: {total - len(jobs)} of {total} are done, {len(jobs)} to run"
     known = {folder: seconds_of(folder) for folder in {job.benchmark.parent for job in jobs if job.benchmark}}
-    seconds = [expected(job.benchmark, known[job.benchmark.parent]) if job.benchmark else 0.0 for job in jobs]
-    missing = sorted({job.rule for job, each in zip(jobs, seconds, strict=True) if each is None})
+    seconds = [expected(job.benchmark, known[job.benchmark.parent]) if job.benchmark else None for job in jobs]
+    missing = sorted({job.rule for job, each in zip(jobs, seconds, strict=True) if each is None and job.benchmark})
     if all(each is None for each in seconds) or cores is None:
         return f"{head}; how long they take is told once some have run here"
     took = duration(jobs, [each or 0.0 for each in seconds], cores)
