@@ -95,6 +95,14 @@ def test_refuses_operations_that_were_counted_otherwise(params, tmp_path, change
     assert not (tmp_path / "results").exists()
 
 
+def test_an_evaluation_of_an_earlier_version_says_what_to_build(params):
+    content = read_json(evaluation(1))
+    del content["data"]
+    write_json(evaluation(1), content)
+    with pytest.raises(UserError, match=r"joint/1/evaluation\.json is of an earlier version.*build it again"):
+        summary.run(params, "made", "joint", [0, 1])
+
+
 def test_missing_operations_say_what_to_build(params):
     operations_path("made", "joint").unlink()
     with pytest.raises(UserError, match=r"models/made/joint/operations\.json is missing"):

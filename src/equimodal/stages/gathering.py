@@ -38,6 +38,11 @@ def check_alike(dataset: str, method: str, seeds: list[int], evaluations: list[d
                 f"{path} was measured on other data than seed {seeds[0]}: build both again (snakemake"
                 f" --cores 4 -- {path})"
             )
+        if "data" not in evaluation:
+            raise UserError(
+                f"{path} is of an earlier version, which did not say what data it is of: build it again (snakemake"
+                f" --cores 4 -- {path})"
+            )
         if digest(meta["settings"]) != settings:
             raise UserError(
                 f"{path} was trained with other settings than seed {seeds[0]}: build both again (snakemake"
