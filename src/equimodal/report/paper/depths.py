@@ -41,7 +41,9 @@ def draw_prototypes(material: Material) -> Figure:
             axes.set_xlabel(f"mean off diagonal {off_diagonal(maps[depth]):.2f}", fontsize=8)
             if row == 0:
                 axes.set_title(f"depth {depth + 1}", loc="left")
-        panels[row, 0].set_ylabel(f"{material.titled(dataset)}\n{method_name(method)}: {name}", fontsize=7.5)
+        panels[row, 0].set_ylabel(f"{in_lines(material, dataset)}\n{method_name(method)}: {name}", fontsize=7.5)
+    # Square panels shrink within their places, and the layout leaves the labels no room for it.
+    figure.get_layout_engine().set(rect=(0.04, 0, 0.96, 1))  # type: ignore[union-attr,call-arg]
     bar = figure.colorbar(image, ax=panels, shrink=0.8, aspect=30)
     bar.set_label("cosine")
     bar.outline.set_visible(False)  # type: ignore[operator]
@@ -73,10 +75,11 @@ def draw_blocks(material: Material) -> Figure:
             axes.set_ylim(bottom=0)
             axes.set_title(f"depth {depth}", loc="left")
             epoch_axis(axes, curves)
-        panels[row, 0].set_ylabel(
-            f"{material.titled(dataset)}\n{method_name(method)}\ntrue-class probability", fontsize=7.5
-        )
+        panels[row, 0].set_ylabel(f"{in_lines(material, dataset)}\n{method_name(method)}\n$s_d$ by batch", fontsize=7.5)
         last = panels[row, depths]
+        if dataset in [drawn for drawn, _ in pairs[:row]]:  # once for a dataset's methods
+            last.set_axis_off()
+            continue
         for other in material.on(dataset):
             there = material.curves[dataset, other]
             shade, line = method_color(material, other), method_line(material, other)
@@ -112,7 +115,7 @@ def draw_alpha(material: Material) -> Figure:
                 epoch_axis(axes, curves)
             axes.set_ylim(bottom=0)
             axes.set_title(f"depth {depth}", loc="left")
-        panels[row, 0].set_ylabel(f"{material.titled(dataset)}\n$\\alpha_d$ on training batches", fontsize=8)
+        panels[row, 0].set_ylabel(f"{in_lines(material, dataset)}\n$\\alpha_d$ on training batches", fontsize=8)
         end = panels[row, columns]
         for method, result in material.on(dataset).items():
             if result.imbalance.alpha is not None:
@@ -137,6 +140,11 @@ def draw_alpha(material: Material) -> Figure:
         end.set_title("at the end, on test", loc="left")
     figure.legend(*panels[0, columns].get_legend_handles_labels(), loc="outside right upper")
     return figure
+
+
+def in_lines(material: Material, dataset: str) -> str:
+    """The dataset's title, what is in brackets on a line of its own: beside a panel there is little room."""
+    return material.titled(dataset).replace(" (", "\n(")
 
 
 def empty(material: Material, title: str, reason: str) -> Figure:
