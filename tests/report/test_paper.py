@@ -110,6 +110,7 @@ def test_numbers_of_the_csv_are_unrounded_and_apart():
         row for row in csv.DictReader(io.StringIO(text)) if row["method"] == "aim" and row["dataset"] == "cremad"
     )
     assert float(row["accuracy"]) == np.mean([0.7, 0.71, 0.73]) and row["printed_accuracy_aim"] == "0.8132"
+    assert row["accuracy_per_seed"] == "0.7 0.71 0.73"
     modality = next(csv.DictReader(io.StringIO(unimodal.document(material()).formats()[".csv"])))
     assert modality["method"] == "audio" and modality["printed_aim"] == "0.6317"
 

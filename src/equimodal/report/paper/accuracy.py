@@ -88,6 +88,7 @@ def _records(material: Material) -> list[dict[str, Any]]:
                     "seeds": numbers(result.seeds),
                     "accuracy": best.accuracy.mean,
                     "accuracy_std": best.accuracy.std,
+                    "accuracy_per_seed": " ".join(map(repr, best.accuracy.per_seed)),
                     "macro_f1": best.macro_f1.mean,
                     "macro_f1_std": best.macro_f1.std,
                     f"printed_accuracy_{PAPER}": quoted and round(quoted.accuracy / 100, 6),

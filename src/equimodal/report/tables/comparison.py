@@ -181,6 +181,7 @@ def _measured(result: Result) -> dict[str, Any]:
     for quantity in ("accuracy", "macro_f1"):
         value = getattr(result.selection.val, quantity)
         record |= {quantity: value.mean, f"{quantity}_std": value.std}
+        record[f"{quantity}_per_seed"] = " ".join(map(repr, value.per_seed))  # what paired tests are made of
     record["accuracy_validation"] = result.selection.val.validation.accuracy.mean
     for rule in ("last", "test"):
         chosen = getattr(result.selection, rule)
