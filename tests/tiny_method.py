@@ -2,9 +2,11 @@
 from.
 """
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 import tiny_dataset
@@ -29,6 +31,27 @@ def loop_of(folder: str | Path, own: Params, name: str, kind: type[Any] | None =
     setup = Setup.open(own, "tiny", name, 0, kind=kind)
     label = f"train of tiny {name}, seed 0"
     return Loop(setup.method(), setup.data, own.training, own.runtime, 0, Path(folder), "key", label)
+
+
+def goes_on_bit_for_bit(loop: Callable[[str], Loop], breaks: Sequence[int] = (1,), again: bool = False) -> Loop:
+    """A run that is broken off after each of `breaks` epochs leaves the bytes of an unbroken one; returns its last
+    part.
+
+    Args:
+        loop: a fresh loop whose checkpoint lies in the folder named.
+        again: a second unbroken run leaves them, too.
+    """
+    for folder in ("unbroken", "again") if again else ("unbroken",):
+        loop(folder).run()
+    for place, until in enumerate((*breaks, None)):
+        part = loop("broken")
+        assert part.resume() == (place > 0)
+        torch.rand(7)  # what another part of the process draws
+        part.run(until=until)
+    for path in Path("unbroken").iterdir():
+        for other in ("broken", "again") if again else ("broken",):
+            assert path.read_bytes() == Path(other, path.name).read_bytes(), path.name
+    return part
 
 
 def alone(third: bool | tuple[str, ...] = False) -> dict[str, Any]:

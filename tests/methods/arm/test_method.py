@@ -22,7 +22,7 @@ from equimodal.stages import train
 from equimodal.stages.setup import Setup
 from equimodal.store import read_tensors
 from equimodal.training.measure import predict
-from tiny_method import loop_of, opened
+from tiny_method import goes_on_bit_for_bit, loop_of, opened
 
 SEQUENCES = ("audio", "text", "facts")  # features of unequal width
 
@@ -258,14 +258,7 @@ def test_a_regression_is_weighed_by_its_grid(tiny: Path) -> None:
 def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool | tuple[str, ...]) -> None:
     tiny_dataset.write(tiny, third=third)
     own = params(third)
-    loop_of("unbroken", own, "arm").run()
-    loop_of("broken", own, "arm").run(until=1)
-    torch.rand(7)
-    second = loop_of("broken", own, "arm")
-    assert second.resume()
-    second.run()
-    for path in Path("unbroken").iterdir():
-        assert path.read_bytes() == Path("broken", path.name).read_bytes(), path.name
+    goes_on_bit_for_bit(lambda folder: loop_of(folder, own, "arm"))
 
 
 def test_half_precision_measures_in_float(tiny: Path) -> None:

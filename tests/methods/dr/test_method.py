@@ -25,7 +25,7 @@ from equimodal.params import Params
 from equimodal.stages import train
 from equimodal.stages.setup import Setup
 from equimodal.training.loop import Loop
-from tiny_method import loop_of
+from tiny_method import goes_on_bit_for_bit, loop_of
 
 CASES = [False, True, ("text", "face", "facts")]
 
@@ -188,16 +188,9 @@ def test_strength_zero_is_joint_bit_for_bit(tiny: Path, off: dict[str, Any]) -> 
 @pytest.mark.parametrize("third", CASES)
 def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool | tuple[str, ...]) -> None:
     tiny_dataset.write(tiny, third=third)
-    for folder in ("unbroken", "again"):
-        loop(folder, third).run()
-    for until in (2, 4):  # the first time right after a diagnosis
-        part = loop("broken", third)
-        assert part.resume() == (until > 2)
-        torch.rand(7)
-        part.run(until=until)
-    for path in Path("unbroken").iterdir():
-        for other in ("broken", "again"):
-            assert path.read_bytes() == Path(other, path.name).read_bytes(), path.name
+    part = goes_on_bit_for_bit(
+        lambda folder: loop(folder, third), breaks=(2,), again=True
+    )  # the first time right after a diagnosis
     names = tiny_dataset.names(third)
     history = [row["metrics"] for row in part.progress.history]
     logged = [f"{names[0]}/pull" in metrics for metrics in history]

@@ -21,7 +21,7 @@ from equimodal.stages.setup import Setup
 from equimodal.store import read_json, read_tensors
 from equimodal.training.loop import Loop
 from equimodal.training.measure import predict
-from tiny_method import loop_of, opened
+from tiny_method import goes_on_bit_for_bit, loop_of, opened
 
 CASES = [False, True, ("text", "face", "facts")]
 
@@ -183,14 +183,7 @@ def test_a_regression_is_a_weighted_mean(tiny: Path) -> None:
 
 
 def test_a_broken_run_goes_on_bit_for_bit(tiny: Path) -> None:
-    loop("unbroken").run()
-    loop("broken").run(until=1)
-    torch.rand(7)
-    second = loop("broken")
-    assert second.resume()
-    second.run()
-    for path in Path("unbroken").iterdir():
-        assert path.read_bytes() == Path("broken", path.name).read_bytes(), path.name
+    goes_on_bit_for_bit(loop)
 
 
 def test_what_it_refuses(tiny: Path) -> None:

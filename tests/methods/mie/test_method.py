@@ -25,7 +25,7 @@ from equimodal.stages.setup import Setup
 from equimodal.store import read_tensors
 from equimodal.training.loop import Loop
 from equimodal.training.measure import predict
-from tiny_method import loop_of, opened
+from tiny_method import goes_on_bit_for_bit, loop_of, opened
 
 TRAINER: Any = SimpleNamespace(device="cpu", processes=1, total=lambda value: value)
 SEQUENCES = ("audio", "text", "facts")  # features of unequal width: 32, 8, 8
@@ -297,14 +297,9 @@ def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool | tuple[str, .
     tiny_dataset.write(tiny, third=third)
     names = tiny_dataset.names(third)
     epochs = {"epochs": 2 * len(names)}
-    loop("unbroken", third, epochs, cycles=1).run()
-    for until in (3, len(names) * 2):  # within the second phase
-        part = loop("broken", third, epochs, cycles=1)
-        assert part.resume() == (until > 3)
-        torch.rand(7)
-        part.run(until=until)
-    for path in Path("unbroken").iterdir():
-        assert path.read_bytes() == Path("broken", path.name).read_bytes(), path.name
+    part = goes_on_bit_for_bit(
+        lambda folder: loop(folder, third, epochs, cycles=1), breaks=(3,)
+    )  # within the second phase
     metrics = [entry["metrics"] for entry in part.progress.history]
     assert [f"{name}/loss" in metrics[2] for name in names] == [name == names[1] for name in names]
     assert not torch.equal(part.method.get_buffer(f"filter_{names[1]}_1"), torch.eye(16)), "the filter is at work"

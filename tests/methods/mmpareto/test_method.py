@@ -21,7 +21,7 @@ from equimodal.models.fusion import Concat
 from equimodal.stages import train
 from equimodal.stages.setup import Setup
 from equimodal.training.loop import Loop
-from tiny_method import loop_of, opened
+from tiny_method import goes_on_bit_for_bit, loop_of, opened
 
 SEQUENCES = ("audio", "text", "facts")  # features of unequal width
 PLAIN = {"epochs": 1, "schedule": {"name": "constant"}, "augment": {"crop": False, "flip": False}}
@@ -231,14 +231,7 @@ def test_half_precision_combines_about_the_same_gradients(tiny: Path) -> None:
 def test_a_broken_run_goes_on_bit_for_bit(tiny: Path) -> None:
     tiny_dataset.write(tiny, third=True)
     own = params(True, training={"epochs": 2})
-    loop("unbroken", own).run()
-    for until in (1, 2):
-        part = loop("broken", own)
-        assert part.resume() == (until > 1)
-        torch.rand(7)
-        part.run(until=until)
-    for path in Path("unbroken").iterdir():
-        assert path.read_bytes() == Path("broken", path.name).read_bytes(), path.name
+    goes_on_bit_for_bit(lambda folder: loop(folder, own))
 
 
 @pytest.mark.parametrize(("optimizer", "warned"), [("sgd", False), ("adam", True), ("adamw", True)])

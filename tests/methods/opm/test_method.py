@@ -23,7 +23,7 @@ from equimodal.stages import train
 from equimodal.stages.setup import Setup
 from equimodal.store import read_json
 from equimodal.training.loop import Loop
-from tiny_method import loop_of, opened
+from tiny_method import goes_on_bit_for_bit, loop_of, opened
 
 TRAINER: Any = SimpleNamespace(
     device="cpu",
@@ -260,16 +260,7 @@ def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool) -> None:
     def loop(folder: str) -> Loop:
         return loop_of(folder, own, "opm-ogm")
 
-    loop("unbroken").run()
-    loop("again").run()
-    loop("broken").run(until=1)
-    torch.rand(7)
-    second = loop("broken")
-    assert second.resume()
-    second.run()
-    for path in Path("unbroken").iterdir():
-        for other in ("broken", "again"):
-            assert path.read_bytes() == Path(other, path.name).read_bytes(), path.name
+    second = goes_on_bit_for_bit(loop, again=True)
     metrics = second.progress.history[-1]["metrics"]
     names = tiny_dataset.names(third)
     assert all(0 < metrics[f"{name}/score"] < 1 and 0 <= metrics[f"{name}/q"] <= 1 for name in names)

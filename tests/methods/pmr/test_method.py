@@ -19,7 +19,7 @@ from equimodal.methods.pmr.settings import PMRSettings
 from equimodal.objectives import Classification
 from equimodal.stages import train
 from equimodal.training.loop import Loop
-from tiny_method import loop_of
+from tiny_method import goes_on_bit_for_bit, loop_of
 
 WHOLE = {"window": [0.0, 1.0], "entropy_share": 1.0}
 SEQUENCES = ("audio", "text", "face")
@@ -286,15 +286,7 @@ def test_window_and_entropy_count_shares_of_the_run() -> None:
 def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool) -> None:
     tiny_dataset.write(tiny, third=third)
     own = params(third, training={"epochs": 3})
-    unbroken = loop("unbroken", own)
-    unbroken.run()
-    loop("broken", own).run(until=1)
-    torch.rand(7)
-    second = loop("broken", own)
-    assert second.resume()
-    second.run()
-    for path in Path("unbroken").iterdir():
-        assert path.read_bytes() == Path("broken", path.name).read_bytes(), path.name
+    second = goes_on_bit_for_bit(lambda folder: loop(folder, own))
     metrics = second.progress.history[-1]["metrics"]
     names = tiny_dataset.names(third)
     assert all(0 < metrics[f"{name}/score"] < 1 and 0 <= metrics[f"{name}/coefficient"] <= 1 for name in names)

@@ -26,7 +26,7 @@ from equimodal.stages.setup import Setup
 from equimodal.store import read_tensors
 from equimodal.training.loop import Loop
 from equimodal.training.measure import predict
-from tiny_method import loop_of, opened
+from tiny_method import goes_on_bit_for_bit, loop_of, opened
 
 TRAINER: Any = SimpleNamespace(device="cpu", processes=1)
 SEQUENCES = ("audio", "text", "facts")  # features of unequal width
@@ -219,14 +219,7 @@ def test_it_starts_as_the_sum_of_the_trained_models(tiny: Path, third: bool | tu
 def test_a_broken_run_goes_on_bit_for_bit(tiny: Path) -> None:
     tiny_dataset.write(tiny, third=True)
     own = params(True, training={"epochs": 4}, stage_epochs=1, rectify_epochs=1)
-    loop("unbroken", own).run()
-    for until in (1, 3, 4):
-        part = loop("broken", own)
-        assert part.resume() == (until > 1)
-        torch.rand(7)
-        part.run(until=until)
-    for path in Path("unbroken").iterdir():
-        assert path.read_bytes() == Path("broken", path.name).read_bytes(), path.name
+    goes_on_bit_for_bit(lambda folder: loop(folder, own), breaks=(1, 3))
 
 
 def test_what_it_refuses() -> None:
