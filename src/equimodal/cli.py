@@ -188,7 +188,7 @@ def paper(study: Annotated[str, typer.Option("--study", help="a name of `studies
 @app.command("study")
 def study_section(name: Annotated[str, typer.Argument(help="a name of `studies` in params.yaml")]) -> None:
     """Print a section `study` for params.yaml with which plain `snakemake` and `dvc repro` build one of `studies`."""
-    from equimodal.params.section import study_section as section
+    from equimodal.params.studies import study_section as section
 
     typer.echo(section(load_params(), name), nl=False)
 

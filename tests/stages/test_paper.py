@@ -11,6 +11,7 @@ from equimodal.engines.declarations import paper_inputs
 from equimodal.engines.layout import fit_path, model_folder, operations_path
 from equimodal.errors import UserError
 from equimodal.params import Params, parse_params
+from equimodal.params.studies import paper_study
 from equimodal.stages import paper
 from equimodal.store import write_json
 
@@ -116,7 +117,7 @@ def test_a_study_that_cannot_be_is_refused_when_it_is_read(change: dict[str, Any
 def test_a_pair_that_a_dataset_refuses_is_left_out_with_its_reason() -> None:
     raw = tiny_dataset.raw_params(studies={"one": study("accuracy", methods=["joint", "aim"])})
     raw["datasets"]["made"] = {**raw["datasets"]["tiny"], "modalities": {"audio": tiny_dataset.MODALITIES["audio"]}}
-    found = parse_params(raw).paper_study("one")
+    found = paper_study(parse_params(raw), "one")
     assert found.pairs == [("made", "joint")]
     assert len(found.refused) == 1 and "'aim' balances modalities and needs two or more" in found.refused[0]
     raw["studies"]["one"]["methods"] = ["aim"]

@@ -15,6 +15,7 @@ from equimodal.engines.closure import code_files
 from equimodal.errors import UserError
 from equimodal.models.registry import ENCODERS
 from equimodal.params import Params
+from equimodal.params.studies import paper_study
 from equimodal.settings.base import hint
 from equimodal.settings.features import ArraySettings
 from equimodal.store import canonical_json
@@ -68,7 +69,7 @@ def settings(
         return {"datasets": list(params.study.datasets), "methods": study_methods(params)}
     if stage == "paper":
         assert study is not None
-        found = params.paper_study(study)
+        found = paper_study(params, study)
         return {"show": found.settings.show, "pairs": found.pairs, "refused": found.refused, "seeds": found.seeds}
     assert dataset is not None
     data = params.dataset(dataset).slice()
@@ -196,7 +197,7 @@ def weights_file(params: Params, dataset: str) -> list[str]:
 
 def paper_inputs(params: Params, name: str) -> dict[str, list[str]]:
     """Files that a study of `studies` is drawn from, by what they are."""
-    study = params.paper_study(name)
+    study = paper_study(params, name)
     runs = [(dataset, method, seed) for dataset, method in study.pairs for seed in study.seeds]
     folders = [layout.model_folder(*run) for run in runs]
     found = {

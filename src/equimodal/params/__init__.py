@@ -4,6 +4,6 @@ Cheap to import: no torch, no media libraries.
 """
 
 from equimodal.params.reading import load_params, parse_params
-from equimodal.params.resolve import PaperStudy, Params, ResolvedMethod, Weights
+from equimodal.params.resolve import Params, ResolvedMethod, Weights
 
-__all__ = ["PaperStudy", "Params", "ResolvedMethod", "Weights", "load_params", "parse_params"]
+__all__ = ["Params", "ResolvedMethod", "Weights", "load_params", "parse_params"]

@@ -6,7 +6,8 @@ from typing import Any
 from equimodal.errors import UserError
 from equimodal.methods.registry import Family
 from equimodal.params.bases import with_bases
-from equimodal.params.resolve import PaperStudy, Params
+from equimodal.params.resolve import Params
+from equimodal.params.studies import judged_pairs, paper_study
 from equimodal.params.text import read_yaml
 from equimodal.settings.base import hint, nearest
 from equimodal.settings.method import WarmupSettings
@@ -60,7 +61,7 @@ def parse_params(raw: Any) -> Params:
         _check_paper_study(params, name)
     _check_search(params)
     for name in (*params.study.tables, *params.study.figures):
-        params.paper_study(name)
+        paper_study(params, name)
     return params
 
 
@@ -68,7 +69,7 @@ def _check_search(params: Params) -> None:
     """Every value that tuning may choose is a setting of its method, and none changes what it starts from."""
     tuning = params.tuning
     for method, search in tuning.search.items():
-        family = params.family(method)
+        own = params.method(params.study.datasets[0], method)
         for key, values in search.items():
             where = f"params.yaml: tuning.search.{method}.{key}"
             if not values:
@@ -79,8 +80,7 @@ def _check_search(params: Params) -> None:
                     settings = changed.method(params.study.datasets[0], method).settings
                 except UserError as error:
                     raise UserError(f"{where}: {str(error).removeprefix('params.yaml: ')}") from None
-                own = params.method(params.study.datasets[0], method)
-                if family == "from-warmup" and isinstance(settings, WarmupSettings) and settings.fit != own.warm.fit:
+                if isinstance(settings, WarmupSettings) and settings.fit != own.warm.fit:
                     raise UserError(
                         f"{where} changes the warm-up or the prototypes, which trials share: make it a variant"
                     )
@@ -102,17 +102,22 @@ def _check_paper_study(params: Params, name: str) -> None:
             raise UserError(
                 f"params.yaml: studies.{name} shows {study.show}, which '{method}' does not have: name variants of aim"
             )
-    found = params.paper_study(name)
-    if not found.pairs:
-        raise UserError(f"params.yaml: no method of studies.{name} works with its datasets: {found.refused[0]}")
+    # At the first pair that works this ends: every command reads params.yaml.
+    reasons: list[str] = []
+    for _, why in judged_pairs(params, study):
+        if why is None:
+            break
+        reasons.append(why)
+    else:
+        raise UserError(f"params.yaml: no method of studies.{name} works with its datasets: {reasons[0]}")
     for key, listed in (("tables", params.study.tables), ("figures", params.study.figures)):
         if name in listed:
-            _check_listed(params, found, key)
+            _check_listed(params, name, key)
 
 
-def _check_listed(params: Params, found: PaperStudy, key: str) -> None:
+def _check_listed(params: Params, name: str, key: str) -> None:
     """What `study` draws of `studies` is of its kind, and of runs that it has."""
-    name, study = found.name, params.study
+    found, study = paper_study(params, name), params.study
     if found.settings.is_table != (key == "tables"):
         raise UserError(
             f"params.yaml: study.{key} lists '{name}', which shows {found.settings.show}: list it in the other"

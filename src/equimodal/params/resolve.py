@@ -132,26 +132,6 @@ class Params(Settings):
         read = model.read(layered(model, plain, f"methods.{name}"), f"methods.{name}")
         return ResolvedMethod(name, kind, entry, read)
 
-    def paper_study(self, name: str) -> "PaperStudy":
-        """One of `studies` with the pairs that it is drawn from; an unknown name is a UserError that lists the valid
-        ones.
-        """
-        if name not in self.studies:
-            has = ", ".join(sorted(self.studies)) or "none"
-            raise UserError(f"unknown study '{name}'; params.yaml has: {has}" + hint(name, list(self.studies)))
-        study = self.studies[name]
-        pairs: list[tuple[str, str]] = []
-        refused: list[str] = []
-        for dataset in study.datasets:
-            for method in study.methods:
-                try:
-                    self.check_pair(dataset, method)
-                except UserError as error:
-                    refused.append(str(error))
-                else:
-                    pairs.append((dataset, method))
-        return PaperStudy(name, study, study.seeds or list(self.study.seeds), pairs, refused)
-
     def search_of(self, method: str) -> dict[str, list[Any]]:
         """Setting -> values that tuning chooses from: the method's own entry of `tuning.search`, or the nearest of its
         base chain; {} without any.
@@ -280,22 +260,6 @@ class Weights:
     def file(self) -> str | None:
         """The path, None for a download."""
         return None if self.source == "download" else self.source
-
-
-@dataclass(frozen=True)
-class PaperStudy:
-    """A table or figure of results/paper.
-
-    Attributes:
-        pairs: (dataset, method), datasets first.
-        refused: why the other pairs are left out, in one line each.
-    """
-
-    name: str
-    settings: PaperStudySettings
-    seeds: list[int]
-    pairs: list[tuple[str, str]]
-    refused: list[str]
 
 
 @dataclass(frozen=True)

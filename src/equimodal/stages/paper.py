@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from equimodal.engines.layout import fit_path, model_folder, paper_path
 from equimodal.params import Params
+from equimodal.params.studies import paper_study
 from equimodal.report.curves import Curves
 from equimodal.report.document import Document
 from equimodal.report.figures.style import style, write
@@ -33,8 +34,8 @@ FIGURES: dict[str, Callable[[Material], Figure]] = {
 
 def run(params: Params, study: str) -> None:
     """Write the study's files; the same inputs give the same bytes."""
-    show = params.paper_study(study).settings.show
     material = collected(params, study)
+    show = params.studies[study].show
     if show in TABLES:
         for ending, text in TABLES[show](material).formats().items():
             with atomic(paper_path(study, ending.removeprefix("."))) as scratch:
@@ -49,7 +50,7 @@ def run(params: Params, study: str) -> None:
 
 def collected(params: Params, name: str) -> Material:
     """The study's results over its own seeds, and its curves."""
-    study = params.paper_study(name)
+    study = paper_study(params, name)
     fits = {}
     if study.settings.show == "prototypes":
         owners = {pair: params.fit_of(*pair) for pair in study.pairs}

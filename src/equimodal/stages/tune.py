@@ -51,7 +51,7 @@ def run(params: Params, dataset: str, method: str) -> None:
         return
     best = max(range(len(found)), key=lambda i: (ranks[i], -i))
     content = {
-        "meta": {**setup.meta("tune", ""), "settings": Setup.open(blind, dataset, method, tuning.seed).slices("tune")},
+        "meta": runs[0].setup.meta("tune", ""),  # whose settings are those of params.yaml
         "search": choices,
         "trials": found,
         "best": found[best]["settings"],
