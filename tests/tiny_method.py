@@ -2,10 +2,13 @@
 from.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -52,6 +55,15 @@ def goes_on_bit_for_bit(loop: Callable[[str], Loop], breaks: Sequence[int] = (1,
         for other in ("broken", "again") if again else ("broken",):
             assert path.read_bytes() == Path(other, path.name).read_bytes(), path.name
     return part
+
+
+def warned_of(optimizer: str, method: Method[Any], caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What a method warns of before it trains with this optimizer."""
+    training = SimpleNamespace(optimizer=SimpleNamespace(name=optimizer))
+    run: Any = SimpleNamespace(training=training, device=torch.device("cpu"))
+    with caplog.at_level(logging.WARNING):
+        method.prepare(run)
+    return [record.getMessage() for record in caplog.records]
 
 
 def alone(third: bool | tuple[str, ...] = False) -> dict[str, Any]:

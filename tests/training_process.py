@@ -32,6 +32,27 @@ Run.finish = probe
 train.run(load_params(), "tiny", sys.argv[1], 0)
 """
 
+# Opens a method's loop on the tiny dataset; a test's own steps follow, and what they leave in `found` (tensors) and
+# `facts` (JSON-able) is written.
+OPENING = """
+import sys
+from pathlib import Path
+import torch
+from equimodal.params import load_params
+from equimodal.stages.setup import Setup
+from equimodal.store import write_tensors
+from equimodal.training.loop import Loop
+
+params = load_params()
+setup = Setup.open(params, "tiny", sys.argv[1], 0)
+loop = Loop(setup.method(), setup.data, params.training, params.runtime, 0, Path("unused"), "", "probe")
+assert loop.fabric.world_size == 2
+method, found, facts = loop.method.train(), {}, {}
+"""
+CLOSING = """
+write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), found, facts)
+"""
+
 LIMIT = 240  # seconds; a machine that does other things too is slow
 
 
@@ -61,6 +82,11 @@ def probe(text: str, *words: str) -> "tuple[str, list[tuple[dict[str, Any], dict
     )
     assert done.returncode == 0, done.stderr
     return done.stderr, [read_tensors(Path(f"rank{rank}.safetensors")) for rank in (0, 1)]
+
+
+def steps(text: str, method: str) -> "list[tuple[dict[str, Any], dict[str, Any]]]":
+    """What two processes leave of steps that `text` takes with `loop` and its `method`, in training mode."""
+    return probe(OPENING + text + CLOSING, method)[1]
 
 
 def run(*words: str) -> "subprocess.CompletedProcess[str]":

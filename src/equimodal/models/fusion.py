@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from equimodal.errors import UserError
+from equimodal.models.initialisation import initialise
 
 
 class Fusion(nn.Module):
@@ -124,6 +125,29 @@ class WeightedReadouts(Fusion):
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         return self.weighted(self.readout(features))
+
+
+class WeightedSum(Sum):
+    """One Linear per modality, whose output u^m is its readout; the fused logits are sum_m v^m u^m.
+
+    Attributes:
+        weights: v [M], in the order of `dims`; a buffer, so that the exported model has them.
+    """
+
+    weights: Tensor
+
+    def __init__(self, dims: dict[str, int], classes: int) -> None:
+        super().__init__(dims, classes)
+        initialise(self)
+        self.register_buffer("weights", torch.full((len(dims),), 1 / len(dims)))
+
+    def forward(self, features: dict[str, Tensor]) -> Tensor:
+        return self.weighted(self.readout(features))
+
+    def weighted(self, logits: dict[str, Tensor]) -> Tensor:
+        """sum_m v^m u^m [B, K] of the modalities' logits {m: [B, K]}."""
+        each = torch.stack([logits[name] for name in self.dims])
+        return (self.weights.to(each.dtype)[:, None, None] * each).sum(0)
 
 
 class OneWidth(nn.ModuleDict):

@@ -53,7 +53,9 @@ def make_deterministic(runtime: RuntimeSettings) -> None:
     """Fixed threads and deterministic kernels: the same settings give the same bits."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(runtime.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode(
+        "warn"
+    )  # as use_deterministic_algorithms, which imports torch.compile's inductor for 1 s
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid of the line above that costs a sixth of a step
     torch.backends.cudnn.benchmark = False
 

@@ -1,7 +1,6 @@
 """AGM by its formulas: Shapley values, coefficients, the gradient that comes of them, and what it leaves alone."""
 
 import copy
-import logging
 import math
 from collections.abc import Callable
 from itertools import permutations
@@ -29,7 +28,7 @@ from equimodal.objectives import Classification
 from equimodal.stages import train
 from equimodal.stages.setup import Setup
 from equimodal.training.loop import Loop
-from tiny_method import goes_on_bit_for_bit, loop_of, opened
+from tiny_method import goes_on_bit_for_bit, loop_of, opened, warned_of
 
 TRAINER: Any = SimpleNamespace(device="cpu", processes=1, total=lambda value: value)
 SEQUENCES = ("audio", "text", "face")
@@ -338,11 +337,8 @@ def test_optimizers_that_undo_it_are_named(
     tiny: Path, caplog: pytest.LogCaptureFixture, optimizer: str, warned: bool
 ) -> None:
     method, _ = made()
-    run: Any = SimpleNamespace(training=SimpleNamespace(optimizer=SimpleNamespace(name=optimizer)))
-    with caplog.at_level(logging.WARNING):
-        method.prepare(run)
-    said = [f"{optimizer} divides a constant factor" in record.getMessage() for record in caplog.records]
-    assert said == [True] * warned
+    said = warned_of(optimizer, method, caplog)
+    assert [f"{optimizer} divides a constant factor" in line for line in said] == [True] * warned
 
 
 @pytest.mark.parametrize("third", [False, True])

@@ -22,30 +22,18 @@ from equimodal.stages.setup import Setup
 
 # Fabric starts further processes from the script's own path, so this must be a file. Each process takes one step's
 # forward and backward pass on its own batch, and leaves its batch, gradients and logs.
-PROBE = """
-import sys
-from pathlib import Path
+STEPS = """
 from equimodal.models.padded import Padded
-from equimodal.params import load_params
-from equimodal.stages.setup import Setup
-from equimodal.store import write_tensors
-from equimodal.training.loop import Loop
 
-params = load_params()
-setup = Setup.open(params, "tiny", sys.argv[1], 0)
-loop = Loop(setup.method(), setup.data, params.training, params.runtime, 0, Path("unused"), "", "probe")
-assert loop.fabric.world_size == 2
-loop.method.train()
 batch = next(loop.batches(0))
 step = loop.module(batch)
 loop.fabric.backward(step.loss)
-found = {"labels": batch.labels}
+found["labels"] = batch.labels
 for name, value in batch.inputs.items():
     parts = {"values": value.values, "mask": value.mask} if isinstance(value, Padded) else {"values": value}
     found |= {f"input/{name}/{part}": tensor.contiguous() for part, tensor in parts.items()}
 found |= {f"grad/{name}": p.grad for name, p in loop.method.model.named_parameters()}
 found |= {f"log/{name}": value.detach().reshape(1) for name, value in step.logs.items()}
-write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), found, {})
 """
 Inputs = dict[str, torch.Tensor | Padded]
 
@@ -141,7 +129,7 @@ def test_means_over_processes_keep_shapes_and_a_single_process_keeps_its_tensors
 
 def two_processes(method: str) -> list[dict[str, torch.Tensor]]:
     """What either process left."""
-    return [tensors for tensors, _ in training_process.probe(PROBE, method)[1]]
+    return [tensors for tensors, _ in training_process.steps(STEPS, method)]
 
 
 def alone(params: Params, name: str) -> Method:

@@ -98,18 +98,7 @@ def test_numbers_for_labels(tiny: Path) -> None:
 
 
 # Each of two processes takes two steps and leaves the features and labels it saw, and what it keeps.
-PROBE = """
-from pathlib import Path
-from equimodal.params import load_params
-from equimodal.stages.setup import Setup
-from equimodal.store import write_tensors
-from equimodal.training.loop import Loop
-
-params = load_params()
-setup = Setup.open(params, "tiny", "aim-means", 0)
-loop = Loop(setup.method(), setup.data, params.training, params.runtime, 0, Path("unused"), "", "probe")
-assert loop.fabric.world_size == 2
-method, found = loop.method.train(), {}
+STEPS = """
 update = method.update
 def kept(features, labels, trainer):
     found.update({f"h{len(found) // 2}": features.clone(), f"y{len(found) // 2}": labels})
@@ -118,14 +107,13 @@ method.update = kept
 for batch, _ in zip(loop.batches(0), range(2)):
     method.training_step(batch, loop)
 found.update(means=method.means, variance=method.variance, seen=method.seen)
-write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), found, {})
 """
 
 
 @pytest.mark.slow
 def test_two_processes_keep_the_means_of_all_samples(tiny: Path) -> None:
     params = tiny_dataset.write_params(tiny, runtime={"devices": 2})
-    first, second = (tensors for tensors, _ in training_process.probe(PROBE)[1])
+    first, second = (tensors for tensors, _ in training_process.steps(STEPS, "aim-means"))
     alone, _ = made(params)
     for step in range(2):
         assert not torch.equal(first[f"h{step}"], second[f"h{step}"])

@@ -272,34 +272,22 @@ def test_half_precision_measures_in_float(tiny: Path) -> None:
 
 
 # Each of two processes takes two steps and leaves what it measured and how it scales.
-PROBE = """
-from pathlib import Path
-import torch
+STEPS = """
 from equimodal.methods.arm import method as arm
-from equimodal.params import load_params
-from equimodal.stages.setup import Setup
-from equimodal.store import write_tensors
-from equimodal.training.loop import Loop
-
-params = load_params()
-setup = Setup.open(params, "tiny", "arm", 0)
-loop = Loop(setup.method(), setup.data, params.training, params.runtime, 0, Path("unused"), "", "probe")
-assert loop.fabric.world_size == 2
-method, own, plain = loop.method.train(), [], arm.average
+own, plain = [], arm.average
 arm.average = lambda value: own.append(value) or plain(value)
 method.begin_epoch(0, loop)
 for batch, _ in zip(loop.batches(0), range(2)):
     method.training_step(batch, loop)
 found = {"own": torch.stack(own), "pcmi": method.pcmi, "factors": method.head.factors}
 found |= {f"state/{name}": value.contiguous() for name, value in method.model.encoders.named_parameters()}
-write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), found, {})
 """
 
 
 @pytest.mark.slow
 def test_two_processes_scale_alike(tiny: Path) -> None:
     tiny_dataset.write_params(tiny, runtime={"devices": 2}, methods={"arm": {"momentum": 0.75}})
-    first, second = (tensors for tensors, _ in training_process.probe(PROBE)[1])
+    first, second = (tensors for tensors, _ in training_process.steps(STEPS, "arm"))
     means = (first["own"] + second["own"]) / 2
     assert not torch.equal(first["own"], second["own"])
     torch.testing.assert_close(first["pcmi"], 0.75 * means[0] + 0.25 * means[1])

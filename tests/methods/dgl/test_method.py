@@ -1,9 +1,7 @@
 """DGL by its formulas: each part of the model has the gradient of its own loss, and of no other."""
 
 import copy
-import logging
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +21,7 @@ from equimodal.models.fusion import Concat
 from equimodal.params import Params
 from equimodal.store import read_tensors
 from equimodal.training.loop import Loop
-from tiny_method import goes_on_bit_for_bit, loop_of, opened
+from tiny_method import goes_on_bit_for_bit, loop_of, opened, warned_of
 
 SEQUENCES = ("audio", "text", "facts")  # features of unequal width
 
@@ -153,10 +151,8 @@ def test_optimizers_that_undo_it_are_named(
 ) -> None:
     method, _ = opened(params(alpha=alpha), "dgl")
     assert isinstance(method, DGL)
-    run: Any = SimpleNamespace(training=SimpleNamespace(optimizer=SimpleNamespace(name=optimizer)))
-    with caplog.at_level(logging.WARNING):
-        method.prepare(run)
-    assert [f"{optimizer} divides alpha" in record.getMessage() for record in caplog.records] == [True] * warned
+    said = warned_of(optimizer, method, caplog)
+    assert [f"{optimizer} divides alpha" in line for line in said] == [True] * warned
 
 
 @pytest.mark.slow

@@ -216,19 +216,7 @@ def test_a_step_that_overflows_float16_is_not_in_the_trace(tiny: Path) -> None:
 
 
 # Each of two processes takes two steps and leaves what it scored and how it pulled.
-PROBE = """
-from pathlib import Path
-import torch
-from equimodal.params import load_params
-from equimodal.stages.setup import Setup
-from equimodal.store import write_tensors
-from equimodal.training.loop import Loop
-
-params = load_params()
-setup = Setup.open(params, "tiny", "inforeg", 0)
-loop = Loop(setup.method(), setup.data, params.training, params.runtime, 0, Path("unused"), "", "probe")
-assert loop.fabric.world_size == 2
-method, found = loop.method.train(), {}
+STEPS = """
 scored, scores = method._scores, []
 method._scores = lambda *seen: scores.append(scored(*seen)) or scores[-1]
 method.begin_epoch(0, loop)
@@ -237,14 +225,13 @@ for batch, _ in zip(loop.batches(0), range(2)):
 logs = method.end_epoch(0, loop)
 found = {"own": scores[-1], "pull": method._pull, "trace": torch.tensor(logs["fisher/trace"])}
 found |= {f"state/{name}": value.contiguous() for name, value in method.model.encoders.named_parameters()}
-write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), found, {})
 """
 
 
 @pytest.mark.slow
 def test_two_processes_pull_alike(tiny: Path) -> None:
     tiny_dataset.write_params(tiny, runtime={"devices": 2}, methods={"inforeg": {}})
-    first, second = (tensors for tensors, _ in training_process.probe(PROBE)[1])
+    first, second = (tensors for tensors, _ in training_process.steps(STEPS, "inforeg"))
     assert not torch.equal(first["own"], second["own"])
     torch.testing.assert_close(first["pull"], pulls((first["own"] + second["own"]) / 2, 0.9))
     for name in set(first) - {"own"}:

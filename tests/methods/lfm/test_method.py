@@ -227,23 +227,10 @@ def test_a_learned_share_starts_within_its_limits(tiny: Path) -> None:
 
 
 # Each of two processes takes two steps and leaves its share.
-PROBE = """
-from pathlib import Path
-import torch
-from equimodal.params import load_params
-from equimodal.stages.setup import Setup
-from equimodal.store import write_tensors
-from equimodal.training.loop import Loop
-
-params = load_params()
-setup = Setup.open(params, "tiny", "lfm", 0)
-loop = Loop(setup.method(), setup.data, params.training, params.runtime, 0, Path("unused"), "", "probe")
-assert loop.fabric.world_size == 2
-method = loop.method.train()
+STEPS = """
 for batch in list(loop.batches(0))[:2]:
     method.training_step(batch, loop)
 found = {"share": method.share, "labels": batch.labels}
-write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), found, {})
 """
 
 
@@ -251,6 +238,6 @@ write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), found, {})
 def test_two_processes_learn_one_share(tiny: Path) -> None:
     training = {"batch_size": 8}
     tiny_dataset.write_params(tiny, runtime={"devices": 2}, training=training, methods={"lfm": {}})
-    first, second = (tensors for tensors, _ in training_process.probe(PROBE)[1])
+    first, second = (tensors for tensors, _ in training_process.steps(STEPS, "lfm"))
     assert not torch.equal(first["labels"], second["labels"])
     assert torch.equal(first["share"], second["share"]) and float(first["share"]) != pytest.approx(0.8, abs=1e-4)

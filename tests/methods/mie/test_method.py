@@ -1,7 +1,6 @@
 """MIE by its formulas: phases, the step uphill, mixed features, the filter of the head's gradients."""
 
 import copy
-import logging
 import math
 from collections import Counter
 from pathlib import Path
@@ -25,7 +24,7 @@ from equimodal.stages.setup import Setup
 from equimodal.store import read_tensors
 from equimodal.training.loop import Loop
 from equimodal.training.measure import predict
-from tiny_method import goes_on_bit_for_bit, loop_of, opened
+from tiny_method import goes_on_bit_for_bit, loop_of, opened, warned_of
 
 TRAINER: Any = SimpleNamespace(device="cpu", processes=1, total=lambda value: value)
 SEQUENCES = ("audio", "text", "facts")  # features of unequal width: 32, 8, 8
@@ -313,10 +312,8 @@ def test_optimizers_that_undo_it_are_named(
     tiny: Path, caplog: pytest.LogCaptureFixture, optimizer: str, settings: dict[str, Any], warned: int
 ) -> None:
     method, _ = made(**settings)
-    run: Any = SimpleNamespace(training=SimpleNamespace(optimizer=SimpleNamespace(name=optimizer)))
-    with caplog.at_level(logging.WARNING):
-        method.prepare(run)
-    assert [f"mie: {optimizer} rescales every weight" in r.getMessage() for r in caplog.records] == [True] * warned
+    said = warned_of(optimizer, method, caplog)
+    assert [f"mie: {optimizer} rescales every weight" in line for line in said] == [True] * warned
 
 
 def test_what_it_refuses(tiny: Path) -> None:

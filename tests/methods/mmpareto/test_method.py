@@ -1,9 +1,7 @@
 """MMPareto by its formulas: the shortest mixture, the length it keeps, steps by plain backward passes of each loss."""
 
 import copy
-import logging
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,7 @@ from equimodal.models.fusion import Concat
 from equimodal.stages import train
 from equimodal.stages.setup import Setup
 from equimodal.training.loop import Loop
-from tiny_method import goes_on_bit_for_bit, loop_of, opened
+from tiny_method import goes_on_bit_for_bit, loop_of, opened, warned_of
 
 SEQUENCES = ("audio", "text", "facts")  # features of unequal width
 PLAIN = {"epochs": 1, "schedule": {"name": "constant"}, "augment": {"crop": False, "flip": False}}
@@ -240,26 +238,12 @@ def test_optimizers_that_undo_it_are_named(
 ) -> None:
     method, _ = opened(params(), "mmpareto")
     assert isinstance(method, MMPareto)
-    run: Any = SimpleNamespace(training=SimpleNamespace(optimizer=SimpleNamespace(name=optimizer)))
-    with caplog.at_level(logging.WARNING):
-        method.prepare(run)
-    said = [f"{optimizer} divides the factor" in record.getMessage() for record in caplog.records]
-    assert said == [True] * warned
+    said = warned_of(optimizer, method, caplog)
+    assert [f"{optimizer} divides the factor" in line for line in said] == [True] * warned
 
 
 # Each of two processes takes a step and leaves its batch and the gradients that the optimizer was given.
-PROBE = """
-from pathlib import Path
-from equimodal.params import load_params
-from equimodal.stages.setup import Setup
-from equimodal.store import write_tensors
-from equimodal.training.loop import Loop
-
-params = load_params()
-setup = Setup.open(params, "tiny", "mmpareto", 0)
-loop = Loop(setup.method(), setup.data, params.training, params.runtime, 0, Path("unused"), "", "probe")
-assert loop.fabric.world_size == 2
-method, found = loop.method.train(), {}
+STEPS = """
 edit = method.after_backward
 def kept(trainer):
     edit(trainer)
@@ -268,14 +252,13 @@ method.after_backward = kept
 batch = next(loop.batches(0))
 method.training_step(batch, loop)
 found.update({f"input/{name}": value.contiguous() for name, value in batch.inputs.items()}, labels=batch.labels)
-write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), found, {})
 """
 
 
 @pytest.mark.slow
 def test_two_processes_combine_the_gradients_of_both(tiny: Path) -> None:
     own = tiny_dataset.write_params(tiny, runtime={"devices": 2}, methods={"mmpareto": {"weight": 0.5}})
-    ranks = [tensors for tensors, _ in training_process.probe(PROBE)[1]]
+    ranks = [tensors for tensors, _ in training_process.steps(STEPS, "mmpareto")]
     model = Setup.open(own, "tiny", "mmpareto", 0).method().model.train()
     seen = []
     for rank in ranks:

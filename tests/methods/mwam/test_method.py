@@ -19,7 +19,7 @@ from equimodal.methods.base import Batch
 from equimodal.methods.mwam.frequencies import cosines, frequency_ratios
 from equimodal.methods.mwam.method import MWAM, branch_weights
 from equimodal.stages import train
-from tiny_method import goes_on_bit_for_bit, loop_of, opened
+from tiny_method import goes_on_bit_for_bit, loop_of, opened, warned_of
 
 TRAINER: Any = SimpleNamespace(
     device="cpu", processes=1, training=SimpleNamespace(optimizer=SimpleNamespace(name="sgd"))
@@ -186,40 +186,27 @@ def test_optimizers_that_undo_the_factor_are_named(
     tiny: Path, caplog: pytest.LogCaptureFixture, optimizer: str, warned: int
 ) -> None:
     method, _ = made()
-    with caplog.at_level(logging.WARNING):
-        method.prepare(SimpleNamespace(training=SimpleNamespace(optimizer=SimpleNamespace(name=optimizer))))  # type: ignore[arg-type]
-    assert [f"{optimizer} divides a constant factor" in r.getMessage() for r in caplog.records] == [True] * warned
+    said = warned_of(optimizer, method, caplog)
+    assert [f"{optimizer} divides a constant factor" in line for line in said] == [True] * warned
 
 
 # Each of two processes takes two steps and leaves what it measured and how it weighed.
-PROBE = """
-from pathlib import Path
-import torch
+STEPS = """
 from equimodal.methods.mwam import method as mwam
-from equimodal.params import load_params
-from equimodal.stages.setup import Setup
-from equimodal.store import write_tensors
-from equimodal.training.loop import Loop
-
-params = load_params()
-setup = Setup.open(params, "tiny", "mwam", 0)
-loop = Loop(setup.method(), setup.data, params.training, params.runtime, 0, Path("unused"), "", "probe")
-assert loop.fabric.world_size == 2
-method, own, plain = loop.method.train(), [], mwam.average
+own, plain = [], mwam.average
 mwam.average = lambda value: own.append(value.clone()) or plain(value)
 method.begin_epoch(0, loop)
 for batch, _ in zip(loop.batches(0), range(2)):
     method.training_step(batch, loop)
 found = {"own": torch.stack(own), "bank": method.bank, "weights": torch.stack(list(method._weights.values()))}
 found |= {f"state/{name}": value.contiguous() for name, value in method.model.encoders.named_parameters()}
-write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), found, {})
 """
 
 
 @pytest.mark.slow
 def test_two_processes_weigh_alike(tiny: Path) -> None:
     tiny_dataset.write_params(tiny, runtime={"devices": 2}, methods={"mwam": {"momentum": 0.75, "slope": 0.5}})
-    first, second = (tensors for tensors, _ in training_process.probe(PROBE)[1])
+    first, second = (tensors for tensors, _ in training_process.steps(STEPS, "mwam"))
     means = (first["own"] + second["own"]) / 2
     assert not torch.equal(first["own"], second["own"])
     torch.testing.assert_close(first["bank"], 0.75 * means[0] + 0.25 * means[1])

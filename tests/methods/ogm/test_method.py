@@ -1,6 +1,5 @@
 """OGM and OGM-GE by their formulas, and what they leave alone."""
 
-import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +19,7 @@ from equimodal.objectives import Classification
 from equimodal.stages import train
 from equimodal.store import read_json
 from equimodal.training.loop import Loop
-from tiny_method import goes_on_bit_for_bit, loop_of, opened
+from tiny_method import goes_on_bit_for_bit, loop_of, opened, warned_of
 
 TRAINER: Any = SimpleNamespace(device="cpu", processes=1, total=lambda value: value)
 WHOLE = {"window": [0.0, 1.0]}
@@ -189,20 +188,13 @@ def test_the_filter_follows_the_kind_of_encoder() -> None:
 def test_optimizers_that_undo_it_are_named(
     tiny: Path, caplog: pytest.LogCaptureFixture, optimizer: str, warned: bool
 ) -> None:
-    own = params(training={"epochs": 1, "optimizer": {"name": optimizer}})
-    with caplog.at_level(logging.WARNING):
-        train.run(own, "tiny", "ogm", 0)
-    assert [f"{optimizer} divides a constant factor" in record.getMessage() for record in caplog.records] == [
-        True
-    ] * warned
+    said = warned_of(optimizer, opened(params(), "ogm")[0], caplog)
+    assert [f"{optimizer} divides a constant factor" in line for line in said] == [True] * warned
 
 
 def test_a_filter_that_takes_nothing_is_named(caplog: pytest.LogCaptureFixture) -> None:
     method = OGM(aim_toys.build(("audio", "third")), OGMSettings(variant="released"), Task(Classification(3), 2, 5, 0))
-    loop: Any = SimpleNamespace(training=SimpleNamespace(optimizer=SimpleNamespace(name="sgd")))
-    with caplog.at_level(logging.WARNING):
-        method.prepare(loop)
-    assert [record.getMessage() for record in caplog.records] == [
+    assert warned_of("sgd", method, caplog) == [
         "ogm: the encoder of 'third' has no parameter that param_filter = conv4d takes: it is not modulated"
     ]
 

@@ -1,6 +1,5 @@
 """OPM and OPM with OGM by their formulas, and what they leave alone."""
 
-import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +22,7 @@ from equimodal.stages import train
 from equimodal.stages.setup import Setup
 from equimodal.store import read_json
 from equimodal.training.loop import Loop
-from tiny_method import goes_on_bit_for_bit, loop_of, opened
+from tiny_method import goes_on_bit_for_bit, loop_of, opened, warned_of
 
 TRAINER: Any = SimpleNamespace(
     device="cpu",
@@ -246,10 +245,8 @@ def test_validation_drops_nothing(tiny: Path) -> None:
 def test_optimizers_that_undo_the_factor_are_named(
     tiny: Path, caplog: pytest.LogCaptureFixture, name: str, optimizer: str, warned: int
 ) -> None:
-    own = params(training={"epochs": 1, "optimizer": {"name": optimizer}})
-    with caplog.at_level(logging.WARNING):
-        train.run(own, "tiny", name, 0)
-    assert [f"{optimizer} divides a constant factor" in r.getMessage() for r in caplog.records] == [True] * warned
+    said = warned_of(optimizer, opened(params(), name)[0], caplog)
+    assert [f"{optimizer} divides a constant factor" in line for line in said] == [True] * warned
 
 
 @pytest.mark.parametrize("third", [False, True])

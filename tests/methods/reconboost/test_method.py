@@ -230,19 +230,7 @@ def test_what_it_refuses() -> None:
 
 
 # Each of two processes takes an epoch of a turn and one of all, and leaves its model.
-PROBE = """
-from pathlib import Path
-from equimodal.params import load_params
-from equimodal.stages.setup import Setup
-from equimodal.store import write_tensors
-from equimodal.training.loop import Loop
-
-params = load_params()
-setup = Setup.open(params, "tiny", "reconboost", 0)
-loop = Loop(setup.method(), setup.data, params.training, params.runtime, 0, Path("unused"), "", "probe")
-assert loop.fabric.world_size == 2
-method = loop.method.train()
-found = {}
+STEPS = """
 for epoch in (0, 1):
     method.begin_epoch(epoch, loop)
     batch = next(loop.batches(epoch))
@@ -250,7 +238,6 @@ for epoch in (0, 1):
     found |= {f"input{epoch}/{name}": value.contiguous() for name, value in batch.inputs.items()}
     found |= {f"labels{epoch}": batch.labels}
 found |= {f"state/{name}": value.contiguous() for name, value in method.model.named_parameters()}
-write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), found, {})
 """
 
 
@@ -259,7 +246,7 @@ def test_two_processes_step_by_the_mean_of_their_gradients(tiny: Path) -> None:
     settings = {"stage_epochs": 1, "rectify_epochs": 1}
     methods = {"reconboost": settings}
     own = tiny_dataset.write_params(tiny, runtime={"devices": 2}, training=PLAIN | {"epochs": 2}, methods=methods)
-    ranks = [tensors for tensors, _ in training_process.probe(PROBE)[1]]
+    ranks = [tensors for tensors, _ in training_process.steps(STEPS, "reconboost")]
     plain = Setup.open(own, "tiny", "reconboost", 0).model().train()
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
     copies = [copy.deepcopy(plain) for _ in ranks]  # each with running statistics of its own

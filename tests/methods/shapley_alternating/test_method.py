@@ -256,24 +256,13 @@ def test_what_it_refuses(tiny: Path) -> None:
 
 
 # Each of two processes takes two steps and leaves the features and labels it saw, its choice and what it keeps.
-PROBE = """
-from pathlib import Path
-from equimodal.params import load_params
-from equimodal.stages.setup import Setup
-from equimodal.store import write_tensors
-from equimodal.training.loop import Loop
-
-params = load_params()
-setup = Setup.open(params, "tiny", "shapley-alternating", 0)
-loop = Loop(setup.method(), setup.data, params.training, params.runtime, 0, Path("unused"), "", "probe")
-assert loop.fabric.world_size == 2
-method, found = loop.method.train(), {}
+STEPS = """
 method.begin_epoch(0, loop)
 for step, (batch, _) in enumerate(zip(loop.batches(0), range(2))):
     method.training_step(batch, loop)
     found |= {f"h{step}": method._seen.clone(), f"y{step}": batch.labels.clone()}
 found |= {"memory": method.memory, "visited": method.visited, "contributions": method.contributions}
-write_tensors(Path(f"rank{loop.fabric.global_rank}.safetensors"), found, {"active": method._active})
+facts["active"] = method._active
 """
 
 
@@ -282,7 +271,7 @@ def test_two_processes_train_one_modality_and_keep_one_memory(tiny: Path) -> Non
     own = tiny_dataset.write_params(
         tiny, runtime={"devices": 2}, methods={"shapley-alternating": {"memory": 0.3, "memory_momentum": 0.5}}
     )
-    (first, said), (second, other) = training_process.probe(PROBE)[1]
+    (first, said), (second, other) = training_process.steps(STEPS, "shapley-alternating")
     assert said == other and torch.equal(first["contributions"], second["contributions"])
     place = ["audio", "visual"].index(said["active"])
     expected = np.zeros((3, 32))

@@ -9,34 +9,10 @@ from torch import Tensor
 from equimodal.methods.base import Batch, Method, Step, Trainer
 from equimodal.methods.late.settings import LateSettings
 from equimodal.models.framework import MultimodalModel, pooled_features
-from equimodal.models.fusion import Sum
-from equimodal.models.initialisation import initialise
+from equimodal.models.fusion import WeightedSum
 
 SWEEPS = 10  # at most, over the modalities
 ROUNDING = 1e-9  # share of a loss by which another must be lower to count as lower
-
-
-class WeightedSum(Sum):
-    """One Linear per modality, whose output u^m is its readout; the fused logits are sum_m v^m u^m.
-
-    Attributes:
-        weights: v [M], in the order of `dims`; a buffer, so that the exported model has them.
-    """
-
-    weights: Tensor
-
-    def __init__(self, dims: dict[str, int], classes: int) -> None:
-        super().__init__(dims, classes)
-        initialise(self)
-        self.register_buffer("weights", torch.full((len(dims),), 1 / len(dims)))
-
-    def forward(self, features: dict[str, Tensor]) -> Tensor:
-        return self.weighted(self.readout(features))
-
-    def weighted(self, logits: dict[str, Tensor]) -> Tensor:
-        """sum_m v^m u^m [B, K] of the modalities' logits {m: [B, K]}."""
-        each = torch.stack([logits[name] for name in self.dims])
-        return (self.weights.to(each.dtype)[:, None, None] * each).sum(0)
 
 
 class Late(Method[LateSettings]):

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from equimodal.methods.base import Batch, Method, Step, Task, Trainer
-from equimodal.methods.late.method import WeightedSum
 from equimodal.methods.lfm.alignment import contrastive, jensen_shannon
 from equimodal.methods.lfm.settings import LIMITS, LFMSettings
 from equimodal.models.framework import MultimodalModel, Outputs
+from equimodal.models.fusion import WeightedSum
 from equimodal.seeding import generator
 
 
