@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["AIM", "Padded"]
+__all__ = ["AIM", "Clip", "Padded", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -13,4 +13,8 @@ def __getattr__(name: str) -> Any:
         return import_module("equimodal.methods.aim.library").AIM
     if name == "Padded":
         return import_module("equimodal.models.padded").Padded
+    if name == "Clip":
+        return import_module("equimodal.inference.clips").Clip
+    if name == "load":
+        return import_module("equimodal.inference.model").load
     raise AttributeError(f"module 'equimodal' has no attribute {name!r}")

@@ -147,6 +147,15 @@ def open_array(path: Path) -> np.memmap:
         raise UserError(f"{path} is missing: build it first (snakemake --cores 4 -- {path})") from None
 
 
+def write_table(path: Path, columns: Mapping[str, Any]) -> None:
+    """Write columns of equal length as parquet: same content, same bytes (by the same version of Arrow)."""
+    import pyarrow
+    from pyarrow import parquet
+
+    with atomic(path) as scratch:
+        parquet.write_table(pyarrow.table(dict(columns)), scratch)
+
+
 def write_tensors(path: Path, tensors: Mapping[str, "torch.Tensor"], meta: Any) -> None:
     """Write tensors and a JSON-able `meta` as safetensors: same content, same bytes.
 
