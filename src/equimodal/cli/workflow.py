@@ -66,6 +66,15 @@ def show(results: Annotated[list[Path], typer.Argument(help="result files, such 
 
 
 @command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="a result file, such as results/cremad_aim.json")],
+    second: Annotated[Path, typer.Argument(help="another one on the same data")],
+) -> None:
+    """Compare two results over seeds (paired t test) and over test samples (McNemar's test)."""
+    call("compare", first=first, second=second)
+
+
+@command()
 def schema(
     path: Annotated[Path, typer.Argument(help="where to write it")] = Path("workflow/schemas/params.schema.json"),
 ) -> None:

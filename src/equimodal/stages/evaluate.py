@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from equimodal.engines.layout import manifest_path, model_folder
@@ -14,6 +15,7 @@ from equimodal.evaluation.depth import imbalance, unimodal_gap
 from equimodal.evaluation.observe import ClassStatistics, Decisions, Features, Scores, TrueClassProbability, observe
 from equimodal.evaluation.probe import fit_linear_probe, fit_probe
 from equimodal.inference.columns import columns
+from equimodal.metrics.calibration import calibration
 from equimodal.metrics.classification import accuracy, confusion, macro_f1, recall
 from equimodal.metrics.regression import errors
 from equimodal.models.framework import MultimodalModel
@@ -116,8 +118,8 @@ def by_split(setup: Setup, model: MultimodalModel) -> dict[str, Any]:
 def with_training_split(
     setup: Setup, model: MultimodalModel
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Scores]]:
-    """(the same, {"probe", "s", "alpha", "gap"} on the test split, and "probe_errors" of a regression, what is said of
-    every sample of {"val", "test"}); one pass per split.
+    """(the same, {"probe", "s", "alpha", "gap", "calibration"} on the test split, and "probe_errors" of a regression,
+    what is said of every sample of {"val", "test"}); one pass per split.
 
     s is measured against class means of the training split at every depth, whatever the method, in units of the spread
     around them: as they are, distances at shallow depths are so small that s is 1/K; divided by the gap between class
@@ -149,11 +151,13 @@ def with_training_split(
     measured = {split: measures(found, objective) for split, found in decisions.items()}
     readouts = {**measured["test"]["modalities"], "probe": probe}
     gap = {readout: unimodal_gap(by_modality) for readout, by_modality in readouts.items()}
-    chosen = {"probe": probe, "s": scores.s, "alpha": imbalance(scores.s), "gap": gap}
+    chosen = {"probe": probe, "s": scores.s, "alpha": imbalance(scores.s), "gap": gap, "calibration": None}
     if isinstance(objective, Regression):
         chosen["probe_errors"] = {
             name: errors(found, labels, objective.settings.threshold) for name, found in probed.items()
         }
+    else:
+        chosen["calibration"] = calibration(torch.from_numpy(said["test"].fused), labels)
     return measured, chosen, said
 
 
