@@ -184,6 +184,7 @@ def test_explain_says_what_a_key_means_and_refuses_others(root: Path) -> None:
             [sys.executable, "-m", "equimodal", "explain", key], cwd=root, capture_output=True, text=True, timeout=60
         )
 
+    assert [line.split()[0] for line in explain("").stdout.splitlines()[:3]] == ["study", "runtime", "tracking"]
     assert explain("methods.aim-no-pam.pam").stdout.splitlines() == [
         "methods.aim-no-pam.pam",
         "  auxiliary blocks (parameter-adaptive modulation)",

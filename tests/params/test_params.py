@@ -196,3 +196,24 @@ def test_a_protocol_fills_in_what_is_not_given(monkeypatch: pytest.MonkeyPatch) 
 def test_the_readme_s_list_of_methods_is_the_registry_s(root: Path) -> None:
     text = (root / "README.md").read_text(encoding="utf-8")
     assert with_methods(text) == text, "make generated"
+
+
+def test_every_key_of_the_schema_says_what_it_means() -> None:
+    schema = params_schema()
+
+    def told(value: dict[str, Any]) -> bool:
+        if "description" in value:
+            return True
+        if "$ref" in value:  # a section: its own words
+            return told(schema["$defs"][value["$ref"].rpartition("/")[2]])
+        ways = [way for name in ("anyOf", "oneOf", "allOf") for way in value.get(name, [])]
+        return bool(ways) and all(map(told, ways))
+
+    sections = {**schema["$defs"], "params.yaml": schema}
+    silent = [
+        f"{name}.{key}"
+        for name, part in sections.items()
+        for key, value in part["properties"].items()
+        if not told(value)
+    ]
+    assert silent == []

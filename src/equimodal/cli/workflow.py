@@ -86,8 +86,13 @@ def schema(
 
 
 @command()
-def explain(key: Annotated[str, typer.Argument(help="such as training.optimizer.lr or methods.aim.tau")]) -> None:
+def explain(
+    key: Annotated[
+        str, typer.Argument(help="such as training.optimizer.lr or methods.aim.tau; the sections when not given")
+    ] = "",
+) -> None:
     """Tell what a key of params.yaml means, its type, its default and its value now."""
     from equimodal.params.explain import explain as explained
+    from equimodal.params.explain import sections
 
-    typer.echo(explained(load_params(), key))
+    typer.echo(explained(load_params(), key) if key else sections(load_params()))

@@ -49,6 +49,18 @@ def explain(params: Params, key: str) -> str:
     return "\n".join(lines)
 
 
+def sections(params: Params) -> str:
+    """The sections of params.yaml, a line each, and how to go on."""
+    lines = []
+    for name, field in type(params).model_fields.items():
+        value = getattr(params, name)
+        what = field.description or (type(value).__doc__ or "").splitlines()[0]
+        lines.append(f"{name:<10}{what}")
+    return "\n".join(
+        [*lines, "", "equimodal explain SECTION lists its keys, equimodal explain SECTION.KEY tells what one means"]
+    )
+
+
 def _below(params: Params, here: Any, path: list[str]) -> dict[str, tuple[FieldInfo | None, Any]]:
     """The keys under a place in params.yaml: name -> (field, value)."""
     if path == ["methods"]:

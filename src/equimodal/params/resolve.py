@@ -37,7 +37,7 @@ class Params(Settings):
     tracking: TrackingSettings = TrackingSettings()
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
-    datasets: dict[Name, Dataset]
+    datasets: dict[Name, Dataset] = Field(description="name -> a dataset; a variant names its `base` and what differs")
     methods: dict[Name, dict[str, Any]] = Field(
         description="name -> settings; a variant names its `base` and what differs"
     )

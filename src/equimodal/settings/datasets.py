@@ -38,7 +38,7 @@ class SplitSettings(Settings):
     lists: str | None = Field(
         None, description="rule ogm: folder with train.csv and test.csv; null downloads them (pinned checksum)"
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of what the rule draws: which groups or samples go where")
 
     @model_validator(mode="after")
     def _fold_in_range(self) -> Self:
@@ -51,7 +51,7 @@ class VideoSample(Settings):
     """What every generated dataset of videos has."""
 
     size: tuple[int, int] = Field((64, 80), description="height, width of the video in px, even numbers")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of what is generated")
 
     @model_validator(mode="after")
     def _size_can_be_encoded(self) -> Self:
@@ -76,8 +76,8 @@ class DatasetSettings(Settings):
         exclude=True,  # resolved before these settings are read: nothing depends on it
         description="the dataset that this one is based on: what is not written here is as there (docs/workflow.md)",
     )
-    kind: str
-    source: str = "local"
+    kind: str = Field(description="which dataset it is, or table for your own data")
+    source: str = Field("local", description="sample (generated), local (your copy) or download")
     protocol: str = Field(
         "custom",
         description="a published protocol, which fills in the keys that are not given; results name it (docs/datasets)",

@@ -60,8 +60,11 @@ class SpectrogramSettings(Preset):
         },
     }
 
-    kind: Literal["spectrogram"]
-    preset: Literal["custom", "ogm", "fbank"] = "custom"
+    kind: Literal["spectrogram"] = Field(description="kind of feature")
+    preset: Literal["custom", "ogm", "fbank"] = Field(
+        "custom",
+        description="ogm: as OGM-GE's code; fbank: as AUG's and others' (docs/features.md); custom: the keys below",
+    )
     sample_rate: int = Field(16000, ge=1000, description="Hz; other rates are resampled")
     seconds: float = Field(3.0, gt=0, description="seconds of sound kept")
     align: Literal["start", "middle"] = Field(
@@ -93,7 +96,7 @@ class SpectrogramSettings(Preset):
     noise_snr_db: float | None = Field(
         None, description="white noise added at this signal-to-noise ratio in dB, seeded by sample; null adds none"
     )
-    noise_seed: int = Field(0, ge=0)
+    noise_seed: int = Field(0, ge=0, description="of noise_snr_db, beside the sample's id")
     dtype: Literal["float32", "float16"] = Field("float32", description="how it is stored")
 
     @model_validator(mode="after")
@@ -151,15 +154,17 @@ class PictureSettings(Settings):
 class FramesSettings(PictureSettings):
     """Still pictures of the video track, uint8."""
 
-    kind: Literal["frames"]
+    kind: Literal["frames"] = Field(description="kind of feature")
     channels: Literal[1, 3] = Field(3, description="3: RGB, 1: grey")
 
 
 class FlowSettings(PictureSettings):
     """Optical flow between neighbouring frames, bounded and stored as uint8."""
 
-    kind: Literal["flow"]
-    algorithm: Literal["dis-fast", "dis-medium", "farneback", "tvl1"] = "dis-medium"
+    kind: Literal["flow"] = Field(description="kind of feature")
+    algorithm: Literal["dis-fast", "dis-medium", "farneback", "tvl1"] = Field(
+        "dis-medium", description="of OpenCV; tvl1, what the literature uses, needs opencv-contrib and is far slower"
+    )
     compute_size: tuple[int, int] | None = Field(
         None,
         description="height, width in px at which flow is computed and its px count, then shrunk to the stored size by"
@@ -210,7 +215,7 @@ class ArraySettings(Settings):
 class SequenceSettings(ArraySettings):
     """Sequences [steps, width]: longer ones are cut, shorter ones padded; the model is told their lengths."""
 
-    kind: Literal["sequence"]
+    kind: Literal["sequence"] = Field(description="kind of feature")
     length: int = Field(ge=1, description="steps stored per sample; the start of a longer sequence is kept (counted)")
     lengths: str | None = Field(
         None, description="table, with file: .npy of the true steps per row of a padded file; null: every step is real"
@@ -220,7 +225,7 @@ class SequenceSettings(ArraySettings):
 class VectorSettings(ArraySettings):
     """Vectors [width]."""
 
-    kind: Literal["vector"]
+    kind: Literal["vector"] = Field(description="kind of feature")
 
 
 Feature = Annotated[

@@ -20,7 +20,7 @@ class MethodSettings(Settings):
     least_modalities: ClassVar[int] = 1
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
-    preset: str | None = None
+    preset: str | None = Field(None, description="a set of values of this method's settings; null: the defaults")
 
     def refusal(self, name: str, dataset: str, modalities: Sequence[str], task: str) -> str | None:
         """Why the method `name` cannot work with a dataset, in one line; None if it can."""

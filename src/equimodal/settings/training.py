@@ -14,9 +14,9 @@ class TransformerSettings(Settings):
 
     layers: int = Field(3, ge=1, description="blocks D")
     width: int = Field(40, ge=2, description="channels of its maps; a multiple of heads")
-    heads: int = Field(5, ge=1)
+    heads: int = Field(5, ge=1, description="attention heads")
     ffn: int = Field(4, ge=1, description="width of the hidden layer of a block, in widths")
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of activations set to zero in training")
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:
@@ -29,8 +29,8 @@ class MLPSettings(Settings):
     """Encoder of vectors; one linear map per block."""
 
     layers: int = Field(2, ge=1, description="blocks D")
-    width: int = Field(64, ge=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    width: int = Field(64, ge=1, description="numbers that a block gives")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of activations set to zero in training")
 
 
 class ModelSettings(Settings):
@@ -43,7 +43,11 @@ class ModelSettings(Settings):
     layers: tuple[int, int, int, int] = Field(
         (2, 2, 2, 2), description="resnet: basic blocks per stage; 2,2,2,2 is ResNet18"
     )
-    fusion: Literal["concat", "sum", "film", "gated"] = "concat"
+    fusion: Literal["concat", "sum", "film", "gated"] = Field(
+        "concat",
+        description="head on the features: one Linear on all, a sum of one each, or the first modality scales and"
+        " shifts (film) or gates (gated) the second",
+    )
     frames: Literal["fold", "stack"] = Field(
         "fold", description="fold: frames pass one by one and are averaged; stack: frames as channels"
     )
@@ -70,16 +74,20 @@ class ModelSettings(Settings):
 class OptimizerSettings(Settings):
     """Optimizer of the framework."""
 
-    name: Literal["sgd", "adam", "adamw"] = "sgd"
-    lr: float = Field(1e-3, gt=0)
+    name: Literal["sgd", "adam", "adamw"] = Field(
+        "sgd", description="sgd with momentum; methods that change gradients by a factor need it"
+    )
+    lr: float = Field(1e-3, gt=0, description="learning rate of the first epoch after `schedule.warmup`")
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd only")
-    weight_decay: float = Field(1e-4, ge=0)
+    weight_decay: float = Field(1e-4, ge=0, description="L2 penalty; of adamw decoupled from the gradient")
 
 
 class ScheduleSettings(Settings):
     """Learning rate over epochs."""
 
-    name: Literal["constant", "step", "cosine"] = "step"
+    name: Literal["constant", "step", "cosine"] = Field(
+        "step", description="constant; step: times gamma every `step` epochs; cosine: to 0 at the last epoch"
+    )
     step: int = Field(70, ge=1, description="step: epochs between drops")
     gamma: float = Field(0.1, gt=0, le=1, description="step: factor of a drop")
     warmup: int = Field(0, ge=0, description="epochs of linear increase at the start")
@@ -108,9 +116,9 @@ class AugmentSettings(Settings):
 class TrainingSettings(Settings):
     """The one loop."""
 
-    epochs: int = Field(100, ge=1)
-    batch_size: int = Field(64, ge=2)
-    eval_batch_size: int = Field(256, ge=1)
+    epochs: int = Field(100, ge=1, description="of the whole run, a warm-up included")
+    batch_size: int = Field(64, ge=2, description="training samples in a step, of each process")
+    eval_batch_size: int = Field(256, ge=1, description="samples in a forward pass of evaluation")
     test_every_epoch: bool = Field(
         True,
         description="measure the test split every epoch, which selection rule `test` needs; off: once, at the end, and"
@@ -128,9 +136,13 @@ class RuntimeSettings(Settings):
     Threads, precision and memory format change float results bit for bit, so they are fixed here, never by an engine.
     """
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where training runs; auto: a GPU if torch sees one"
+    )
     devices: int = Field(1, ge=1, description="processes of one training (DDP when above 1)")
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "32-true", description="of training's forward and backward passes; weights are float32 (docs/training.md)"
+    )
     threads: int = Field(1, ge=1, description="CPU threads per training process")
     workers: int = Field(2, ge=1, description="processes that decode media; no effect on results")
     channels_last: bool = Field(
@@ -144,16 +156,18 @@ class RuntimeSettings(Settings):
 class TrackingSettings(Settings):
     """MLflow; never part of a result."""
 
-    enabled: bool = True
+    enabled: bool = Field(True, description="write runs to MLflow; results do not depend on it")
     uri: str = Field("sqlite:///mlflow.db", description="where runs are written")
 
 
 class StudySettings(Settings):
     """What plain `snakemake` and `dvc repro` build."""
 
-    datasets: list[str] = Field(min_length=1)
-    from_scratch: list[str] = Field(alias="from-scratch")
-    from_warmup: list[str] = Field(alias="from-warmup")
+    datasets: list[str] = Field(min_length=1, description="names of `datasets`")
+    from_scratch: list[str] = Field(alias="from-scratch", description="methods that start from random weights")
+    from_warmup: list[str] = Field(
+        alias="from-warmup", description="methods that start from a joint warm-up and what is fitted on it"
+    )
     from_unimodal: list[str] = Field(
         [], alias="from-unimodal", description="methods that start from trained models of one modality each"
     )
@@ -166,7 +180,7 @@ class StudySettings(Settings):
     fits: list[str] = Field(
         [], description="methods whose prototypes are fitted (variants with equal fit settings share them)"
     )
-    seeds: list[Seed] = Field(min_length=1)
+    seeds: list[Seed] = Field(min_length=1, description="one run of every method each; results are over all of them")
     tables: list[str] = Field([], description="tables of `studies` that are drawn from its runs, too")
     figures: list[str] = Field([], description="figures of `studies` that are drawn from its runs, too")
 

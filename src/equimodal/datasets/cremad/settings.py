@@ -11,7 +11,7 @@ from equimodal.settings.datasets import DatasetSettings, SplitSettings, VideoSam
 class CremadSample(VideoSample):
     """The generated stand-in for CREMA-D: its names, its codecs, its imbalance."""
 
-    actors: int = Field(20, ge=2, le=8999)
+    actors: int = Field(20, ge=2, le=8999, description="speakers, whom splits keep apart")
     clips_per_actor: int = Field(
         36, ge=6, le=72, description="clips of each actor, spread over the six emotions (each at most in 12 sentences)"
     )
@@ -33,8 +33,10 @@ class CremadSettings(DatasetSettings):
 
     protocols: ClassVar[dict[str, dict[str, Any]]] = PROTOCOLS
 
-    kind: Literal["cremad"]
-    source: Literal["sample", "local", "download"] = "sample"
+    kind: Literal["cremad"] = Field(description="which dataset it is")
+    source: Literal["sample", "local", "download"] = Field(
+        "sample", description="sample: generated, for trying out; local: your copy; download: fetched and verified"
+    )
     raw: str = Field(
         "data/cremad/copy",
         description="local: folder with AudioWAV/ and VideoFlash/; download: where they are fetched to",

@@ -81,8 +81,10 @@ class KineticsSoundsSettings(DatasetSettings):
         ),
     }
 
-    kind: Literal["ks"]
-    source: Literal["sample", "local", "download"] = "sample"
+    kind: Literal["ks"] = Field(description="which dataset it is")
+    source: Literal["sample", "local", "download"] = Field(
+        "sample", description="sample: generated, for trying out; local: your copy; download: fetched and verified"
+    )
     raw: str = Field(
         "data/ks/copy",
         description="local: folder of Kinetics clips in any usual layout; download: where they are fetched to",

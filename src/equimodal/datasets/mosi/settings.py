@@ -21,7 +21,7 @@ class MosiSample(Settings):
     lengths: dict[Literal["text", "audio", "vision"], int] = Field(
         {"text": 16, "audio": 32, "vision": 24}, description="steps of the longest sequences"
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of what is generated")
 
     @model_validator(mode="after")
     def _lengths_of_all(self) -> Self:
@@ -67,9 +67,11 @@ class MosiSettings(DatasetSettings):
     }
     takes_arrays: ClassVar[bool] = True
 
-    kind: Literal["mosi"]
+    kind: Literal["mosi"] = Field(description="which dataset it is")
     split: MosiSplit = MosiSplit()
-    source: Literal["sample", "local", "download"] = "sample"
+    source: Literal["sample", "local", "download"] = Field(
+        "sample", description="sample: generated, for trying out; local: your copy; download: fetched and verified"
+    )
     raw: str = Field(
         "data/mosi/copy/mosi_raw.pkl", description="local: the packaging, a .pkl file; download: where it is fetched to"
     )

@@ -14,7 +14,7 @@ class TableColumns(Settings):
     """Which column of the CSV holds what."""
 
     path: str | None = Field("path", description="column with the media file; null where every modality is an array")
-    label: str = "label"
+    label: str = Field("label", description="column with the class, or with the number of a regression")
     id: str | None = Field(
         None,
         description="column with a unique name per sample; null: made of the path, or the row's number",
@@ -41,8 +41,8 @@ class TableSplit(SplitSettings):
 class TableSettings(DatasetSettings):
     """Your own data: a CSV with one row per sample."""
 
-    kind: Literal["table"]
-    source: Literal["local"] = "local"
+    kind: Literal["table"] = Field(description="which dataset it is")
+    source: Literal["local"] = Field("local", description="your files")
     root: str = Field(description="folder that the CSV's paths are relative to")
     table: str = Field(description="the CSV file, relative to root")
     columns: TableColumns = TableColumns()

@@ -38,7 +38,7 @@ class Ucf101Sample(VideoSample):
 
     classes: int = Field(8, ge=2, le=12, description="actions, of the twelve that the sample knows")
     groups: int = Field(15, ge=6, le=99, description="groups per class (UCF-101: 25); 7 in 25 of them are tested")
-    clips_per_group: int = Field(4, ge=1, le=99)
+    clips_per_group: int = Field(4, ge=1, le=99, description="clips of each class and group")
     seconds: float = Field(1.0, ge=0.2, le=20, description="length of the longest clips; the shortest have 0.85 of it")
 
 
@@ -90,8 +90,10 @@ class Ucf101Settings(DatasetSettings):
         },
     }
 
-    kind: Literal["ucf101"]
-    source: Literal["sample", "local", "download"] = "sample"
+    kind: Literal["ucf101"] = Field(description="which dataset it is")
+    source: Literal["sample", "local", "download"] = Field(
+        "sample", description="sample: generated, for trying out; local: your copy; download: fetched and verified"
+    )
     raw: str = Field(
         "data/ucf101/copy",
         description="local: folder with UCF-101/ or the clips themselves; download: where they are fetched to",

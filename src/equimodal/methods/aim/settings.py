@@ -14,7 +14,7 @@ class DAPSettings(Settings):
     init: Literal["class_mean", "normal"] = Field(
         "class_mean", description="initial prototypes: class means of the inputs, or N(0, init_std^2)"
     )
-    init_std: float = Field(0.1, gt=0)
+    init_std: float = Field(0.1, gt=0, description="standard deviation of prototypes that start from random numbers")
     cls: Literal["fused+unimodal", "fused"] = Field(
         "fused+unimodal", description="Eq. 3 on the fused logits only, or on each modality's split readout too"
     )
