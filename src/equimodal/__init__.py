@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["AIM", "Padded"]
+__all__ = ["AIM", "Diagnosis", "Padded", "diagnose"]
 
 
 def __getattr__(name: str) -> Any:
@@ -11,6 +11,10 @@ def __getattr__(name: str) -> Any:
     # file (closure.py).
     if name == "AIM":
         return import_module("equimodal.methods.aim.library").AIM
+    if name == "Diagnosis":
+        return import_module("equimodal.diagnosis.report").Diagnosis
+    if name == "diagnose":
+        return import_module("equimodal.diagnosis.diagnose").diagnose
     if name == "Padded":
         return import_module("equimodal.models.padded").Padded
     raise AttributeError(f"module 'equimodal' has no attribute {name!r}")
