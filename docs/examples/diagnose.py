@@ -1,7 +1,5 @@
 """A two-stream model of one's own, trained for a moment on made-up data, and its diagnosis (docs/diagnosis.md)."""
 
-import sys
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -44,5 +42,3 @@ report = equimodal.diagnose(
     decision="head",
 )
 print(report)
-if len(sys.argv) > 1:
-    report.to_html(sys.argv[1])

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["AIM", "Diagnosis", "Padded", "diagnose"]
+__all__ = ["AIM", "Diagnosis", "Padded", "TrainingMonitor", "diagnose"]
 
 
 def __getattr__(name: str) -> Any:
@@ -13,6 +13,8 @@ def __getattr__(name: str) -> Any:
         return import_module("equimodal.methods.aim.library").AIM
     if name == "Diagnosis":
         return import_module("equimodal.diagnosis.report").Diagnosis
+    if name == "TrainingMonitor":
+        return import_module("equimodal.diagnosis.training").TrainingMonitor
     if name == "diagnose":
         return import_module("equimodal.diagnosis.diagnose").diagnose
     if name == "Padded":

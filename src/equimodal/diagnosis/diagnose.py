@@ -17,6 +17,7 @@ from equimodal.diagnosis.report import Diagnosis
 from equimodal.diagnosis.restored import restored
 from equimodal.diagnosis.runner import Runner
 from equimodal.diagnosis.tasks import Kind
+from equimodal.diagnosis.training import TrainingMonitor
 from equimodal.diagnosis.verdict import judge, tail
 from equimodal.errors import UserError
 
@@ -38,6 +39,7 @@ def diagnose(
     layers: Mapping[str, Sequence[str]] | None = None,
     decision: str | tuple[str, Mapping[str, int]] | None = None,
     pool: Callable[[Any], Tensor] | None = None,
+    training: TrainingMonitor | None = None,
     device: torch.device | str | None = None,
     seed: int = 0,
     replicates: int = 2000,
@@ -63,6 +65,7 @@ def diagnose(
         decision: a linear layer whose input is the modalities' features side by side, in their order, for
             `logit-share`; as (name, {modality: width}) where the widths cannot be read from the encoders' outputs.
         pool: maps a submodule's output to [B, C]; by default `hooks.pooled`.
+        training: a monitor of the training, whose epochs go into the report.
         device: where batches are moved to; by default where the model's first parameter is.
         seed: of permutations, donors, noise, folds and resamples: equal seeds give equal reports.
         replicates: resamples of the bootstrap.
@@ -138,7 +141,7 @@ def diagnose(
             replicates=replicates,
             seed=seed,
             passes=runner.passes,
-            measures=found,
+            measures=found if training is None else [*found, training.measured()],
             verdict=verdict.text,
             findings=verdict.findings,
             advice=advice(verdict.needs),

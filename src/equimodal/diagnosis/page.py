@@ -6,9 +6,11 @@ from html import escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from equimodal.diagnosis.content import Content, Entry, Measured
 from equimodal.diagnosis.text import footer, label, number, summary
+from equimodal.report.figures.lines import BAND
 from equimodal.report.figures.style import FUSED, color, style
 from equimodal.report.formats.html import STYLE
 
@@ -17,6 +19,7 @@ body { max-width: 60rem; }
 .verdict { font-size: 1.15rem; border-left: 4px solid #0072b2; padding-left: 1rem; }
 svg { max-width: 100%; height: auto; }
 """
+REFERENCE = "#777777"  # the balanced share; chance
 
 
 def page(content: Content) -> str:
@@ -60,46 +63,60 @@ def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def _figure(content: Content, measured: Measured) -> str:
-    """One axes for each quantity: lines with bands over `at`, else bars with intervals."""
-    quantities = list(dict.fromkeys(entry.quantity for entry in measured.entries))
+    """One axes for each quantity of two numbers or more: lines with bands over `at`, else bars with intervals; nothing
+    where there is none.
+    """
+    by_quantity: dict[str, list[Entry]] = {}
+    for entry in measured.entries:
+        by_quantity.setdefault(entry.quantity, []).append(entry)
+    chance = by_quantity.pop("chance", [])
+    drawn = {quantity: entries for quantity, entries in by_quantity.items() if len(entries) > 1}
+    if not drawn:
+        return ""
     with style():
-        figure = Figure(figsize=(2.9 * len(quantities) + 0.6, 2.4), layout="constrained")
+        figure = Figure(figsize=(3.2 * len(drawn) + 0.4, 2.3), layout="constrained")
         FigureCanvasAgg(figure)
-        for place, quantity in enumerate(quantities, 1):
-            axes = figure.add_subplot(1, len(quantities), place)
+        for place, (quantity, entries) in enumerate(drawn.items(), 1):
+            axes = figure.add_subplot(1, len(drawn), place)
             axes.set_title(_plain(quantity))
-            entries = [entry for entry in measured.entries if entry.quantity == quantity]
-            if all(entry.at is None for entry in entries):
+            if entries[0].at is None:
                 _bars(axes, content, entries)
+                if quantity == "share":
+                    axes.axvline(1 / len(content.modalities), color=REFERENCE, linestyle="--", linewidth=1)
             else:
                 _lines(axes, content, entries, measured.axis or "")
+                if quantity == "score" and chance:
+                    axes.axhline(chance[0].estimate.value, color=REFERENCE, linestyle="--", linewidth=1)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     svg = file.getvalue()
-    return svg[svg.index("<svg") :]  # without the XML declaration, which has no place inside a page
+    # Without the XML declaration, which has no place inside a page
+    return svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{escape(measured.title)}"', 1)
 
 
 def _bars(axes: Axes, content: Content, entries: list[Entry]) -> None:
     for place, entry in enumerate(entries):
         estimate = entry.estimate
-        axes.barh(place, estimate.value, height=0.6, color=_color(content, entry.of))
+        axes.barh(place, estimate.value, height=0.5, color=_color(content, entry.of))
         if estimate.low is not None and estimate.high is not None:
-            axes.plot([estimate.low, estimate.high], [place, place], color="#555555", linewidth=1.4)
+            axes.plot([estimate.low, estimate.high], [place, place], color="#1a1a1a", linewidth=1.2, marker="|")
     axes.set_yticks(range(len(entries)), [_plain(entry.of) for entry in entries])
+    axes.grid(False, axis="y")
     axes.invert_yaxis()
 
 
 def _lines(axes: Axes, content: Content, entries: list[Entry], axis: str) -> None:
     for of in dict.fromkeys(entry.of for entry in entries):
-        line = [entry for entry in entries if entry.of == of and entry.at is not None]
-        x = [entry.at for entry in line if entry.at is not None]
+        line = [entry for entry in entries if entry.of == of]
+        x = [float(entry.at or 0) for entry in line]
         drawn = _color(content, of)
         axes.plot(x, [entry.estimate.value for entry in line], color=drawn, marker="o", markersize=3, label=_plain(of))
         ends = [(e.estimate.low, e.estimate.high) for e in line]
         if all(low is not None and high is not None for low, high in ends):
-            axes.fill_between(
-                x, [low or 0.0 for low, _ in ends], [high or 0.0 for _, high in ends], color=drawn, alpha=0.18
-            )
+            lows, highs = [low or 0.0 for low, _ in ends], [high or 0.0 for _, high in ends]
+            axes.fill_between(x, lows, highs, color=drawn, alpha=BAND, linewidth=0)
+    if axis in ("depth", "epoch"):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(_plain(axis))
     axes.legend()
 
