@@ -19,6 +19,8 @@ def test_means_are_those_of_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(found[0].unique()) > 15
     assert float(found[0, 1:].std()) == pytest.approx(2 / 7**0.5, rel=0.15)
     assert bool((found[1] >= found[0].square() - 1e-9).all()), "both rows see the same resamples"
+    again = [Bootstrap(7, 500, seed=1).means(row) for row in (values[0], values[1], values.sum(0))]
+    assert torch.allclose(again[0] + again[1], again[2]), "and so do two measures"
     monkeypatch.setattr(module, "AT_ONCE", 70)
     assert float(Bootstrap(7, 500, seed=1).means(values)[0, 1:].std()) == pytest.approx(2 / 7**0.5, rel=0.15)
 

@@ -9,6 +9,11 @@ from torch.nn import functional
 
 import diagnosis_toys as toys
 import equimodal
+from equimodal.methods.aim.library import BlockList
+from equimodal.models.encoder import Encoder
+from equimodal.models.framework import MultimodalModel
+from equimodal.models.fusion import Concat
+from equimodal.models.padded import Padded
 
 
 def kinds(report: Any) -> set[tuple[str, str | None]]:
@@ -61,17 +66,19 @@ def test_a_classifier_of_tokens_and_pictures_called_by_keywords() -> None:
 
 def test_labels_of_many() -> None:
     inputs, labels = toys.vectors({"a": 3.0, "b": 0.2}, 600, seed=1)
-    many = torch.stack([labels == 0, labels > 0], 1).float()
+    many = torch.stack([labels == 0, labels < 2], 1).float()
     model = toys.MLPs({"a": 6, "b": 6}, 2)
     toys.train(model, inputs, labels=many, loss=functional.binary_cross_entropy_with_logits)
     held, labels = toys.vectors({"a": 3.0, "b": 0.2}, 300, seed=2)
-    many = torch.stack([labels == 0, labels > 0], 1).float()
+    many = torch.stack([labels == 0, labels < 2], 1).float()
     report = equimodal.diagnose(
         model, toys.batches(held, many), modalities=["a", "b"], layers={"a": ["encoders.a"], "b": ["encoders.b"]}
     )
     assert (report.task, report.score) == ("multilabel", "sample F1")
     assert ("dominant", "a") in kinds(report)
-    assert {"probe", "class-mean"} <= {note.partition(":")[0] for note in report.notes}
+    assert "class-mean: class means need classes" in report.notes
+    probe = report.measure("probe")
+    assert probe.find("score", "a")[0].estimate.value > 0.85 > 0.75 > probe.find("score", "b")[0].estimate.value
 
 
 def test_numbers() -> None:
@@ -132,3 +139,39 @@ def test_three_modalities_by_an_adapter() -> None:
     shapley = {e.of: e.estimate.value for e in report.measure("shapley").entries if e.quantity != "value"}
     assert list(shapley) == ["a", "b", "c", "a x b", "a x c", "b x c", "all"]
     assert report.measure("emap").find("drop", "all")[0].estimate.value == 0.0
+
+
+def test_a_model_of_this_workbench() -> None:
+    """Its outputs, its padded sequences, its own rule of prediction."""
+    drawn = torch.Generator().manual_seed(0)
+    labels = torch.randint(3, (120,), generator=drawn)
+    shown = functional.one_hot(labels, 3).float()[:, None]
+    text = torch.randn(120, 5, 3, generator=drawn) + 2 * shown
+    mask = torch.arange(5) < torch.randint(2, 6, (120, 1), generator=drawn)
+    picture = torch.randn(120, 4, generator=drawn)
+    encoders: dict[str, Encoder] = {
+        "text": BlockList("text", [nn.Identity()], None, 2),
+        "picture": BlockList("picture", [nn.Linear(4, 6), nn.ReLU()], None, 1),
+    }
+    model = MultimodalModel(encoders, Concat({"text": 3, "picture": 6}, 3))
+    with torch.no_grad():
+        model.fusion.linear.weight.zero_()  # type: ignore[union-attr, operator]
+        model.fusion.linear.weight[:, :3] = torch.eye(3)  # type: ignore[index]
+    batches = [
+        ({"text": Padded(text[i : i + 40], mask[i : i + 40]), "picture": picture[i : i + 40]}, labels[i : i + 40])
+        for i in range(0, 120, 40)
+    ]
+    report = equimodal.diagnose(
+        model,
+        batches,
+        modalities=["text", "picture"],
+        call=lambda model, inputs: model.predict(inputs),
+        measures=["permutation", "shapley", "zero", "mean", "probe", "logit-share"],
+        layers={"text": ["encoders.text.layers.0"], "picture": ["encoders.picture.layers.0"]},
+        decision=("fusion.linear", {"text": 3, "picture": 6}),
+        pool=lambda output: output.mean() if isinstance(output, Padded) else output,
+    )
+    assert report.full.value > 0.85
+    assert kinds(report) == {("dead", "picture"), ("dominant", "text")}
+    assert report.measure("probe").find("score", "text")[0].estimate.value > 0.85
+    assert [e.estimate.value for e in report.measure("logit-share").entries] == [1.0, 0.0]

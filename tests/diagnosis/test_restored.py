@@ -87,6 +87,25 @@ def test_batch_normalisation_and_dropout_stay() -> None:
     assert report.samples == 40
 
 
+class Modes(toys.TwoStream):
+    """Keeps how it is passed through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[tuple[bool, bool]] = set()
+
+    def forward(self, audio: Tensor, visual: Tensor) -> Tensor:
+        self.seen.add((self.audio[1].training, torch.is_grad_enabled()))
+        return super().forward(audio, visual)
+
+
+def test_passes_are_in_evaluation_mode_without_gradient() -> None:
+    model = Modes()
+    pictures = [torch.randn(20, 1, 6, 6, generator=torch.Generator().manual_seed(0)) for _ in toys.NAMES]
+    diagnose(model, toys.loader(*pictures, torch.arange(20) % 4), modalities=toys.NAMES)
+    assert model.seen == {(False, False)}
+
+
 class Breaks(toys.MLPs):
     """Fails in its third call."""
 

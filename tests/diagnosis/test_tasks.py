@@ -23,8 +23,20 @@ def test_classes(drawn: torch.Generator) -> None:
 @pytest.mark.parametrize("shape", [(50,), (50, 1)])
 def test_one_logit_is_class_one_of_two(drawn: torch.Generator, shape: tuple[int, ...]) -> None:
     logits, labels = torch.randn(shape, generator=drawn), torch.randint(2, (50,), generator=drawn)
-    scores = Task("classification", logits, labels).scores(logits, labels)
-    assert float(scores.mean()) == pytest.approx(accuracy_score(labels, logits.view(-1) > 0))
+    for given in (labels, labels.float(), labels[:, None].double()):
+        task = Task(None, logits, given)
+        assert task.kind == "classification"
+        scores = task.scores(logits, task.labels(given))
+        assert float(scores.mean()) == pytest.approx(accuracy_score(labels, logits.view(-1) > 0))
+
+
+def test_rows_with_a_single_one_are_classes(drawn: torch.Generator) -> None:
+    logits, labels = torch.randn(50, 3, generator=drawn), torch.randint(3, (50,), generator=drawn)
+    rows = torch.nn.functional.one_hot(labels, 3).float()
+    task = Task(None, logits, rows)
+    assert task.kind == "classification"
+    assert torch.equal(task.labels(rows), labels)
+    assert Task("multilabel", logits, rows).labels(rows) is rows
 
 
 def test_labels_of_many(drawn: torch.Generator) -> None:
@@ -51,7 +63,7 @@ def test_numbers(drawn: torch.Generator, width: int | None) -> None:
     [
         ("ranking", torch.zeros(3, 2), torch.zeros(3).long(), "none of classification, multilabel, regression"),
         (None, torch.zeros(3, 2), torch.tensor([0, 1, 2]), "labels from 0 to 2 for 2 logits"),
-        ("classification", torch.zeros(3, 2), torch.zeros(3), "whole labels"),
+        ("classification", torch.zeros(3, 2), torch.full((3,), 0.5), "whole labels"),
         ("regression", torch.zeros(3, 2), torch.rand(3), "as many labels as outputs"),
         ("regression", torch.zeros(3), torch.ones(3), "the same label"),
         ("multilabel", torch.zeros(3, 2), torch.full((3, 2), 0.5), "zeros and ones"),

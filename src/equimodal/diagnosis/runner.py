@@ -50,6 +50,7 @@ class Runner:
         keep: changes whose logits are kept.
 
     Attributes:
+        labels: class ids [n], or the loader's labels [n, ...] of another task.
         passes: forward passes of the loader so far.
     """
 
@@ -84,8 +85,9 @@ class Runner:
         self.passes = 0
         self._done: dict[Change, Pass] = {}
         with watched.entered():
-            self.raw, self.labels = self._first()
-        self.task = Task(task, self.raw, self.labels)
+            self.raw, self._given = self._first()
+        self.task = Task(task, self.raw, self._given)
+        self.labels = self.task.labels(self._given)
         self._largest = float(self.raw.abs().max())
         self._done[FULL] = self._pass(FULL, self.raw)
 
@@ -128,7 +130,7 @@ class Runner:
         outputs, start = [], 0
         with zeroed_outputs(self.model, self._encoders, change.modalities) if features else nullcontext():
             for batch in self._batches():
-                if not torch.equal(batch.labels.cpu(), self.labels[start : start + len(batch)]):
+                if not torch.equal(batch.labels.cpu(), self._given[start : start + len(batch)]):
                     raise UserError(
                         "diagnose: the loader gives other samples, or another order, when iterated again: pass one"
                         " that does not shuffle"
@@ -167,8 +169,6 @@ class Runner:
         torch.manual_seed(start)
         np.random.seed(start % 2**32)
         random.seed(start)
-        if self._order is not None:
-            self._order[0].set_state(self._order[1])
         try:
             for batch in self._loader:
                 read = self._reader.read(batch)

@@ -23,8 +23,9 @@ class Task:
     - regression: 1 - squared error / variance of the labels, whose mean is R2.
 
     Args:
-        kind: None to read it from the labels: whole numbers [n] are classes, zeros and ones [n, K] are multi-label,
-            other numbers are a regression.
+        kind: None to read it from the labels: whole numbers of an integer type, and zeros and ones [n] of any, are
+            classes, so are rows [n, K] with a single 1 each; other zeros and ones [n, K] are multi-label, other numbers
+            a regression.
         logits: [n, ...] of all samples, to check shapes by.
         labels: [n, ...].
 
@@ -35,7 +36,7 @@ class Task:
     def __init__(self, kind: Kind | None, logits: Tensor, labels: Tensor) -> None:
         if kind is not None and kind not in get_args(Kind):
             raise UserError(f"diagnose: task={kind!r} is none of {', '.join(get_args(Kind))}")
-        self.kind: Kind = kind or _kind(logits, labels)
+        self.kind: Kind = kind or _kind(labels)
         self.score = SCORES[self.kind]
         self._check(logits, labels)
         wide = labels.double().view(len(labels), -1)
@@ -45,6 +46,12 @@ class Task:
         if not bool(torch.isfinite(logits).all()):
             raise UserError("diagnose: the model's outputs are not all finite: nothing can be measured on them")
 
+    def labels(self, given: Tensor) -> Tensor:
+        """The loader's labels as they are scored: class ids [n] of a classification, else as they are."""
+        if self.kind != "classification":
+            return given
+        return given.argmax(1) if _one_hot(given) else given.view(len(given)).long()
+
     def logits(self, output: Tensor) -> Tensor:
         """An output [n, ...] as logits [n, K], float64; one logit of a classification as two, the first of them 0."""
         wide = output.double().view(len(output), -1)
@@ -53,10 +60,10 @@ class Task:
         return wide
 
     def scores(self, output: Tensor, labels: Tensor) -> Tensor:
-        """Score [n], float64, of each sample."""
+        """Score [n], float64, of each sample; `labels` as the method of that name gives them."""
         logits = self.logits(output)
         if self.kind == "classification":
-            return (logits.argmax(1) == labels.view(-1)).double()
+            return (logits.argmax(1) == labels).double()
         truth = labels.double().view(len(labels), -1)
         if self.kind == "regression":
             return 1 - ((logits - truth).square() / self._variance).mean(1)
@@ -68,14 +75,15 @@ class Task:
     def _check(self, logits: Tensor, labels: Tensor) -> None:
         width = logits.view(len(logits), -1).shape[1]
         if self.kind == "classification":
-            plain = labels.numel() == len(labels) and not labels.is_floating_point()
-            if logits.dim() > 2 or not plain:
+            whole = _one_hot(labels) or (labels.numel() == len(labels) and bool((labels == labels.long()).all()))
+            if logits.dim() > 2 or not whole:
                 raise UserError(
                     f"diagnose: classification needs logits [n, K] and whole labels [n], not {list(logits.shape)} and"
                     f" {list(labels.shape)} {labels.dtype}: pass task=, output= or adapter="
                 )
-            if int(labels.min()) < 0 or int(labels.max()) >= max(width, 2):
-                raise UserError(f"diagnose: labels from {int(labels.min())} to {int(labels.max())} for {width} logits")
+            ids = self.labels(labels)
+            if int(ids.min()) < 0 or int(ids.max()) >= max(width, 2):
+                raise UserError(f"diagnose: labels from {int(ids.min())} to {int(ids.max())} for {width} logits")
         elif labels.numel() != logits.numel():
             raise UserError(
                 f"diagnose: {self.kind} needs as many labels as outputs, not {list(labels.shape)} and"
@@ -85,7 +93,15 @@ class Task:
             raise UserError("diagnose: multilabel needs labels of zeros and ones: pass task= or adapter=")
 
 
-def _kind(logits: Tensor, labels: Tensor) -> Kind:
-    if labels.dim() == 2 and labels.shape[1] > 1 and bool(((labels == 0) | (labels == 1)).all()):
-        return "multilabel"
-    return "regression" if labels.is_floating_point() else "classification"
+def _kind(labels: Tensor) -> Kind:
+    binary = bool(((labels == 0) | (labels == 1)).all())
+    if _one_hot(labels):
+        return "classification"
+    if labels.dim() == 2 and labels.shape[1] > 1:
+        return "multilabel" if binary else "regression"
+    return "regression" if labels.is_floating_point() and not binary else "classification"
+
+
+def _one_hot(labels: Tensor) -> bool:
+    wide = labels.dim() == 2 and labels.shape[1] > 1
+    return wide and bool(((labels == 0) | (labels == 1)).all()) and bool((labels.sum(1) == 1).all())

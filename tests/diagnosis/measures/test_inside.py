@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import diagnosis_toys as toys
 from equimodal.diagnosis.diagnose import diagnose
 from equimodal.diagnosis.hooks import pooled
 from equimodal.diagnosis.measures.decision import parts
-from equimodal.diagnosis.measures.depth import true_class_probability
+from equimodal.diagnosis.measures.depth import probed, true_class_probability
+from equimodal.diagnosis.tasks import Kind
 from equimodal.errors import UserError
 from equimodal.evaluation.depth import imbalance
 from equimodal.evaluation.observe import ClassStatistics, TrueClassProbability
@@ -75,6 +77,30 @@ def test_probes_find_what_is_there() -> None:
     assert probe.find("score", "audio")[1].estimate.value > 0.85
     assert probe.find("score", "visual")[1].estimate.value < 0.5
     assert report.passes == 1
+
+
+@pytest.mark.parametrize("kind", ["classification", "multilabel", "regression"])
+def test_probes_are_scikit_learns_on_the_other_folds(kind: Kind) -> None:
+    drawn = torch.Generator().manual_seed(0)
+    x = torch.randn(90, 3, generator=drawn, dtype=torch.float64)
+    values = x @ torch.randn(3, 2, generator=drawn, dtype=torch.float64) + 0.3 * torch.randn(90, 2, generator=drawn)
+    classes = values.argmax(1)
+    labels = {"classification": classes, "multilabel": (values > 0).long(), "regression": values}[kind]
+    folds = torch.arange(90) % 3
+    found = probed(x, labels, folds, kind)
+    for fold in range(3):
+        train, test = folds == (fold + 1) % 3, folds == fold
+        scaled = (x - x[train].mean(0)) / x[train].std(0, unbiased=False)
+        if kind == "regression":
+            expected = LinearRegression().fit(scaled[train], labels[train]).predict(scaled[test])
+            assert found[test].numpy() == pytest.approx(expected, abs=0.15)  # a ridge is a little off
+            continue
+        wanted = labels[:, None] if kind == "classification" else labels
+        decided = found[test].argmax(1)[:, None] if kind == "classification" else (found[test] > 0).long()
+        for column in range(wanted.shape[1]):
+            probe = LogisticRegression(C=1e3 / 30).fit(scaled[train], wanted[train, column])
+            agree = torch.from_numpy(probe.predict(scaled[test])) == decided[:, column]
+            assert float(agree.double().mean()) > 0.85
 
 
 def test_logit_shares_are_covariances() -> None:

@@ -4,9 +4,11 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from equimodal.diagnosis.content import Entry
 from equimodal.diagnosis.measures.base import Setting
+from equimodal.diagnosis.tasks import Kind
 from equimodal.evaluation.observe import ClassStatistics
 from equimodal.evaluation.probe import fit_linear_probe, fit_probe
 from equimodal.models.encoder import aligned_depths
@@ -16,28 +18,30 @@ from equimodal.seeding import generator
 
 FOLDS = 3
 LEAST = 30  # samples
+MOST_LABELS = 20
 MOST = 3000  # samples that probes and class means look at
 
 
 def probes(setting: Setting) -> list[Entry]:
-    """`score` of a linear probe on each layer, and `chance`: of the most frequent class, or 0 of a regression.
+    """`score` of a linear probe on each layer, and of a classification `chance`, that of the most frequent class.
 
-    Three folds: the probe is fitted on one, its penalty chosen on another, and the third one's samples are scored, so
-    that every sample is scored once by a probe that has not seen it.
+    Logistic regression for classes, one for each of several labels; ridge regression for numbers. Three folds: the
+    probe is fitted on one, its penalty chosen on another, and the third one's samples are scored, so that every sample
+    is scored once by a probe that has not seen it.
     """
     chosen, folds = _folds(setting)
     runner = setting.runner
-    labels = runner.labels[chosen].view(len(chosen))
+    labels = runner.labels[chosen]
     rows, places = [], []
     for name, depth, layer in _all_layers(setting):
         x = runner.watched.outputs[layer][chosen]
-        rows.append(_probed(x, labels, folds, runner.task.kind == "regression"))
+        rows.append(runner.task.scores(probed(x, labels, folds % FOLDS, runner.task.kind), labels))
         places.append((name, depth, layer))
     found = [
         setting.entry("score", name, mean, at=depth, layer=layer)
         for (name, depth, layer), mean in zip(places, setting.means(rows), strict=True)
     ]
-    if runner.task.kind == "regression":
+    if runner.task.kind != "classification":
         return found
     common = (labels == labels.bincount().argmax()).double()
     return [*found, setting.entry("chance", "all", setting.means([common])[0])]
@@ -98,28 +102,45 @@ def _folds(setting: Setting) -> tuple[Tensor, Tensor]:
     return order, torch.arange(len(order)) % (2 * FOLDS)
 
 
-def _probed(x: Tensor, labels: Tensor, folds: Tensor, numbers: bool) -> Tensor:
-    scores = torch.zeros(len(x), dtype=torch.float64)
-    for fold in range(FOLDS):
-        train, validation, test = (folds % FOLDS == (fold + shift) % FOLDS for shift in (1, 2, 0))
-        if numbers:
-            truth = labels.double()
-            value = fit_linear_probe((x[train], truth[train]), (x[validation], truth[validation]))
-            error = (value.predict(x[test]) - truth[test]).square()
-            scores[test] = 1 - error / truth.var(unbiased=False)
-        else:
-            classes = int(labels.max()) + 1
-            probe = fit_probe((x[train], labels[train]), (x[validation], labels[validation]), classes)
-            scores[test] = (probe.predict(x[test]) == labels[test]).double()
-    return scores
+def probed(x: Tensor, labels: Tensor, folds: Tensor, kind: Kind) -> Tensor:
+    """What probes of x [n, C] put out for each sample, as the model would: logits [n, K], or values.
+
+    Args:
+        labels: class ids [n], or zeros and ones or values [n] or [n, K].
+        folds: [n], 0 to FOLDS - 1; a fold's probe is fitted on the next fold, its penalty chosen on the one after.
+    """
+    if kind == "classification":
+        return _classes(x, labels, folds, int(labels.max()) + 1)
+    columns = labels.reshape(len(labels), -1).unbind(1)
+    if kind == "multilabel":
+        both = [_classes(x, column.long(), folds, 2) for column in columns]
+        return torch.stack([logits[:, 1] - logits[:, 0] for logits in both], 1)
+    found = torch.zeros(len(x), len(columns), dtype=torch.float64)
+    for place, column in enumerate(columns):
+        for train, validation, test in _splits(folds):
+            value = fit_linear_probe((x[train], column[train]), (x[validation], column[validation]))
+            found[test, place] = value.predict(x[test])
+    return found
+
+
+def _classes(x: Tensor, labels: Tensor, folds: Tensor, classes: int) -> Tensor:
+    found = torch.zeros(len(x), classes, dtype=torch.float64)
+    for train, validation, test in _splits(folds):
+        probe = fit_probe((x[train], labels[train]), (x[validation], labels[validation]), classes)
+        found[test] = functional.one_hot(probe.predict(x[test]), classes).double()
+    return found
+
+
+def _splits(folds: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Training, validation and test samples [n] of each fold's probe."""
+    return [(folds == (fold + 1) % FOLDS, folds == (fold + 2) % FOLDS, folds == fold) for fold in range(FOLDS)]
 
 
 def no_probe(setting: Setting) -> str | None:
-    """Probes are of classes, or of one number."""
-    kind = setting.runner.task.kind
-    if kind == "multilabel" or setting.runner.labels.numel() != setting.runner.samples:
-        return "probes are for classes or one number a sample"
-    return _too_few(setting)
+    """Every label has a probe of its own."""
+    runner = setting.runner
+    each = 1 if runner.task.kind == "classification" else runner.labels.numel() // runner.samples
+    return f"{each} labels a sample are more than {MOST_LABELS}" if each > MOST_LABELS else _too_few(setting)
 
 
 def no_classes(setting: Setting) -> str | None:
