@@ -6,7 +6,7 @@ import torch
 from equimodal.diagnosis import seen as module
 from equimodal.diagnosis.changes import averaged, noisy, zeroed
 from equimodal.diagnosis.inputs import Part
-from equimodal.diagnosis.seen import Seen
+from equimodal.diagnosis.seen import Seen, cycle
 from equimodal.models.padded import Padded
 
 
@@ -54,6 +54,7 @@ def test_a_permutation_runs_over_the_whole_loader_and_takes_the_mask_along() -> 
     assert torch.equal(rows[:, 0].sort().values, torch.arange(100.0))
     assert torch.equal(rows[:, 1], 10 * rows[:, 0])
     assert torch.equal(torch.cat([part["x_mask"] for part in swapped]), rows[:, 0].long() % 2)
+    assert bool((rows[:, 0] != torch.arange(100)).all()), "nothing stays in its place"
     assert (rows[:30, 0] >= 30).sum() > 10, "within a batch, a loader sorted by class would hide everything"
     assert not torch.equal(
         rows, torch.cat([shown(batches, name="b").swapped(p, 30 * i)["x"] for i, p in enumerate(batches)])
@@ -87,6 +88,20 @@ def test_samples_of_several_shapes_are_permuted_within_the_batch() -> None:
     assert not found.has_donors
     swapped = found.swapped(batches[1], 5)["x"]
     assert torch.equal(swapped[:, 0].sort().values, batches[1]["x"][:, 0])
+    assert bool((swapped[:, 0] != batches[1]["x"][:, 0]).all())
+    assert found.has_partners
+    assert not shown([{"x": torch.zeros(1, 1)}, {"x": torch.zeros(1, 2)}]).has_partners
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_a_cycle_comes_back_after_all(count: int) -> None:
+    order = cycle(count, torch.Generator().manual_seed(0))
+    place, seen = 0, []
+    for _ in range(count):
+        seen.append(place)
+        place = int(order[place])
+    assert place == 0
+    assert sorted(seen) == list(range(count))
 
 
 def test_ids_have_no_mean_and_what_never_changes_is_seen() -> None:

@@ -73,3 +73,17 @@ def test_numbers(drawn: torch.Generator, width: int | None) -> None:
 def test_what_does_not_fit_is_refused(kind: str | None, logits: torch.Tensor, labels: torch.Tensor, words: str) -> None:
     with pytest.raises(UserError, match=words):
         Task(kind, logits, labels)  # type: ignore[arg-type]
+
+
+def test_probabilities_are_suspected_where_it_matters(drawn: torch.Generator) -> None:
+    many, ids = torch.randint(2, (40, 3), generator=drawn), torch.randint(2, (40,), generator=drawn)
+    outputs = torch.rand(40, 3, generator=drawn)
+    for logits, labels, suspected in (
+        (outputs, many, True),
+        (outputs - 0.5, many, False),
+        (outputs[:, 0], ids, True),
+        (outputs, ids, False),  # the highest is the highest
+    ):
+        doubt = Task(None, logits, labels).doubt(logits)
+        assert (doubt is not None) == suspected
+        assert doubt is None or "output=torch.logit" in doubt

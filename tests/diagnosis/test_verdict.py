@@ -70,6 +70,27 @@ def test_an_input_that_never_changes_is_told_from_a_dead_encoder() -> None:
     assert claims(diagnose(model, fed, modalities=NAMES))[0] == ("constant", "visual")
 
 
+def test_samples_that_cannot_be_swapped_are_not_called_dead() -> None:
+    """Sequences in batches of one, each of its own length."""
+    drawn = torch.Generator().manual_seed(0)
+    labels = torch.randint(2, (60,), generator=drawn)
+    rows = [
+        ({name: torch.randn(1, 3 + i, generator=drawn) + 4 * label for name in NAMES}, label[None])
+        for i, label in enumerate(labels)
+    ]
+    model = nn.Linear(1, 1)
+    report = diagnose(
+        model,
+        rows,
+        modalities=NAMES,
+        call=lambda model, inputs: inputs["audio"].mean(1) + inputs["visual"].mean(1) - 4,
+    )
+    assert report.findings == []
+    assert report.verdict.startswith("No verdict")
+    refused = {note.partition(":")[0] for note in report.notes if "cannot be swapped" in note}
+    assert {"permutation", "shapley"} <= refused
+
+
 class Misled(nn.Module):
     """Right by audio, and wrong by visual where that is large."""
 

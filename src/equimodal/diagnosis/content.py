@@ -73,7 +73,7 @@ class Content(Part):
     verdict: str = Field(description="in one sentence")
     findings: list[Finding]
     advice: list[Advice]
-    notes: list[str] = Field(description="what was not measured, and why")
+    notes: list[str] = Field(description="what was not measured and why, and what may have been misread")
 
     def measure(self, name: str) -> Measured:
         """A measure by name; a KeyError if it was not taken."""

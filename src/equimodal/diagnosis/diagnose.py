@@ -112,6 +112,8 @@ def diagnose(
         if widths is None:
             widths = {} if head is None else {name: watched.outputs[own].shape[1] for name, own in encoders.items()}
         setting = Setting(runner, encoders, layers, head, widths, confidence, replicates, seed)
+        doubt = runner.task.doubt(runner.raw)
+        notes += [] if doubt is None else [doubt]
         found = []
         for name in taken:
             measure = MEASURES[name]

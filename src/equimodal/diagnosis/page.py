@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from equimodal.diagnosis.content import Content, Entry, Measured
-from equimodal.diagnosis.text import footer, label, number, summary
+from equimodal.diagnosis.text import cost, footer, label, number, summary
 from equimodal.report.figures.lines import BAND
 from equimodal.report.figures.style import FUSED, color, style
 from equimodal.report.formats.html import STYLE
@@ -37,7 +37,7 @@ def page(content: Content) -> str:
     for measured in content.measures:
         parts += [
             f"<h2>{escape(measured.title)}</h2>",
-            f"<p>{escape(measured.source)}. Passes beside the plain one: {measured.passes}.</p>",
+            f"<p>{escape(measured.source)}. {escape(cost(measured).capitalize())}.</p>",
             _figure(content, measured),
             _table(
                 ("number", "of", f"value ({content.confidence:.0%} interval)"),
@@ -45,7 +45,7 @@ def page(content: Content) -> str:
             ),
         ]
     if content.notes:
-        parts += ["<h2>Not measured</h2>", _list(content.notes)]
+        parts += ["<h2>Notes</h2>", _list(content.notes)]
     parts.append(f"<p>{escape(footer(content))}</p>")
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}{MORE_STYLE}</style>'
     body = "\n".join(part for part in parts if part)

@@ -36,6 +36,7 @@ class Seen:
         self._squares: list[Tensor] = []
         self._kinds: list[str] = []  # of tensors: numbers, ids or mask
         self._one_shape = True
+        self._batches = 0
         self._kept_keys = torch.empty(0, dtype=torch.float64)
         self._kept_places = torch.empty(0, dtype=torch.int64)
         self._kept: list[Tensor] = []
@@ -55,6 +56,7 @@ class Seen:
             self._limit = max(2, min(KEPT, KEPT_BYTES // max(size, 1)))
         self._one_shape &= all(leaf.shape[1:] == one.shape for (leaf, _), one in zip(leaves, self._first, strict=True))
         self.samples += len(leaves[0][0])
+        self._batches += 1
         if not self._one_shape:
             self.varies = True
             self._kept, self._sums, self._squares = [], [], []
@@ -114,6 +116,11 @@ class Seen:
         place = self._kept_keys.argsort()[donor]
         return mapped(part, lambda leaf, i: self._kept[i][place].to(leaf).expand_as(leaf), masks=True)
 
+    @property
+    def has_partners(self) -> bool:
+        """Whether samples can be given other samples' values: not if each is a batch of its own shape."""
+        return self._one_shape or self._batches < self.samples
+
     def swapped(self, part: Part, start: int) -> Part:
         """The part of the samples start, start + 1, ... with other samples' values, masks included.
 
@@ -121,7 +128,7 @@ class Seen:
         """
         size = len(tensors(part)[0][0])
         if not self._one_shape:
-            order = torch.randperm(size, generator=generator(self._seed, "swap", self.name, start))
+            order = cycle(size, generator(self._seed, "swap", self.name, start))
             return mapped(part, lambda leaf, _: leaf[order.to(leaf.device)], masks=True)
         order = self._order()[start : start + size]
         return mapped(part, lambda leaf, place: self._kept[place][order].to(leaf), masks=True)
@@ -129,4 +136,12 @@ class Seen:
     def _order(self) -> Tensor:
         kept = len(self._kept_keys)
         drawn = generator(self._seed, "swap", self.name)
-        return torch.cat([torch.randperm(kept, generator=drawn) for _ in range(-(-self.samples // kept))])
+        return torch.cat([cycle(kept, drawn) for _ in range(-(-self.samples // kept))])
+
+
+def cycle(count: int, drawn: torch.Generator) -> Tensor:
+    """A permutation [count] that is one random cycle, so that nothing stays in its place."""
+    order = torch.randperm(count, generator=drawn)
+    found = torch.empty_like(order)
+    found[order] = order.roll(1)
+    return found

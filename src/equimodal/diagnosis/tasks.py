@@ -46,6 +46,13 @@ class Task:
         if not bool(torch.isfinite(logits).all()):
             raise UserError("diagnose: the model's outputs are not all finite: nothing can be measured on them")
 
+    def doubt(self, logits: Tensor) -> str | None:
+        """A note where outputs that are compared with 0 look like probabilities."""
+        compared = self.kind == "multilabel" or (self.kind == "classification" and logits.numel() == len(logits))
+        if not compared or bool(((logits < 0) | (logits > 1)).any()):
+            return None
+        return "outputs all lie within 0 and 1 and were read as logits: for probabilities pass output=torch.logit"
+
     def labels(self, given: Tensor) -> Tensor:
         """The loader's labels as they are scored: class ids [n] of a classification, else as they are."""
         if self.kind != "classification":

@@ -1,6 +1,6 @@
 """A diagnosis on a terminal."""
 
-from equimodal.diagnosis.content import Content, Entry, Estimate
+from equimodal.diagnosis.content import Content, Entry, Estimate, Measured
 
 
 def number(estimate: Estimate) -> str:
@@ -14,6 +14,11 @@ def label(entry: Entry, axis: str | None) -> str:
     """'audio, depth 2 (encoder.layer2)' for an entry's place."""
     place = "" if entry.at is None else f", {axis} {entry.at:g}"
     return entry.of + place + ("" if entry.layer is None else f" ({entry.layer})")
+
+
+def cost(measured: Measured) -> str:
+    """What a measure costs beside the plain pass, whoever shares it."""
+    return f"{measured.passes} passes" if measured.passes else "no pass of its own"
 
 
 def summary(content: Content) -> str:
@@ -37,7 +42,7 @@ def text(content: Content) -> str:
     lines = [f"Diagnosis of {content.model}: {summary(content)}", "", content.verdict]
     lines += [f"  - {finding.text}" for finding in content.findings]
     for measured in content.measures:
-        lines += ["", measured.title]
+        lines += ["", f"{measured.title} ({cost(measured)})"]
         rows = [(entry.quantity, label(entry, measured.axis), number(entry.estimate)) for entry in measured.entries]
         widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
         lines += [f"  {quantity:{widths[0]}}  {place:{widths[1]}}  {value}" for quantity, place, value in rows]
@@ -45,5 +50,5 @@ def text(content: Content) -> str:
         lines += ["", "Methods of this project that address it"]
         lines += [f"  {advice.method}: {advice.why}. Cost: {advice.cost}." for advice in content.advice]
     if content.notes:
-        lines += ["", "Not measured", *(f"  {note}" for note in content.notes)]
+        lines += ["", "Notes", *(f"  {note}" for note in content.notes)]
     return "\n".join([*lines, "", footer(content)])

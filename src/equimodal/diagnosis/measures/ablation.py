@@ -32,3 +32,9 @@ def no_mean(setting: Setting) -> str | None:
     if without:
         return f"{', '.join(without)}: ids, or samples of several shapes, have no mean"
     return None
+
+
+def no_partners(setting: Setting) -> str | None:
+    """Samples of several shapes, in batches of one, cannot be swapped."""
+    alone = [name for name, seen in setting.runner.seen.items() if not seen.has_partners]
+    return f"{', '.join(alone)}: samples of several shapes in batches of one cannot be swapped" if alone else None

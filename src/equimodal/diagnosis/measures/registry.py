@@ -16,6 +16,7 @@ MEASURES: dict[str, Measure] = {
         "Gat et al. 2021, arXiv 2110.14375",
         one_each("permute"),
         ablation.ablation("permute"),
+        ablation.no_partners,
     ),
     "shapley": Measure(
         "Shapley values and interactions, others permuted",
@@ -88,7 +89,7 @@ MEASURES: dict[str, Measure] = {
         "expected score, missing at random",
         curves.missing_changes,
         curves.missing,
-        shapley.refusal,
+        shapley.too_many,
         axis="rate",
     ),
 }

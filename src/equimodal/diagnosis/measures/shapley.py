@@ -8,6 +8,7 @@ from torch import Tensor
 
 from equimodal.diagnosis.changes import FULL, Change
 from equimodal.diagnosis.content import Entry
+from equimodal.diagnosis.measures.ablation import no_partners
 from equimodal.diagnosis.measures.base import Setting, others
 from equimodal.methods.shapley import shapley_weights, subsets
 
@@ -74,6 +75,11 @@ def compute(setting: Setting) -> list[Entry]:
 
 
 def refusal(setting: Setting) -> str | None:
+    """As `no_partners`, and 2^M passes are too many for many modalities."""
+    return too_many(setting) or no_partners(setting)
+
+
+def too_many(setting: Setting) -> str | None:
     """2^M passes are too many for many modalities."""
     count = len(setting.modalities)
     return f"{count} modalities have 2^{count} subsets; exact up to {MOST}" if count > MOST else None
