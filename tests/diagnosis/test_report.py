@@ -58,6 +58,8 @@ def test_text_says_everything(report: Diagnosis) -> None:
         assert measured.title in text
         for entry in measured.entries:
             assert f"{entry.estimate.value:.3f}" in text
+    assert len(report.findings) >= 2
+    assert all(finding.text in text for finding in report.findings)
     assert all(advice.method in text for advice in report.advice)
     assert "95% bootstrap intervals over samples (500 resamples, seed 0)" in text
 

@@ -76,6 +76,16 @@ def test_numbers_are_numpys_and_the_loop_ends_where_it_would() -> None:
     assert "epoch 2" in str(report)
 
 
+def test_a_run_that_diverged_can_still_be_reported() -> None:
+    net = model()
+    monitor = TrainingMonitor(net, ENCODERS)
+    for weight in net.parameters():
+        weight.grad = torch.full_like(weight, torch.inf)
+    monitor.after_backward()
+    assert monitor.end_epoch()["gradient/audio"] == float("inf")
+    assert {entry.quantity for entry in monitor.measured().entries} == {"moved"}
+
+
 def own_losses(net: toys.MLPs) -> dict[str, Tensor]:
     zero = {name: torch.zeros_like(x) for name, x in INPUTS.items()}
     return {name: cross_entropy(net({**zero, name: INPUTS[name]}), LABELS) for name in ENCODERS}

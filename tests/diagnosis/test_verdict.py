@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 
 import diagnosis_toys as toys
+from equimodal.diagnosis.advice import ADVICE
 from equimodal.diagnosis.bootstrap import bounds
 from equimodal.diagnosis.diagnose import diagnose
 from equimodal.diagnosis.measures.shapley import shares
 from equimodal.diagnosis.verdict import tail
+from equimodal.methods.registry import METHODS
+from equimodal.report.names import METHODS as VARIANTS
 
 NAMES = ("audio", "visual")
 Claims = list[tuple[str, str | None]]
@@ -140,6 +143,10 @@ def test_nothing_is_claimed_of_few_samples_or_of_a_model_that_knows_nothing() ->
     )
     assert "is not shown to be above" in blank.verdict
     assert claims(blank) == []
+
+
+def test_advice_names_methods_of_this_project() -> None:
+    assert {each.method for some in ADVICE.values() for each in some} <= {*METHODS, *VARIANTS}
 
 
 def test_shares_without_a_gain_are_none() -> None:

@@ -1,5 +1,6 @@
 """How fast each modality's encoder learns while somebody's own loop trains a model."""
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import cast
@@ -110,11 +111,14 @@ class TrainingMonitor:
         return dict(found)
 
     def measured(self) -> Measured:
-        """The epochs so far, as a diagnosis shows them."""
+        """The epochs so far, as a diagnosis shows them; without the numbers that are not finite, of a run that
+        diverged.
+        """
         entries = [
             Entry(quantity=key.partition("/")[0], of=key.partition("/")[2], at=epoch, estimate=_plain(numbers[key]))
             for epoch, numbers in enumerate(self._epochs, 1)
             for key in sorted(numbers, key=self._place)
+            if math.isfinite(numbers[key])
         ]
         return Measured(
             name="training",
