@@ -54,7 +54,7 @@ def run(params, dataset=None, method=None, modality=None, seed=None, seeds=None,
         "warmup": [warmup / f"{{method}}.safetensors"],
         "prototypes": [prototypes / f"{{method}}.safetensors", prototypes / f"{{method}}.json"],
         "train": [*weights, model / "curves.json"],
-        "evaluate": [model / "evaluation.json"],
+        "evaluate": [model / "evaluation.json", model / "predictions.parquet"],
         "operations": [Path("models", dataset, str(method), "operations.json")],
         "summary": [
             Path("results", f"{{dataset}}_{{method}}.json"),

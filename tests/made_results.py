@@ -96,6 +96,12 @@ def evaluation(
             for i, name in enumerate(modalities)
         },
         "alpha": [0.1 * (d + 1) + draw.uniform(0, 0.03) for d in range(DEPTHS)] if two else None,
+        "calibration": {
+            "ece": draw.uniform(0, 0.1),
+            "count": [0] * 10 + [2, 0, 1, 1, 2 * classes - 4],
+            "confidence": [None] * 10 + [0.7, None, 0.8, 0.9, 0.97],
+            "accuracy": [None] * 10 + [0.5, None, 1.0, 0.0, 0.9],
+        },
         "parameters": {"total": 300, "encoders": dict.fromkeys(modalities, 100), "fusion": 100},
         "flops": {"inference": 10, "training_joint": 30},
     }

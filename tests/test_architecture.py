@@ -15,6 +15,8 @@ from importlinter.cli import lint_imports
 # Declared though no file of src imports them.
 USED_OTHERWISE = {
     "snakemake": "the engine's command",
+    "onnx": "torch's exporter",
+    "onnxscript": "torch's exporter",
     "dvc": "the engine's command",
 }
 # Of the extra `dev`: tools, and what pytest loads by itself.

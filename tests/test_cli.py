@@ -33,8 +33,8 @@ def project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"stub_{stage}.py").write_text(STUB)
     (folder / "stubbed.py").write_text(
         "import importlib, sys\n"
-        "from equimodal import cli\n"
-        "cli.import_module = lambda name: importlib.import_module('stub_' + name.rpartition('.')[2])\n"
+        "from equimodal import cli\nimport equimodal.cli.program as program\n"
+        "program.import_module = lambda name: importlib.import_module('stub_' + name.rpartition('.')[2])\n"
         "cli.main()\n"
     )
     return folder
@@ -161,7 +161,7 @@ def test_a_dataset_without_manifest_is_said_before_torch_is_imported(project: Pa
         "    def find_spec(self, name, path=None, target=None):\n"
         "        assert name.partition('.')[0] != 'torch', 'torch is imported'\n"
         "sys.meta_path.insert(0, Refused())\n"
-        "from equimodal import cli\n"
+        "from equimodal import cli\nimport equimodal.cli.program as program\n"
         "cli.main()\n"
     )
     words = [stage, "--dataset", "ks", "--method", "aim", *(() if stage in ("operations", "cost") else ("--seed", "0"))]

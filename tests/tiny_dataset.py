@@ -272,6 +272,7 @@ def _features(
         "sha256": file_sha256(root / path),
         "mean": train.mean(0).tolist(),
         "std": train.std(0).tolist(),
+        "notes": {},
         "settings": settings,
     }
     return {**entry, "lengths": lengths} if len(shape) == 2 else entry

@@ -42,6 +42,12 @@ class Objective(ABC):
         """Predictions [B] in the labels' terms: class ids, or values."""
 
     @abstractmethod
+    def scores(self, logits: Tensor) -> Tensor:
+        """What is said of samples, of their logits [B, outputs]: probabilities [B, K], or values [B]; float64, on the
+        CPU.
+        """
+
+    @abstractmethod
     def class_ids(self, values: Tensor) -> Tensor:
         """Class ids [B] (int64) of labels or predictions [B]."""
 
@@ -112,6 +118,9 @@ class Classification(Objective):
     def decide(self, logits: Tensor) -> Tensor:
         return logits.argmax(1)
 
+    def scores(self, logits: Tensor) -> Tensor:
+        return logits.detach().double().cpu().softmax(1)
+
     def class_ids(self, values: Tensor) -> Tensor:
         return values
 
@@ -170,6 +179,9 @@ class Regression(Objective):
 
     def decide(self, logits: Tensor) -> Tensor:
         return logits[:, 0]
+
+    def scores(self, logits: Tensor) -> Tensor:
+        return self.decide(logits).detach().double().cpu()
 
     def class_ids(self, values: Tensor) -> Tensor:
         settings = self.settings  # as RegressionSettings.nearest

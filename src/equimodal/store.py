@@ -147,6 +147,30 @@ def open_array(path: Path) -> np.memmap:
         raise UserError(f"{path} is missing: build it first (snakemake --cores 4 -- {path})") from None
 
 
+def write_table(path: Path, columns: Mapping[str, Any]) -> None:
+    """Write columns of equal length as parquet: same content, same bytes (by the same version of Arrow)."""
+    import pyarrow
+    from pyarrow import parquet
+
+    with atomic(path) as scratch:
+        parquet.write_table(pyarrow.table(dict(columns)), scratch)
+
+
+def read_table(path: Path) -> dict[str, list[Any]]:
+    """Columns of a parquet file; a missing or broken one is a UserError."""
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        columns: dict[str, list[Any]] = parquet.read_table(path).to_pydict()
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: evaluate that model again (snakemake --cores 4 -- {path})") from None
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        first = str(error).splitlines()[0]
+        raise UserError(f"{path} is not a readable parquet file ({first}): delete it and build it again") from None
+    return columns
+
+
 def write_tensors(path: Path, tensors: Mapping[str, "torch.Tensor"], meta: Any) -> None:
     """Write tensors and a JSON-able `meta` as safetensors: same content, same bytes.
 

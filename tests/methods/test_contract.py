@@ -13,6 +13,7 @@ import yaml
 
 import tiny_dataset
 from equimodal.engines.layout import fit_path, model_folder, unimodal_path, warmup_path
+from equimodal.inference.model import load
 from equimodal.methods.registry import METHODS
 from equimodal.params import Params, parse_params
 from equimodal.settings.base import deep_merge
@@ -108,6 +109,16 @@ def test_a_method_keeps_the_contract(root: tuple[Path, Params], name: str) -> No
             found = measures(predict(model, setup.data, split, 32), setup.data.objective, split)  # type: ignore[arg-type]
             saved = curves["epochs"][meta["epoch"]]["metrics"]
             assert {key: saved[key] for key in found} == found  # loading gives the very model that was measured
+
+    used = load(folder / "val.safetensors")  # what the file says of itself is enough to use it
+    tensors, meta = read_tensors(folder / "val.safetensors")
+    model = setup.model(meta["structure"]).eval()
+    model.load_state_dict(tensors)
+    inputs, _ = next(setup.data.evaluation_batches("test", 4))
+    with torch.no_grad():
+        wanted = setup.data.objective.scores(model.predict(inputs).logits)
+        assert torch.equal(used.objective.scores(used.members[0].predict(inputs).logits), wanted)
+    assert used.modalities == model.modalities
 
     first = {file: (folder / file).read_bytes() for file in FILES}
     torch.rand(3)

@@ -8,7 +8,9 @@ from equimodal import tracking
 from equimodal.errors import UserError
 from equimodal.stages import figures
 
-PLAIN = {f"{name}.{ending}" for name in ("curves", "imbalance", "confusion") for ending in ("svg", "png")}
+PLAIN = {
+    f"{name}.{ending}" for name in ("curves", "imbalance", "confusion", "reliability") for ending in ("svg", "png")
+}
 WARM = PLAIN | {f"{name}.{ending}" for name in ("scores", "alpha", "prototypes") for ending in ("svg", "png")}
 
 

@@ -9,6 +9,7 @@ rule evaluate:
         code=code("evaluate"),
     output:
         evaluation="models/{dataset}/{method}/{seed}/evaluation.json",
+        predictions="models/{dataset}/{method}/{seed}/predictions.parquet",
     log:
         "logs/evaluate/{dataset}-{method}-{seed}.log",
     benchmark:

@@ -45,7 +45,7 @@ def unimodal_path(dataset: str, method: str, seed: int) -> Path:
 
 
 def model_folder(dataset: str, method: str, seed: int) -> Path:
-    """One trained model: {val,last,test}.safetensors, curves.json, evaluation.json."""
+    """One trained model: {val,last,test}.safetensors, curves.json, evaluation.json, predictions.parquet."""
     return Path("models") / dataset / method / str(seed)
 
 

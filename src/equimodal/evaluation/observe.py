@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -87,6 +88,34 @@ class Decisions:
             readout: {name: torch.cat(parts) for name, parts in found.items()}
             for readout, found in self._readouts.items()
         }
+
+
+class Scores:
+    """Probabilities, or a regression's values: fused, and of each modality alone by the fusion head's readout.
+
+    Attributes:
+        fused: [n, K] or [n], float64, as numpy.
+        alone: the same {m: ...}.
+    """
+
+    def __init__(self, model: MultimodalModel, objective: Objective) -> None:
+        self._model = model
+        self._objective = objective
+        self._fused: list[Tensor] = []
+        self._alone: dict[str, list[Tensor]] = {}
+
+    def __call__(self, outputs: Outputs, labels: Tensor) -> None:
+        self._fused.append(self._objective.scores(outputs.logits))
+        for name, logits in self._model.readout(outputs.features).items():
+            self._alone.setdefault(name, []).append(self._objective.scores(logits))
+
+    @property
+    def fused(self) -> "np.ndarray[Any, Any]":
+        return np.asarray(torch.cat(self._fused).numpy())
+
+    @property
+    def alone(self) -> dict[str, "np.ndarray[Any, Any]"]:
+        return {name: np.asarray(torch.cat(parts).numpy()) for name, parts in self._alone.items()}
 
 
 class Features:

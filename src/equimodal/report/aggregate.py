@@ -5,9 +5,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from equimodal.metrics.spread import interval95, sample_std
 from equimodal.report.result import (
     Availability,
+    Calibration,
     Data,
     Errors,
     Estimate,
@@ -74,6 +77,7 @@ def result(seeds: list[int], evaluations: list[dict[str, Any]], step_flops: dict
             **{rule: selection(rule, evaluations) if rule in first["selection"] else None for rule in RULES}
         ),
         imbalance=imbalance,
+        calibration=calibration([e.get("calibration") for e in evaluations]),
         parameters=Parameters(**first["parameters"]),
         flops=Flops(**first["flops"], **step_flops),
         data=Data(**data["used"]),
@@ -120,6 +124,23 @@ def errors(found: list[dict[str, Any] | None]) -> Errors | None:
         return None
     columns = {name: [each[name] for each in known] for name in Errors.model_fields}
     return Errors(**{name: None if None in values else estimate(values) for name, values in columns.items()})
+
+
+def calibration(found: list[dict[str, Any] | None]) -> Calibration | None:
+    """The seeds' calibration, bins pooled; None for a regression, or where a seed's was not measured."""
+    known = [each for each in found if each is not None]
+    if len(known) < len(found):
+        return None
+    counts = np.array([each["count"] for each in known])
+    totals = counts.sum(0)
+
+    def pooled(name: str) -> list[float | None]:
+        values = np.array([each[name] for each in known], dtype=float)  # None, of an empty bin, is NaN
+        sums = np.nansum(counts * values, 0)
+        return [float(value / total) if total else None for value, total in zip(sums, totals, strict=True)]
+
+    ece = spread(each["ece"] for each in known)
+    return Calibration(ece=ece, count=totals.tolist(), confidence=pooled("confidence"), accuracy=pooled("accuracy"))
 
 
 def _modality_errors(rule: str, evaluations: list[dict[str, Any]]) -> dict[str, dict[str, Errors]] | None:

@@ -107,6 +107,17 @@ class Imbalance(Part):
     )
 
 
+class Calibration(Part):
+    """What probabilities promise and what comes of it, with the weights that validation chose, on the test split
+    (metrics.calibration); bins of equal width from 0 to 1.
+    """
+
+    ece: Spread = Field(description="expected calibration error: mean distance of accuracy and confidence, by bin")
+    count: list[int] = Field(description="samples by bin of their highest probability, summed over seeds")
+    confidence: list[float | None] = Field(description="mean highest probability of a bin's samples; null without any")
+    accuracy: list[float | None] = Field(description="share of a bin's samples that are predicted right")
+
+
 class Parameters(Part):
     """Trained weights of the model as exported."""
 
@@ -181,6 +192,7 @@ class Result(Part):
     classes: list[str]
     selection: Selections
     imbalance: Imbalance
+    calibration: Calibration | None = Field(None, description="null for a regression, which gives no probabilities")
     parameters: Parameters
     flops: Flops
     data: Data

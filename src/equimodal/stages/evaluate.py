@@ -1,16 +1,21 @@
 """Stage evaluate: the measures of one trained model, for the weights of each selection rule."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from equimodal.engines.layout import manifest_path, model_folder
 from equimodal.errors import UserError
 from equimodal.evaluation import operations
 from equimodal.evaluation.depth import imbalance, unimodal_gap
-from equimodal.evaluation.observe import ClassStatistics, Decisions, Features, TrueClassProbability, observe
+from equimodal.evaluation.observe import ClassStatistics, Decisions, Features, Scores, TrueClassProbability, observe
 from equimodal.evaluation.probe import fit_linear_probe, fit_probe
+from equimodal.inference.columns import columns
+from equimodal.metrics.calibration import calibration
 from equimodal.metrics.classification import accuracy, confusion, macro_f1, recall
 from equimodal.metrics.regression import errors
 from equimodal.models.framework import MultimodalModel
@@ -19,7 +24,7 @@ from equimodal.params import Params
 from equimodal.report.aggregate import described
 from equimodal.report.rules import RULES
 from equimodal.stages.setup import Setup
-from equimodal.store import canonical_json, read_json, read_tensors, write_json
+from equimodal.store import canonical_json, read_json, read_tensors, write_json, write_table
 from equimodal.tracking import clock
 from equimodal.training.state import check_order
 
@@ -29,7 +34,7 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
     left out where nothing was chosen by it (`training.test_every_epoch`).
 
     What needs a pass over the training split (linear probe, s and alpha by depth) is measured
-    for rule `val`, the result.
+    for rule `val`, the result; what that model says of every sample goes to predictions.parquet.
     """
     begun = clock.begun()
     setup = Setup.open(params, dataset, method, seed)
@@ -39,11 +44,12 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
     weights = {rule: folder / f"{rule}.safetensors" for rule in rules}
     selection: dict[str, Any] = {}
     chosen: dict[str, Any] = {}
+    scores: dict[str, Scores] = {}
     by_epoch: dict[int, Any] = {}  # rules often agree on the epoch, and then on the weights
     for rule, path in weights.items():
         model, meta = load(setup, path)
         if rule == "val":
-            by_epoch[meta["epoch"]], chosen = with_training_split(setup, model)
+            by_epoch[meta["epoch"]], chosen, scores = with_training_split(setup, model)
             chosen |= {"parameters": operations.parameters(model), "flops": flops(setup, model)}
         elif meta["epoch"] not in by_epoch:
             by_epoch[meta["epoch"]] = by_split(setup, model)
@@ -56,6 +62,7 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
         "selection": selection,
         **chosen,
     }
+    write_table(folder / "predictions.parquet", predictions(setup, scores))
     write_json(folder / "evaluation.json", content)
     clock.end(run_meta["key"], begun)
 
@@ -108,9 +115,11 @@ def by_split(setup: Setup, model: MultimodalModel) -> dict[str, Any]:
     return measured
 
 
-def with_training_split(setup: Setup, model: MultimodalModel) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(the same, {"probe", "s", "alpha", "gap"} on the test split, and "probe_errors" of a regression);
-    one pass per split.
+def with_training_split(
+    setup: Setup, model: MultimodalModel
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Scores]]:
+    """(the same, {"probe", "s", "alpha", "gap", "calibration"} on the test split, and "probe_errors" of a regression,
+    what is said of every sample of {"val", "test"}); one pass per split.
 
     s is measured against class means of the training split at every depth, whatever the method, in units of the spread
     around them: as they are, distances at shallow depths are so small that s is 1/K; divided by the gap between class
@@ -123,8 +132,9 @@ def with_training_split(setup: Setup, model: MultimodalModel) -> tuple[dict[str,
     scores = TrueClassProbability(statistics.prototypes, statistics.spreads, objective)
     decisions = {split: Decisions(model, objective) for split in ("val", "test")}
     features = {"val": Features(), "test": Features()}
-    observe(model, setup.data, "val", size, [decisions["val"], features["val"]], progress=True)
-    observe(model, setup.data, "test", size, [decisions["test"], features["test"], scores], progress=True)
+    said = {split: Scores(model, objective) for split in ("val", "test")}
+    observe(model, setup.data, "val", size, [decisions["val"], features["val"], said["val"]], progress=True)
+    observe(model, setup.data, "test", size, [decisions["test"], features["test"], said["test"], scores], progress=True)
     labels = decisions["test"].labels
     probed = {}
     for name, feature in features["test"].features.items():
@@ -141,12 +151,38 @@ def with_training_split(setup: Setup, model: MultimodalModel) -> tuple[dict[str,
     measured = {split: measures(found, objective) for split, found in decisions.items()}
     readouts = {**measured["test"]["modalities"], "probe": probe}
     gap = {readout: unimodal_gap(by_modality) for readout, by_modality in readouts.items()}
-    chosen = {"probe": probe, "s": scores.s, "alpha": imbalance(scores.s), "gap": gap}
+    chosen = {"probe": probe, "s": scores.s, "alpha": imbalance(scores.s), "gap": gap, "calibration": None}
     if isinstance(objective, Regression):
         chosen["probe_errors"] = {
             name: errors(found, labels, objective.settings.threshold) for name, found in probed.items()
         }
-    return measured, chosen
+    else:
+        chosen["calibration"] = calibration(torch.from_numpy(said["test"].fused), labels)
+    return measured, chosen, said
+
+
+def predictions(setup: Setup, scores: dict[str, Scores]) -> dict[str, Any]:
+    """Columns of the samples of the splits, in the manifest's order: id, split, label, and what `columns` names;
+    probabilities as float32.
+    """
+    manifest, objective = setup.data.manifest, setup.data.objective
+    classes = [] if isinstance(objective, Regression) else setup.data.classes
+    parts: dict[str, list[Any]] = {}
+    for split, said in scores.items():
+        rows = [row for row, name in enumerate(manifest["splits"]) if name == split]
+        labels = [manifest["labels"][row] for row in rows]
+        found = {
+            "id": [manifest["ids"][row] for row in rows],
+            "split": [split] * len(rows),
+            "label": [classes[label] for label in labels] if classes else labels,
+            **columns(said.fused, said.alone, classes),
+        }
+        for name, values in found.items():
+            parts.setdefault(name, []).append(values)
+    return {
+        name: np.concatenate(found).astype(np.float32) if isinstance(found[0], np.ndarray) else [*chain(*found)]
+        for name, found in parts.items()
+    }
 
 
 def measures(decisions: Decisions, objective: Objective) -> dict[str, Any]:

@@ -4,15 +4,15 @@ from equimodal import tracking
 from equimodal.engines.layout import figures_folder, fit_path, model_folder, result_path
 from equimodal.params import Params
 from equimodal.report.curves import Curves
-from equimodal.report.figures import confusion, cosines, imbalance, scores, training
+from equimodal.report.figures import confusion, cosines, imbalance, reliability, scores, training
 from equimodal.report.figures.style import save, style
 from equimodal.report.result import Result
 from equimodal.store import atomic, read_json
 
 
 def run(params: Params, dataset: str, method: str) -> None:
-    """Write {curves,imbalance,confusion} for every method, {scores,alpha,prototypes} too for those that start from a
-    warm-up and measure depths.
+    """Write {curves,imbalance,confusion} for every method, reliability for classes, {scores,alpha,prototypes} for those
+    that start from a warm-up and measure depths.
 
     The same inputs give the same bytes. The figures then join the result's run in MLflow.
     """
@@ -24,6 +24,8 @@ def run(params: Params, dataset: str, method: str) -> None:
             "imbalance": imbalance.draw(result),
             "confusion": confusion.draw(result),
         }
+        if result.calibration is not None:
+            drawn["reliability"] = reliability.draw(result)
         if params.family(method) == "from-warmup" and curves.depths():
             owner = params.fit_of(dataset, method)
             logs = [read_json(fit_path(dataset, owner, seed).with_suffix(".json"))["log"] for seed in result.seeds]

@@ -8,6 +8,7 @@ import torch
 
 from equimodal.engines.declarations import RUNTIME
 from equimodal.engines.layout import manifest_path, weights_path
+from equimodal.inference.description import described
 from equimodal.methods.base import Method, Task
 from equimodal.models.framework import MultimodalModel, build_model
 from equimodal.models.padded import Input, blank
@@ -129,6 +130,18 @@ class Setup:
             "data_digest": self.data.manifest["digest"],
             "settings": self.slices(stage),
         }
+
+    def about(self) -> dict[str, Any]:
+        """What the run's weights say of themselves, so that they can be used without params.yaml."""
+        return described(
+            self.data.manifest,
+            self.data.modalities,
+            self.params.dataset(self.dataset).missing,
+            {**self.params.model_of(self.dataset).slice(), "weights": None, "weights_for": None},
+            self.params.runtime.channels_last,
+            (self.resolved.name, self.resolved.kind, self.resolved.settings.slice()),
+            self.seed,
+        )
 
 
 def load_data(dataset: str, modalities: list[str] | None, device: torch.device, resident: str) -> DataModule:

@@ -2,18 +2,16 @@
 models.
 """
 
-import shutil
-
 from equimodal.engines.layout import model_folder
 from equimodal.params import Params
 from equimodal.stages.running import Run, start_files, write_curves
 from equimodal.stages.setup import Setup
-from equimodal.store import write_tensors
+from equimodal.store import read_tensors, write_tensors
 
 
 def run(params: Params, dataset: str, method: str, seed: int) -> None:
-    """Train; write {val,last,test}.safetensors (plain models) and curves.json. Without `training.test_every_epoch` the
-    rule `test` chooses nothing, and its file holds no tensor.
+    """Train; write {val,last,test}.safetensors (plain models, which say what they are) and curves.json. Without
+    `training.test_every_epoch` the rule `test` chooses nothing, and its file holds no tensor.
 
     A killed run goes on where its last epoch ended.
     """
@@ -25,9 +23,11 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
         folder = model_folder(dataset, method, seed)
 
         def write() -> None:
-            loop.export(folder / "last.safetensors", "last", loop.progress.epoch - 1)
-            for rule in loop.measured:
-                shutil.copyfile(run.folder / f"{rule}.safetensors", folder / f"{rule}.safetensors")
+            loop.export(run.folder / "last.safetensors", "last", loop.progress.epoch - 1)
+            about = setup.about()
+            for rule in (*loop.measured, "last"):
+                tensors, meta = read_tensors(run.folder / f"{rule}.safetensors")
+                write_tensors(folder / f"{rule}.safetensors", tensors, {**meta, "about": about})
             if "test" not in loop.measured:
                 # The engines know no optional outputs.
                 write_tensors(folder / "test.safetensors", {}, {"rule": "test", "epoch": None, "structure": {}})

@@ -1,0 +1,76 @@
+"""Subcommands for people who use what was trained. No params.yaml is read."""
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from equimodal.cli.program import app
+from equimodal.errors import UserError
+
+command = partial(app.command, rich_help_panel="Use of trained models")
+
+ModelArgument = Annotated[
+    Path, typer.Argument(help="results/D_M.json (all its seeds), a model's val.safetensors, or an exported folder")
+]
+SHOWN = 20  # predictions on a terminal
+
+
+@command()
+def predict(
+    model: ModelArgument,
+    clips: Annotated[
+        list[str],
+        typer.Argument(help="media or array files, a CSV, audio=a.wav,visual=b.mp4, or - for paths on standard input"),
+    ],
+    out: Annotated[Path | None, typer.Option(help="CSV to write; - for standard output")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="processes that decode media")] = 2,
+    batch: Annotated[int, typer.Option(min=1, help="clips in a forward pass")] = 64,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the model")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cpu",
+) -> None:
+    """Predict clips: probabilities, what each modality says alone, and which files could not be read."""
+    words = [line.strip() for line in sys.stdin if line.strip()] if clips == ["-"] else clips
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    from equimodal.inference.clips import named
+    from equimodal.inference.model import load, summary
+    from equimodal.inference.showing import show
+
+    loaded = load(model, device)
+    print(summary(loaded), file=sys.stderr)
+    found = loaded.predictions(named(words, loaded.about), workers, batch, progress=True)
+    if str(out) == "-":
+        found.to_csv(sys.stdout)
+    elif out is not None:
+        found.save(out)
+    else:
+        show(found, SHOWN)
+    for modality, count in found.filled.items():
+        print(f"{count} clips without {modality}: zeros in its place, as in training", file=sys.stderr)
+    for gone in found.rejected[:SHOWN]:
+        print(f"rejected: {gone.clip.id}: {gone.modality}: {gone.reason}", file=sys.stderr)
+    if found.rejected:
+        where = f"{out} has all of them" if out is not None else "--out FILE.csv lists all of them"
+        line = f"{len(found.rejected)} of {len(found.rejected) + len(found.clips)} clips could not be read; {where}"
+        if not found.clips:
+            raise UserError(line)
+        print(line, file=sys.stderr)
+
+
+@command()
+def export(
+    model: ModelArgument,
+    folder: Annotated[Path, typer.Argument(help="where to write it; an earlier export is replaced")],
+    onnx: Annotated[bool, typer.Option(help="also model.onnx, checked against onnxruntime")] = True,
+) -> None:
+    """Write a model as a folder that others can use: weights, config.json, a model card, ONNX."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    from equimodal.inference.export import export as write
+
+    done = write(model, folder, onnx)
+    checked = "" if done.difference is None else f"; ONNX differs from torch by at most {done.difference:.1g}"
+    print(f"{done.folder}/: {', '.join(done.files)}{checked}")

@@ -1,0 +1,93 @@
+"""Subcommands for people who run the workflow."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from equimodal.cli.program import app, call, run_stage
+from equimodal.errors import UserError
+from equimodal.params import load_params
+
+command = partial(app.command, rich_help_panel="Workflow: settings and results")
+
+TableName = Literal["comparison", "modalities", "cost"]
+
+
+@command()
+def tables(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="result and cost files, such as results/grid-*.json; the study's when not given"),
+    ] = None,
+    table: Annotated[TableName | None, typer.Option(help="one of them; all when not given")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder to write to; results/tables for the study")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="rows to show, such as joint,aim; tests stay corrected for all files")
+    ] = None,
+) -> None:
+    """Compare methods, modalities and cost from result files alone. Writes
+    OUT/{comparison,modalities,cost}.{md,csv,tex,html}.
+    """
+    if (files or methods) and out is None:
+        raise UserError("tables of given files or methods need --out FOLDER: results/tables holds the whole study's")
+    if out is not None:
+        shown = methods.split(",") if methods else None
+        call("tables", table=table, files=files or None, out=out, methods=shown)
+    else:
+        run_stage("tables", table=table)
+
+
+@command("study")
+def study_section(name: Annotated[str, typer.Argument(help="a name of `studies` in params.yaml")]) -> None:
+    """Print a section `study` for params.yaml with which plain `snakemake` and `dvc repro` build one of `studies`."""
+    from equimodal.params.studies import study_section as section
+
+    typer.echo(section(load_params(), name), nl=False)
+
+
+@command()
+def verify(dataset: Annotated[str, typer.Argument(help="a name of `datasets`")]) -> None:
+    """Check a dataset's raw files against known sizes and checksums; list what is missing or unreadable."""
+    call("verify", dataset=dataset)
+
+
+@command()
+def track() -> None:
+    """Rebuild all MLflow runs from the files at hand."""
+    call("track")
+
+
+@command()
+def show(results: Annotated[list[Path], typer.Argument(help="result files, such as results/cremad_aim.json")]) -> None:
+    """Print results side by side."""
+    call("show", results=results)
+
+
+@command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="a result file, such as results/cremad_aim.json")],
+    second: Annotated[Path, typer.Argument(help="another one on the same data")],
+) -> None:
+    """Compare two results over seeds (paired t test) and over test samples (McNemar's test)."""
+    call("compare", first=first, second=second)
+
+
+@command()
+def schema(
+    path: Annotated[Path, typer.Argument(help="where to write it")] = Path("workflow/schemas/params.schema.json"),
+) -> None:
+    """Write the JSON schema of params.yaml, which editors use for completion."""
+    from equimodal.params.schema import params_schema
+    from equimodal.store import write_json
+
+    write_json(path, params_schema())
+
+
+@command()
+def explain(key: Annotated[str, typer.Argument(help="such as training.optimizer.lr or methods.aim.tau")]) -> None:
+    """Tell what a key of params.yaml means, its type, its default and its value now."""
+    from equimodal.params.explain import explain as explained
+
+    typer.echo(explained(load_params(), key))
