@@ -3,18 +3,22 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["AIM", "Clip", "Padded", "load"]
+__all__ = ["AIM", "Clip", "Diagnosis", "Padded", "TrainingMonitor", "diagnose", "load"]
+
+HOMES = {
+    "AIM": "equimodal.methods.aim.library",
+    "Clip": "equimodal.inference.clips",
+    "Diagnosis": "equimodal.diagnosis.report",
+    "Padded": "equimodal.models.padded",
+    "TrainingMonitor": "equimodal.diagnosis.training",
+    "diagnose": "equimodal.diagnosis.diagnose",
+    "load": "equimodal.inference.model",
+}
 
 
 def __getattr__(name: str) -> Any:
     # By name and on demand: the command line must not pay for torch, and no stage's code depends on AIM through this
     # file (closure.py).
-    if name == "AIM":
-        return import_module("equimodal.methods.aim.library").AIM
-    if name == "Padded":
-        return import_module("equimodal.models.padded").Padded
-    if name == "Clip":
-        return import_module("equimodal.inference.clips").Clip
-    if name == "load":
-        return import_module("equimodal.inference.model").load
-    raise AttributeError(f"module 'equimodal' has no attribute {name!r}")
+    if name not in HOMES:
+        raise AttributeError(f"module 'equimodal' has no attribute {name!r}")
+    return getattr(import_module(HOMES[name]), name)

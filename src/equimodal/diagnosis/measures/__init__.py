@@ -1,0 +1,1 @@
+"""The measures of a diagnosis: what they need, where they are from, what they find."""
