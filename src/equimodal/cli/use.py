@@ -4,7 +4,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -74,3 +74,29 @@ def export(
     done = write(model, folder, onnx)
     checked = "" if done.difference is None else f"; ONNX differs from torch by at most {done.difference:.1g}"
     print(f"{done.folder}/: {', '.join(done.files)}{checked}")
+
+
+@command()
+def diagnose(
+    model: ModelArgument,
+    split: Annotated[Literal["val", "test"], typer.Option(help="held-out samples of the model's dataset")] = "test",
+    seed: Annotated[int | None, typer.Option(help="of a result: which model; its first when not given")] = None,
+    measures: Annotated[
+        str | None, typer.Option(help="such as zero,emap, or all; the default set when not given")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="page to write, figures inside")] = None,
+    json: Annotated[Path | None, typer.Option(help="file to write")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="samples in a forward pass")] = 256,
+) -> None:
+    """Say which modalities a model uses and whether it is out of balance, on its own held-out data (data/D)."""
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from equimodal.stages import diagnose as stage
+
+    names = measures.split(",") if measures not in (None, "all") else measures
+    report = stage.run(model, split, names, seed, batch)
+    print(report)
+    if html is not None:
+        report.to_html(html)
+    if json is not None:
+        json.write_text(report.to_json(), encoding="utf-8")
