@@ -46,6 +46,13 @@ def test_no_module_imports_one_that_needs_it() -> None:
     assert circles == []
 
 
+def test_optional_frameworks_load_only_when_asked_for() -> None:
+    """Their packages are nobody's dependency: only `equimodal.__getattr__` gets to these modules."""
+    graph = grimp.build_graph("equimodal", cache_dir=None)
+    for name in ("lightning_monitor", "huggingface_monitor"):
+        assert graph.find_modules_that_directly_import(f"equimodal.diagnosis.{name}") == set()
+
+
 def test_every_folder_of_code_is_a_package(root: Path) -> None:
     """setuptools and import-linter pass over the others in silence."""
     folders = {path.parent for path in (root / "src/equimodal").rglob("*.py")}

@@ -3,12 +3,15 @@
 from importlib import import_module
 from typing import Any
 
+# Without the callbacks: `from equimodal import *` must not need packages that are optional.
 __all__ = ["AIM", "Clip", "Diagnosis", "Padded", "TrainingMonitor", "diagnose", "load"]
 
 HOMES = {
     "AIM": "equimodal.methods.aim.library",
     "Clip": "equimodal.inference.clips",
     "Diagnosis": "equimodal.diagnosis.report",
+    "HuggingFaceMonitor": "equimodal.diagnosis.huggingface_monitor",
+    "LightningMonitor": "equimodal.diagnosis.lightning_monitor",
     "Padded": "equimodal.models.padded",
     "TrainingMonitor": "equimodal.diagnosis.training",
     "diagnose": "equimodal.diagnosis.diagnose",
