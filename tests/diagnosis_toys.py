@@ -1,6 +1,8 @@
 """Models that are not ours, trained in a second on generated problems whose imbalance is known."""
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +94,13 @@ def train(
                 v.mul_(0.999).addcmul_(g, g, value=0.001)
                 p.sub_(lr * (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt() + 1e-8))
     return model
+
+
+def snippet(name: str) -> str:
+    """The Python block of docs/diagnosis.md that has `name` in it."""
+    page = (Path(__file__).parents[1] / "docs/diagnosis.md").read_text(encoding="utf-8")
+    (found,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if name in block]
+    return found
 
 
 def loader(*tensors: Tensor, size: int = 64, shuffle: bool = False) -> DataLoader[tuple[Tensor, ...]]:

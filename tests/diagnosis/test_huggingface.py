@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments, VisualBertConfig, VisualBertForVisualReasoning
 
+import diagnosis_toys as toys
 import equimodal
 from equimodal.errors import UserError
 
@@ -175,9 +177,18 @@ def no_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def train(model: nn.Module, folder: Path, *callbacks: TrainerCallback, samples: int = 64, **options: Any) -> nn.Module:
     """Two epochs of Trainer: a step of plain gradient descent for 64 samples, by default two accumulated batches."""
+    trainer = Trainer(model, arguments(folder, **options), train_dataset=rows(samples), callbacks=list(callbacks))
+    trainer.train()
+    return model
+
+
+def rows(samples: int) -> list[dict[str, Tensor]]:
     data = problem("text leads", samples, 1)
-    rows = [{key: x[i] for key, x in data.items()} for i in range(samples)]
-    arguments = TrainingArguments(
+    return [{key: x[i] for key, x in data.items()} for i in range(samples)]
+
+
+def arguments(folder: Path, **options: Any) -> TrainingArguments:
+    return TrainingArguments(
         **{
             "output_dir": str(folder),
             "num_train_epochs": 2,
@@ -195,8 +206,6 @@ def train(model: nn.Module, folder: Path, *callbacks: TrainerCallback, samples: 
             **options,
         }
     )
-    Trainer(model, arguments, train_dataset=rows, callbacks=list(callbacks)).train()
-    return model
 
 
 def norms(model: VisualBertForVisualReasoning) -> dict[str, tuple[float, float]]:
@@ -263,6 +272,19 @@ def test_every_step_counts_and_every_train_begins_anew(tmp_path: Path) -> None:
     train(model, tmp_path, watch)
     assert watch.monitor is not first
     assert len(watch.monitor.measured().find("gradient", "text")) == 2
+
+
+def test_the_pages_snippet_runs(tmp_path: Path) -> None:
+    given = {
+        "equimodal": equimodal,
+        "transformers": transformers,
+        "model": visual_bert(),
+        "arguments": arguments(tmp_path),
+        "dataset": rows(64),
+        "held_out": batches(problem("text leads", 64, 2), 32),
+    }
+    exec(toys.snippet("HuggingFaceMonitor"), given)
+    assert [entry.at for entry in given["report"].measure("training").find("moved", "image")] == [1.0, 2.0]
 
 
 def test_shared_weights_and_names_reach_the_monitor(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch
@@ -9,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, TensorDataset
 
 import diagnosis_toys as toys
 import equimodal
@@ -22,16 +22,15 @@ RATE = 0.3
 pytestmark = pytest.mark.filterwarnings("ignore:.*")  # Lightning's advice on workers and loggers
 
 
-def module(package: Any = lightning.pytorch) -> Any:
+def module(package: Any = lightning.pytorch, names: tuple[str, str] = NAMES) -> Any:
     class Module(package.LightningModule):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__()
             torch.manual_seed(0)
-            self.net = toys.MLPs(dict.fromkeys(NAMES, 6), 3)
+            self.net = toys.MLPs(dict.fromkeys(names, 6), 3)
 
         def training_step(self, batch: list[Tensor], index: int) -> Tensor:
-            audio, visual, labels = batch
-            return cross_entropy(self.net({"audio": audio, "visual": visual}), labels)
+            return cross_entropy(self.net(dict(zip(names, batch[:2], strict=True))), batch[2])
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), RATE)
@@ -49,7 +48,7 @@ def fit(net: Any, *callbacks: Any, package: Any = lightning.pytorch, size: int =
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(net, DataLoader(TensorDataset(*INPUTS.values(), LABELS), batch_size=size))
+    trainer.fit(net, toys.loader(*INPUTS.values(), LABELS, size=size))
     return net
 
 
@@ -128,6 +127,20 @@ def test_a_report_takes_its_monitor() -> None:
         net, toys.batches(INPUTS, LABELS), modalities=NAMES, measures="zero", training=watch.monitor
     )
     assert len(report.measure("training").find("gradient", "visual")) == 2
+
+
+def test_the_pages_snippet_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # Lightning writes logs and weights
+    names = ("sound", "picture")
+    given = {
+        "equimodal": equimodal,
+        "lightning": lightning,
+        "module": module(names=names),
+        "loader": toys.loader(*INPUTS.values(), LABELS, size=32),
+        "held_out": toys.batches(dict(zip(names, INPUTS.values(), strict=True)), LABELS),
+    }
+    exec(toys.snippet("LightningMonitor"), given)
+    assert [entry.at for entry in given["report"].measure("training").find("moved", "sound")] == [1.0, 2.0]
 
 
 def test_shared_weights_and_names_reach_the_monitor() -> None:
