@@ -166,9 +166,6 @@ def test_masks_stay_or_go_with_their_values() -> None:
         assert not torch.equal(inputs["attention_mask"], batch["attention_mask"])
 
 
-RATE = 0.1
-
-
 @pytest.fixture(autouse=True)
 def no_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
     """transformers takes the folder tests/datasets, which is on the path of the tests, for the package `datasets`."""
@@ -195,7 +192,7 @@ def arguments(folder: Path, **options: Any) -> TrainingArguments:
             "per_device_train_batch_size": 32,
             "gradient_accumulation_steps": 2,
             "optim": "sgd",
-            "learning_rate": RATE,
+            "learning_rate": 0.1,
             "lr_scheduler_type": "constant",
             "report_to": "none",
             "save_strategy": "no",
@@ -237,8 +234,9 @@ def test_trainers_steps_are_watched(accumulated: int, clip: float, tmp_path: Pat
     watch = equimodal.HuggingFaceMonitor(ENCODERS)
     with pytest.raises(UserError, match="HuggingFaceMonitor: no training has begun with this callback"):
         _ = watch.monitor
+    rate = 10.0  # far enough in a step that weights before and after it differ in size
     sizes = {"per_device_train_batch_size": 64 // accumulated, "gradient_accumulation_steps": accumulated}
-    model = train(visual_bert(dropout=0.0), tmp_path, watch, max_grad_norm=clip, **sizes)
+    model = train(visual_bert(dropout=0.0), tmp_path, watch, max_grad_norm=clip, learning_rate=rate, **sizes)
     report = equimodal.diagnose(
         model, batches(problem("text leads", 64, 2), 32), modalities=MODALITIES, measures="zero", training=watch.monitor
     )
@@ -255,7 +253,7 @@ def test_trainers_steps_are_watched(accumulated: int, clip: float, tmp_path: Pat
         }
         assert found["gradient"] == pytest.approx(scale * gradient, rel=1e-3)
         assert found["speed"] == pytest.approx((scale * gradient / weights) ** 2, rel=1e-3)
-        assert found["moved"] == pytest.approx(RATE * scale * gradient / weights, rel=1e-3)
+        assert found["moved"] == pytest.approx(rate * scale * gradient / weights, rel=1e-3)
 
 
 def test_every_step_counts_and_every_train_begins_anew(tmp_path: Path) -> None:
