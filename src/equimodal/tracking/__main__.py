@@ -85,6 +85,18 @@ class Feed:
                         [(0, {f"final/{name}": value for name, value in message["metrics"].items()}, message["time"])]
                     )
                 self._run.end(message["status"], message["time"])
+                if message["status"] == "FINISHED" and self._run.info.stage == "train":
+                    self._log_model()
+
+    def _log_model(self) -> None:
+        """The training's weights, which lie in its files now."""
+        from equimodal.tracking.files import training_of
+        from equimodal.tracking.models import Models
+
+        assert self._run is not None and self._runs is not None
+        weights = training_of(Path(), self._run.info).weights
+        if weights is not None:
+            Models(self._runs).log(self._run, weights)
 
 
 def main() -> None:
