@@ -55,15 +55,14 @@ class Models:
         self.measured(model, run, weights.epoch, ("val/accuracy", "val/macro_f1", "val/mae"))
 
     def measured(self, model: "LoggedModel", run: Run, step: int, names: Iterable[str]) -> None:
-        """Link what a run measured of a model at a step to the model, unless it is."""
+        """Link what a run measured of a model at a step to the model. MLflow drops a point that it has."""
         from mlflow.entities import Metric
 
-        known = {(metric.key, metric.run_id): metric.value for metric in model.metrics or []}
         rows = [
             Metric(point.key, point.value, point.timestamp, point.step, model.model_id)
             for name in names
             for point in run.history(name)
-            if point.step == step and known.get((name, run.run_id)) != point.value
+            if point.step == step
         ]
         if rows:
             self._client.log_batch(run.run_id, metrics=rows)
