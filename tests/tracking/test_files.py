@@ -20,33 +20,33 @@ def test_every_stage_of_a_result_becomes_a_run(
     assert results(tmp_path) == [("toy", "aim"), ("toy", "joint")]
     found = list(records(tmp_path, "toy", "aim", []))
     names = [
-        "toy_aim (sample)",
-        "aim · seed 0 · train (sample)",
-        "aim · seed 1 · train (sample)",
-        "aim · seed 0 · evaluate (sample)",
+        "aim (sample)",
+        "train 0 aim (sample)",
+        "train 1 aim (sample)",
+        "evaluate 0 aim (sample)",
     ]
     names += [
-        "aim · seed 1 · evaluate (sample)",
-        "aim · seed 0 · prototypes (sample)",
-        "aim · seed 0 · warmup (sample)",
+        "evaluate 1 aim (sample)",
+        "prototypes 0 aim (sample)",
+        "warmup 0 aim (sample)",
     ]
     assert [record.info.name for record in found] == names
     points = {record.info.name: [(step, metrics) for step, metrics, _ in record.points] for record in found}
-    assert points["toy_aim (sample)"] == [
-        (0, {"accuracy": 0.65, "selection.val/accuracy/mean": 0.65, "selection.val/accuracy/std": 0.05})
+    assert points["aim (sample)"] == [
+        (0, {"accuracy": 0.65, "z/selection.val/accuracy/mean": 0.65, "z/selection.val/accuracy/std": 0.05})
     ]
-    assert points["aim · seed 1 · train (sample)"] == [
+    assert points["train 1 aim (sample)"] == [
         (0, {"train/loss": 1.0, "val/accuracy": 0.5}),
         (1, {"train/loss": 0.5, "val/accuracy": 0.6}),
     ]
-    assert points["aim · seed 1 · evaluate (sample)"] == [
-        (0, {"accuracy": 0.7, "selection.val/epoch": 1, "selection.val/test/accuracy": 0.7})
+    assert points["evaluate 1 aim (sample)"] == [
+        (0, {"accuracy": 0.7, "z/selection.val/epoch": 1, "z/selection.val/test/accuracy": 0.7})
     ]
-    assert points["aim · seed 0 · prototypes (sample)"] == [
+    assert points["prototypes 0 aim (sample)"] == [
         (0, {"dap/accuracy": 0.2, "pdm/audio": 0.3, "tau": 1.5}),
         (10, {"dap/accuracy": 1.0}),
     ]
-    assert points["aim · seed 0 · warmup (sample)"] == [(0, {"train/loss": 2.0})]
+    assert points["warmup 0 aim (sample)"] == [(0, {"train/loss": 2.0})]
     assert [path.name for path, _ in found[0].artifacts] == ["toy_aim.json", "curves.svg"]
 
 
@@ -83,7 +83,7 @@ def test_numbers_are_named_by_their_path() -> None:
 def test_a_result_without_models_is_a_run_too(tmp_path: Path) -> None:
     write_json(tmp_path / "results" / "toy_aim.json", {"source": "sample", "selection": {}})
     (record,) = records(tmp_path, "toy", "aim", [])
-    assert record.info.name == "toy_aim (sample)" and record.info.key == "toy_aim"
+    assert record.info.name == "aim (sample)" and record.info.key == "toy_aim"
 
 
 @pytest.mark.parametrize("content", [{"epochs": []}, [], {"meta": {"dataset": "toy"}}])

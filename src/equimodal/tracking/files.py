@@ -12,7 +12,7 @@ from equimodal.errors import UserError
 from equimodal.store import digest, file_sha256, read_json
 from equimodal.tracking import clock
 from equimodal.tracking.info import RunInfo
-from equimodal.tracking.measures import headline, is_number, leaves
+from equimodal.tracking.measures import is_number, measures
 
 EPOCH_MS = 1000  # files hold no clock: an epoch counts one second, so that any two runs lie on one time axis
 # Folders of stages that several methods start from; the files in them are named after their owner
@@ -148,7 +148,7 @@ def _selected(curves: Mapping[str, Any]) -> int | None:
 
 def _evaluated(path: Path) -> Record:
     content = _mapping(path)
-    info, points = _info(path, content.get("meta")), [(0, headline(content) | leaves(content), EPOCH_MS)]
+    info, points = _info(path, content.get("meta")), [(0, measures(content), EPOCH_MS)]
     return Record(info, points, [(path, "")], measured=_measured(path, content, info))
 
 
@@ -247,9 +247,7 @@ def _result(path: Path, dataset: str, method: str, children: list[Record]) -> Re
     artifacts = [(path, "")] + [(figure, "figures") for figure in figures if figure.suffix in (".svg", ".png")]
     info = _without_seed(trained.parent())
     written = max(file.stat().st_mtime_ns // 1_000_000 for file, _ in artifacts)
-    return _around(
-        Record(info, [(0, headline(content) | leaves(content), EPOCH_MS)], artifacts, ended=written), children
-    )
+    return _around(Record(info, [(0, measures(content), EPOCH_MS)], artifacts, ended=written), children)
 
 
 def _mapping(path: Path) -> Mapping[str, Any]:

@@ -6,6 +6,8 @@ from typing import Any
 
 NO_MEASURES = ("meta", "settings", "method", "split", "seeds", "data", "regression")
 
+DETAIL = "z/"  # MLflow sorts names: what a result comes down to goes first
+
 
 def headline(content: Mapping[str, Any]) -> dict[str, float]:
     """What an evaluation or a result comes down to: accuracy, macro_f1 and accuracy_M of each modality M alone (by the
@@ -21,6 +23,11 @@ def headline(content: Mapping[str, Any]) -> dict[str, float]:
     found |= {f"accuracy_{modality}": value for modality, value in alone.items()}
     means: dict[str, Any] = {name: v.get("mean") if isinstance(v, Mapping) else v for name, v in found.items()}
     return {name: float(value) for name, value in means.items() if is_number(value)}
+
+
+def measures(content: Mapping[str, Any]) -> dict[str, float]:
+    """All numbers of an evaluation or a result: its headline, and every one below `z/`."""
+    return headline(content) | {DETAIL + name: value for name, value in leaves(content).items()}
 
 
 def leaves(content: Mapping[str, Any]) -> dict[str, float]:

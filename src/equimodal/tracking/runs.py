@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Point = tuple[int, Mapping[str, float], int]  # step, metrics, milliseconds since 1970
 
 PARENT = "mlflow.parentRunId"
+CLOCKED = ("time/", "system/")  # what no two runs of one key have alike
 BATCH_METRICS = 1000  # MLflow's limits of one log_batch
 BATCH_PARAMS = 100
 
@@ -196,7 +197,7 @@ class Run:
         points = sorted(points, key=lambda point: point[0])
         for step, metrics, _ in points:
             known = (
-                (name, self._known.get((_allowed(name), step))) for name in metrics if not name.startswith("time/")
+                (name, self._known.get((_allowed(name), step))) for name in metrics if not name.startswith(CLOCKED)
             )
             if any(old is not None and old != metrics[name] for name, old in known):
                 self._replace(keep_before=step)
