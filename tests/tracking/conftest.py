@@ -23,6 +23,12 @@ def write_warmup() -> Callable[[Path], None]:
     return _warmup
 
 
+@pytest.fixture(scope="session")
+def write_weights() -> Callable[..., None]:
+    """Writes a file of weights that says of itself what a training's does, with changes; `about=False`: an old one."""
+    return _weights
+
+
 def _meta(method: str, seed: int, stage: str, **more: Any) -> dict[str, Any]:
     settings = {
         "training": {"epochs": 2, "optimizer": {"lr": 0.1}},
@@ -55,7 +61,9 @@ def _study(root: Path) -> None:
                 folder / "evaluation.json",
                 {
                     "meta": _meta(method, seed, "evaluate"),
-                    "selection": {"val": {"test": {"accuracy": 0.6 + seed / 10, "confusion": [[1, 2], [3, 4]]}}},
+                    "selection": {
+                        "val": {"epoch": 1, "test": {"accuracy": 0.6 + seed / 10, "confusion": [[1, 2], [3, 4]]}}
+                    },
                 },
             )
         result = {
@@ -71,22 +79,38 @@ def _study(root: Path) -> None:
 
 
 def _warmup(root: Path) -> None:
-    header = {
-        "__metadata__": {
-            "json": json.dumps(
-                {
-                    "key": "warm",
-                    "run": _meta("aim", 0, "warmup"),
-                    "history": [{"epoch": 0, "metrics": {"train/loss": 2.0}}],
-                }
-            )
-        }
-    }
     path = root / "models" / "toy" / "warmup" / "0" / "aim.safetensors"
-    path.parent.mkdir(parents=True)
-    text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    _header(
+        path,
+        {
+            "key": "warm",
+            "run": _meta("aim", 0, "warmup"),
+            "history": [{"epoch": 0, "metrics": {"train/loss": 2.0}}],
+        },
+    )
     log = {"dap": {"step": [0, 10], "accuracy": [0.2, 1.0]}, "pdm": {"step": [0], "audio": [0.3]}, "tau": 1.5}
     write_json(
         root / "models" / "toy" / "prototypes" / "0" / "aim.json", {"meta": _meta("aim", 0, "prototypes"), "log": log}
     )
+
+
+def _weights(path: Path, **changes: Any) -> None:
+    inputs = [
+        {"name": name, "kind": kind, "settings": {}, "shape": [1], "mean": [0.0], "std": [1.0], "notes": {}}
+        for name, kind in (("audio", "spectrogram"), ("text", "sequence"))
+    ]
+    about = (
+        {"format": 1, "version": "0.1.0", "dataset": "toy", "source": "sample", "protocol": "custom"}
+        | {"data_digest": "ab" * 32, "task": "classification", "classes": ["yes", "no"], "regression": None}
+        | {"missing": "reject", "inputs": inputs, "model": {}, "channels_last": False}
+        | {"method": "aim", "kind": "aim", "settings": {}, "seed": 0}
+    )
+    meta = {"rule": "val", "epoch": 1, "structure": {}, "about": {**about, **changes}}
+    _header(path, meta if changes.get("about", True) else {key: meta[key] for key in ("rule", "epoch")})
+
+
+def _header(path: Path, meta: Any) -> None:
+    """A file of weights without any tensor."""
+    text = json.dumps({"__metadata__": {"json": json.dumps(meta)}}).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(struct.pack("<Q", len(text)) + text)

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from equimodal.store import write_json
+from equimodal.store import read_json, write_json
 from equimodal.tracking import clock
-from equimodal.tracking.files import Record, leaves, records, results
+from equimodal.tracking.files import Record, records, results
+from equimodal.tracking.measures import headline, leaves
 
 
 def test_every_stage_of_a_result_becomes_a_run(
@@ -19,31 +20,33 @@ def test_every_stage_of_a_result_becomes_a_run(
     assert results(tmp_path) == [("toy", "aim"), ("toy", "joint")]
     found = list(records(tmp_path, "toy", "aim", []))
     names = [
-        "toy_aim (sample)",
-        "aim · seed 0 · train (sample)",
-        "aim · seed 1 · train (sample)",
-        "aim · seed 0 · evaluate (sample)",
+        "aim (sample)",
+        "train 0 aim (sample)",
+        "train 1 aim (sample)",
+        "evaluate 0 aim (sample)",
     ]
     names += [
-        "aim · seed 1 · evaluate (sample)",
-        "aim · seed 0 · prototypes (sample)",
-        "aim · seed 0 · warmup (sample)",
+        "evaluate 1 aim (sample)",
+        "prototypes 0 aim (sample)",
+        "warmup 0 aim (sample)",
     ]
     assert [record.info.name for record in found] == names
     points = {record.info.name: [(step, metrics) for step, metrics, _ in record.points] for record in found}
-    assert points["toy_aim (sample)"] == [
-        (0, {"selection.val/accuracy/mean": 0.65, "selection.val/accuracy/std": 0.05})
+    assert points["aim (sample)"] == [
+        (0, {"accuracy": 0.65, "z/selection.val/accuracy/mean": 0.65, "z/selection.val/accuracy/std": 0.05})
     ]
-    assert points["aim · seed 1 · train (sample)"] == [
+    assert points["train 1 aim (sample)"] == [
         (0, {"train/loss": 1.0, "val/accuracy": 0.5}),
         (1, {"train/loss": 0.5, "val/accuracy": 0.6}),
     ]
-    assert points["aim · seed 1 · evaluate (sample)"] == [(0, {"selection.val/test/accuracy": 0.7})]
-    assert points["aim · seed 0 · prototypes (sample)"] == [
+    assert points["evaluate 1 aim (sample)"] == [
+        (0, {"accuracy": 0.7, "z/selection.val/epoch": 1, "z/selection.val/test/accuracy": 0.7})
+    ]
+    assert points["prototypes 0 aim (sample)"] == [
         (0, {"dap/accuracy": 0.2, "pdm/audio": 0.3, "tau": 1.5}),
         (10, {"dap/accuracy": 1.0}),
     ]
-    assert points["aim · seed 0 · warmup (sample)"] == [(0, {"train/loss": 2.0})]
+    assert points["warmup 0 aim (sample)"] == [(0, {"train/loss": 2.0})]
     assert [path.name for path, _ in found[0].artifacts] == ["toy_aim.json", "curves.svg"]
 
 
@@ -80,7 +83,7 @@ def test_numbers_are_named_by_their_path() -> None:
 def test_a_result_without_models_is_a_run_too(tmp_path: Path) -> None:
     write_json(tmp_path / "results" / "toy_aim.json", {"source": "sample", "selection": {}})
     (record,) = records(tmp_path, "toy", "aim", [])
-    assert record.info.name == "toy_aim (sample)" and record.info.key == "toy_aim"
+    assert record.info.name == "aim (sample)" and record.info.key == "toy_aim"
 
 
 @pytest.mark.parametrize("content", [{"epochs": []}, [], {"meta": {"dataset": "toy"}}])
@@ -143,3 +146,29 @@ def test_a_folder_that_cannot_be_written_fails_no_stage(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".equimodal").write_text("a file in the way")
     clock.end("a", clock.start("a"))
+
+
+def test_a_result_comes_down_to_its_test_accuracies() -> None:
+    measures = {"accuracy": 0.8, "macro_f1": 0.7, "modalities": {"zero-feature": {"text": 0.1}, "split": {"text": 0.5}}}
+    evaluation = {"selection": {"val": {"epoch": 3, "test": measures, "val": {"accuracy": 0.9}}, "last": {}}}
+    assert headline(evaluation) == {"accuracy": 0.8, "macro_f1": 0.7, "accuracy_text": 0.5}
+    spread = {"mean": 2.5, "std": None, "per_seed": [2.5]}
+    alone = {"zero-feature": {"text": spread}}
+    regression = {"selection": {"val": {"accuracy": spread, "modalities": alone, "errors": {"mae": spread}}}}
+    assert headline(regression) == {"accuracy": 2.5, "mae": 2.5, "accuracy_text": 2.5}
+    assert headline({}) == {}
+
+
+@pytest.mark.parametrize("change", [{}, {"epoch": 0}, {"settings": {"training": {"epochs": 3}}}])
+def test_an_evaluation_names_the_training_that_it_measured(
+    change: dict[str, Any], tmp_path: Path, write_study: Callable[[Path], None]
+) -> None:
+    write_study(tmp_path)
+    path = tmp_path / "models" / "toy" / "aim" / "0" / "evaluation.json"
+    content = read_json(path)
+    content["selection"]["val"] |= {key: value for key, value in change.items() if key == "epoch"}
+    content["meta"] |= {key: value for key, value in change.items() if key == "settings"}
+    write_json(path, content)
+    assert by_stage(tmp_path)["evaluate"].measured == (None if change else "aim-0-train")
+    path.with_name("curves.json").unlink()
+    assert by_stage(tmp_path)["evaluate"].measured is None

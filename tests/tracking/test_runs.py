@@ -95,7 +95,7 @@ def histories(folder: Path) -> dict[tuple[str, str], list[tuple[int, float]]]:
         )
         for name, run in runs_of(folder).items()
         for metric in run.data.metrics
-        if not metric.startswith("time/")
+        if not metric.startswith(("time/", "system/"))
     }
 
 
@@ -103,9 +103,9 @@ def test_three_processes_at_once_on_a_fresh_database(study: Path, capfd: pytest.
     runs = runs_of(study)
     assert len(runs) == 5  # two parents, three children
     for method, seed in LIVE:
-        run = runs[f"{method} · seed {seed} · train (sample)"]
+        run = runs[f"train {seed} {method} (sample)"]
         assert run.info.status == "FINISHED"
-        assert run.data.tags["mlflow.parentRunId"] == runs[f"toy_{method} (sample)"].info.run_id
+        assert run.data.tags["mlflow.parentRunId"] == runs[f"{method} (sample)"].info.run_id
         assert (
             run.data.tags.items()
             >= {
@@ -118,17 +118,20 @@ def test_three_processes_at_once_on_a_fresh_database(study: Path, capfd: pytest.
             }.items()
         )
         assert {"key", "data_digest", "versions.torch", "versions.mlflow", "versions.equimodal"} <= run.data.tags.keys()
+        assert run.data.metrics["system/memory_usage_megabytes"] > 1
+        assert run.data.tags["mlflow.source.name"] == "equimodal train"
+        assert run.data.tags["mlflow.note.content"].startswith(f"{method} on toy, seed {seed}: stage train.")
         assert run.data.params["training.optimizer.lr"] == "0.1" and run.data.metrics["time/epoch_seconds"] == 1.5
-    assert histories(study)["aim · seed 0 · train (sample)", "val/accuracy"] == [(0, 0.5), (1, 0.6)]
+    assert histories(study)["train 0 aim (sample)", "val/accuracy"] == [(0, 0.5), (1, 0.6)]
     assert capfd.readouterr().err == ""
 
 
 def test_a_killed_stage_leaves_a_killed_run_with_what_it_had(study: Path) -> None:
     end = time.monotonic() + 60
-    while (run := runs_of(study).get("joint · seed 7 · train (sample)")) is None or run.info.status == "RUNNING":
+    while (run := runs_of(study).get("train 7 joint (sample)")) is None or run.info.status == "RUNNING":
         assert time.monotonic() < end
         time.sleep(0.3)
-    assert run.info.status == "KILLED" and run.data.metrics == {"train/loss": 3.0}
+    assert run.info.status == "KILLED" and histories(study)[run.info.run_name, "train/loss"] == [(0, 3.0)]
 
 
 def test_track_adds_what_was_not_live_and_doubles_nothing(
@@ -143,12 +146,10 @@ def test_track_adds_what_was_not_live_and_doubles_nothing(
     assert len(runs) == 1 + 2 * (1 + 2 * 2) + 2
     assert all(runs[name].info.run_id == run_id for name, run_id in before.items())
     assert histories(study).items() >= live.items()
-    parent = runs["toy_aim (sample)"]
-    assert (
-        parent.data.metrics == {"selection.val/accuracy/mean": 0.65, "selection.val/accuracy/std": 0.05}
-        and parent.info.status == "FINISHED"
-    )
-    assert runs["toy_joint (sample)"].data.params.keys() == parent.data.params.keys()
+    parent = runs["aim (sample)"]
+    means = {"accuracy": 0.65, "z/selection.val/accuracy/mean": 0.65, "z/selection.val/accuracy/std": 0.05}
+    assert parent.data.metrics == means and parent.info.status == "FINISHED"
+    assert runs["joint (sample)"].data.params.keys() == parent.data.params.keys()
     full = histories(study)
     track.run(params)
     assert capsys.readouterr().out.splitlines()[-1].endswith("0 runs added, 0 updated, 12 unchanged")
@@ -168,7 +169,7 @@ def test_a_finished_stage_that_runs_again_has_its_new_times(
 ) -> None:
     monkeypatch.chdir(study)
     track.run(params)
-    name = "joint · seed 1 · train (sample)"
+    name = "train 1 joint (sample)"
     before, started = histories(study), clock.now() - 5000
     content = read_json(study / "models" / "toy" / "joint" / "1" / "curves.json")
     tracker = Tracker.start(params, RunInfo.from_meta({**content["meta"], "device": "cpu"}), started)
@@ -198,7 +199,9 @@ def test_deleting_the_database_loses_nothing(study: Path, params: Params, monkey
         ).fetchall():
             database.execute(f"DELETE FROM {table}")
     track.run(params)
-    kept = {name: points for name, points in full.items() if "seed 7" not in name[0]}  # a killed stage wrote no file
+    kept = {
+        name: points for name, points in full.items() if name[0] != "train 7 joint (sample)"
+    }  # a killed stage wrote no file
     assert histories(study) == kept
 
 
@@ -217,9 +220,9 @@ def test_other_numbers_under_the_same_key_take_the_runs_place(
         write_json(path, content)
     runs = runs_of(study)
     assert runs.keys() == names
-    assert histories(study)["toy_aim (sample)", "selection.val/accuracy/mean"] == [(0, 0.75)]
+    assert histories(study)["aim (sample)", "z/selection.val/accuracy/mean"] == [(0, 0.75)]
     children = [
-        run for run in runs.values() if run.data.tags.get("mlflow.parentRunId") == runs["toy_aim (sample)"].info.run_id
+        run for run in runs.values() if run.data.tags.get("mlflow.parentRunId") == runs["aim (sample)"].info.run_id
     ]
     assert len(children) == 6
 
@@ -233,7 +236,7 @@ def test_other_settings_are_another_run_and_retire_the_first(study: Path, monkey
     second = runs.open(RunInfo("other", "joint", "train", "second", "local", 0, settings={"lr": 2}))
     current = {run_id: runs.client.get_run(run_id).data.tags["current"] for run_id in (first.run_id, second.run_id)}
     assert current == {first.run_id: "false", second.run_id: "true"}
-    assert second.stored.info.run_name == "joint · seed 0 · train"  # real data: no remark
+    assert second.stored.info.run_name == "train 0 joint"  # real data: no remark
 
 
 def test_epochs_that_differ_replace_those_from_there_on(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:

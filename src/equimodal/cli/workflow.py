@@ -60,6 +60,17 @@ def track() -> None:
 
 
 @command()
+def register(
+    dataset: Annotated[str, typer.Argument(help="a name of `datasets`")],
+    method: Annotated[str, typer.Argument(help="a method")],
+    seed: Annotated[int | None, typer.Option(help="the one with the best validation accuracy when not given")] = None,
+    alias: Annotated[str, typer.Option(help="which serving asks for")] = "champion",
+) -> None:
+    """Put a trained model into MLflow's registry as DATASET-METHOD, for `mlflow models serve` and `predict`."""
+    call("register", dataset=dataset, method=method, seed=seed, alias=alias)
+
+
+@command()
 def show(results: Annotated[list[Path], typer.Argument(help="result files, such as results/cremad_aim.json")]) -> None:
     """Print results side by side."""
     call("show", results=results)

@@ -88,7 +88,7 @@ def named(words: Iterable[str], about: Description) -> list[Clip]:
     return found
 
 
-def listed(path: Path, about: Description, column: str | None = None) -> list[Clip]:
+def listed(path: Path, about: Description) -> list[Clip]:
     """Clips of a CSV: a column of files (`PATHS`) or one per modality, named as it is; `id`, `start` and `end` where
     there are such columns. Paths are relative to the CSV's folder.
 
@@ -99,14 +99,8 @@ def listed(path: Path, about: Description, column: str | None = None) -> list[Cl
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, skipinitialspace=True)
             present = [name for name in reader.fieldnames or () if name]
-            own = [name for name in about.modalities if name in present]
-            shared = next((name for name in PATHS if name in present), None)
-            if shared is None and not own:
-                raise UserError(
-                    f"{path} has no column of files: name one {PATHS[0]} (a media file with every modality), or one"
-                    f" each {', '.join(about.modalities)}; it has: {', '.join(present) or 'none'}"
-                )
-            clips = [_row(row, f"{path}, line {reader.line_num}", path.parent, shared, own, about) for row in reader]
+            rows = ((f"{path}, line {reader.line_num}", row) for row in reader)
+            clips = tabled(rows, present, about, path.parent, str(path))
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): check the path") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -114,6 +108,30 @@ def listed(path: Path, about: Description, column: str | None = None) -> list[Cl
     if not clips:
         raise UserError(f"{path} has no rows below its header: one row per clip is needed")
     return clips
+
+
+def tabled(
+    rows: Iterable[tuple[str, Mapping[str, Any]]], present: Sequence[str], about: Description, folder: Path, table: str
+) -> list[Clip]:
+    """Clips of a table's rows of text, columns as in `listed`.
+
+    Args:
+        rows: where each is (for messages) and {column: cell}.
+        present: the table's columns.
+        folder: what paths are relative to.
+        table: its name, for messages.
+
+    Raises:
+        UserError: no column of files, an empty cell, a bad number.
+    """
+    own = [name for name in about.modalities if name in present]
+    shared = next((name for name in PATHS if name in present), None)
+    if shared is None and not own:
+        raise UserError(
+            f"{table} has no column of files: name one {PATHS[0]} (a media file with every modality), or one each"
+            f" {', '.join(about.modalities)}; it has: {', '.join(present) or 'none'}"
+        )
+    return [_row(row, where, folder, shared, own, about) for where, row in rows]
 
 
 def _row(

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a dead server costs seconds, not the default's minutes
@@ -22,11 +24,12 @@ LAST_TRIES = 3
 class Feed:
     """Applies a stage's messages to its run; what fails is tried again with the next message."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, stage: psutil.Process) -> None:
         from equimodal.tracking.info import RunInfo
         from equimodal.tracking.runs import Run, Runs
 
         self._uri = uri
+        self._stage = stage
         self._runs: Runs | None = None
         self._run: Run | None = None
         self._info = RunInfo
@@ -75,7 +78,8 @@ class Feed:
         assert self._run is not None
         match message["type"]:
             case "epoch":
-                self._run.log([(message["epoch"], message["metrics"], message["time"])])
+                metrics = message["metrics"] | self._system()
+                self._run.log([(message["epoch"], metrics, message["time"])])
             case "artifact":
                 self._run.artifact(Path(message["path"]), message["folder"])
             case "end":
@@ -85,6 +89,30 @@ class Feed:
                         [(0, {f"final/{name}": value for name, value in message["metrics"].items()}, message["time"])]
                     )
                 self._run.end(message["status"], message["time"])
+                if message["status"] == "FINISHED" and self._run.info.stage == "train":
+                    self._log_model()
+
+    def _system(self) -> dict[str, float]:
+        """What the stage's process takes now, under the names that MLflow shows as system metrics: percent of one core
+        since the last epoch, and memory.
+        """
+        try:
+            cpu, memory = self._stage.cpu_percent(), self._stage.memory_info().rss
+        except psutil.Error:
+            memory = 0
+        if not memory:  # it has ended: its last epochs are written after it
+            return {}
+        return {"system/cpu_utilization_percentage": cpu, "system/memory_usage_megabytes": memory / 1e6}
+
+    def _log_model(self) -> None:
+        """The training's weights, which lie in its files now."""
+        from equimodal.tracking.files import training_of
+        from equimodal.tracking.models import Models
+
+        assert self._run is not None and self._runs is not None
+        weights = training_of(Path(), self._run.info).weights
+        if weights is not None:
+            Models(self._runs).log(self._run, weights)
 
 
 def main() -> None:
@@ -102,7 +130,7 @@ def main() -> None:
 
 
 def _serve(uri: str, report: Any) -> None:
-    feed = Feed(uri)
+    feed = Feed(uri, psutil.Process(os.getppid()))
     warned = False
     for line in sys.stdin:
         message = json.loads(line)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from equimodal.errors import UserError
 from equimodal.store import digest, file_sha256, read_json
 from equimodal.tracking import clock
 from equimodal.tracking.info import RunInfo
+from equimodal.tracking.measures import is_number, measures
 
 EPOCH_MS = 1000  # files hold no clock: an epoch counts one second, so that any two runs lie on one time axis
 # Folders of stages that several methods start from; the files in them are named after their owner
@@ -20,24 +20,39 @@ SHARED = (
     "warmup",
     "prototypes",
 )
-NO_MEASURES = ("meta", "settings", "method", "split", "seeds", "data", "regression")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The file of the weights that validation chose, and the epoch it chose."""
+
+    path: Path
+    epoch: int
 
 
 @dataclass(frozen=True)
 class Record:
-    """One run from files: metrics by step, files to attach, and when its stage began and ended (milliseconds)."""
+    """One run from files: metrics by step, files to attach, and when its stage began and ended (milliseconds).
+
+    Attributes:
+        weights: of a training, where they are there.
+        measured: of an evaluation: the key of the training whose weights it measured, where that is known.
+    """
 
     info: RunInfo
     points: list[tuple[int, dict[str, float], int]]
     artifacts: list[tuple[Path, str]]
     started: int = 0
     ended: int = 0
+    weights: Weights | None = None
+    measured: str | None = None
 
     @property
     def content(self) -> str:
         """Digest of all that would be published: an equal one has nothing to add."""
         files = [(path.name, folder, file_sha256(path)) for path, folder in self.artifacts]
-        return digest([self.info.as_dict(), self.points, files])
+        weights = self.weights and file_sha256(self.weights.path)
+        return digest([self.info.as_dict(), self.points, files, weights, self.measured])
 
 
 def results(root: Path) -> list[tuple[str, str]]:
@@ -105,14 +120,48 @@ def _seed(path: Path) -> tuple[int, str]:
     return len(path.parent.name), path.parent.name
 
 
+def training_of(root: Path, info: RunInfo) -> Record:
+    """The training of this identity, from its files.
+
+    Raises:
+        UserError: they are missing, damaged, or another training's.
+    """
+    path = root / "models" / info.dataset / info.method / str(info.seed) / "curves.json"
+    record = _trained(path)
+    if record.info.key != info.key:
+        raise UserError(f"{path} is another training's than the one that was tracked: `equimodal track` publishes it")
+    return record
+
+
 def _trained(path: Path) -> Record:
     content = _mapping(path)
-    return Record(_info(path, content.get("meta")), _epochs(content.get("epochs", [])), [(path, "")])
+    file, epoch = path.with_name("val.safetensors"), _selected(content)
+    weights = Weights(file, epoch) if epoch is not None and file.is_file() else None
+    return Record(_info(path, content.get("meta")), _epochs(content.get("epochs", [])), [(path, "")], weights=weights)
+
+
+def _selected(curves: Mapping[str, Any]) -> int | None:
+    """The epoch whose weights validation chose."""
+    epoch = (curves.get("selected") or {}).get("val")
+    return epoch if isinstance(epoch, int) else None
 
 
 def _evaluated(path: Path) -> Record:
     content = _mapping(path)
-    return Record(_info(path, content.get("meta")), [(0, leaves(content), EPOCH_MS)], [(path, "")])
+    info, points = _info(path, content.get("meta")), [(0, measures(content), EPOCH_MS)]
+    return Record(info, points, [(path, "")], measured=_measured(path, content, info))
+
+
+def _measured(path: Path, content: Mapping[str, Any], info: RunInfo) -> str | None:
+    """Key of the training beside an evaluation, if that is what it measured: it may have been run again since."""
+    try:
+        curves = _mapping(path.with_name("curves.json"))
+        training = _info(path, curves.get("meta"))
+    except UserError:
+        return None
+    chosen = content.get("selection", {}).get("val", {}).get("epoch")
+    same = (info.settings, info.data_digest) == (training.settings, training.data_digest)
+    return training.key if same and chosen is not None and chosen == _selected(curves) else None
 
 
 def _fitted(path: Path) -> Record:
@@ -127,18 +176,33 @@ def _fitted(path: Path) -> Record:
 def _warmed(path: Path) -> Record:
     """A warm-up's epochs lie in the header of its weights, which is JSON: torch is not needed to read it."""
     try:
-        with open(path, "rb") as file:
-            header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-        meta = json.loads(header["__metadata__"]["json"])
+        meta = header(path)
         return Record(_info(path, meta["run"]), _epochs(meta["history"]), [])
-    except (OSError, ValueError, KeyError, struct.error):
+    except (UserError, KeyError, TypeError):
         raise UserError(f"{path} is not a readable warm-up: delete it and build it again") from None
+
+
+def header(path: Path) -> dict[str, Any]:
+    """What a file of weights says beside them, without torch.
+
+    Raises:
+        UserError: missing or damaged.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        found = json.loads(content["__metadata__"]["json"])
+    except (OSError, ValueError, KeyError, TypeError, struct.error, MemoryError, OverflowError):
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is not a readable file of weights: delete it and build it again")
+    return found
 
 
 def _epochs(rows: list[dict[str, Any]]) -> list[tuple[int, dict[str, float], int]]:
     """[{"epoch": n, "metrics": {name: number or null}}] as points."""
     kept = [
-        (row["epoch"], {name: float(value) for name, value in row["metrics"].items() if _is_number(value)})
+        (row["epoch"], {name: float(value) for name, value in row["metrics"].items() if is_number(value)})
         for row in rows
     ]
     return [(epoch, metrics, (epoch + 1) * EPOCH_MS) for epoch, metrics in kept]
@@ -156,9 +220,9 @@ def _columns(value: Mapping[str, Any], prefix: str = "") -> dict[int, dict[str, 
                 found.setdefault(step, {}).update(metrics)
         elif isinstance(below, list) and isinstance(steps, list) and name != "step":
             for step, number in zip(steps, below, strict=False):
-                if _is_number(number):
+                if is_number(number):
                     found.setdefault(int(step), {})[f"{prefix}{name}"] = float(number)
-        elif _is_number(below):
+        elif is_number(below):
             found.setdefault(0, {})[f"{prefix}{name}"] = float(below)
     return found
 
@@ -183,46 +247,7 @@ def _result(path: Path, dataset: str, method: str, children: list[Record]) -> Re
     artifacts = [(path, "")] + [(figure, "figures") for figure in figures if figure.suffix in (".svg", ".png")]
     info = _without_seed(trained.parent())
     written = max(file.stat().st_mtime_ns // 1_000_000 for file, _ in artifacts)
-    return _around(Record(info, [(0, leaves(content), EPOCH_MS)], artifacts, ended=written), children)
-
-
-def leaves(content: Mapping[str, Any]) -> dict[str, float]:
-    """Numbers of an evaluation or result file, named by their path: selection.val/accuracy/mean,
-    imbalance/alpha/depth4/mean.
-
-    The rule stays in the name, because the accuracy of what validation chose is not `val/accuracy`. Lists over seeds
-    and matrices are left out.
-    """
-    measured = {key: below for key, below in content.items() if key not in NO_MEASURES and key != "selection"}
-    rules = content.get("selection", {})
-    return _leaves(measured, "") | {
-        name: value for rule, below in rules.items() for name, value in _leaves(below, f"selection.{rule}/").items()
-    }
-
-
-def _leaves(value: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for key, below in value.items():
-        if isinstance(below, Mapping):
-            found |= _leaves(
-                {name: _by_depth(item) for name, item in below.items()} if key == "s" else below, f"{prefix}{key}/"
-            )
-        elif isinstance(below, list) and key == "alpha":
-            found |= _leaves(_by_depth(below), f"{prefix}{key}/")
-        elif isinstance(below, list) and key == "interval95":
-            found |= _leaves({"low": below[0], "high": below[1]}, f"{prefix}{key}/")
-        elif _is_number(below):
-            found[f"{prefix}{key}"] = float(below)
-    return found
-
-
-def _by_depth(values: list[Any]) -> dict[str, Any]:
-    """Depths count from 1, as in the paper."""
-    return {f"depth{depth}": value for depth, value in enumerate(values, 1)}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return _around(Record(info, [(0, measures(content), EPOCH_MS)], artifacts, ended=written), children)
 
 
 def _mapping(path: Path) -> Mapping[str, Any]:

@@ -39,20 +39,25 @@ class RunInfo:
 
     @property
     def name(self) -> str:
-        """The run's name; a run on generated samples, or on data that no file vouches for, says so."""
-        seed = "" if self.seed is None else f" · seed {self.seed}"
-        name = self.result if self.stage == "result" else f"{self.method}{seed} · {self.stage}"
+        """The run's name: `aim` of a result, `train 0 aim` of a seed's stage, so that a narrow column tells them apart.
+        A run on generated samples, or on data that no file vouches for, says so.
+        """
+        seed = "" if self.seed is None else f" {self.seed}"
+        name = self.method if self.stage == "result" else f"{self.stage}{seed} {self.method}"
         return name if self.source in ("local", "download") else f"{name} ({self.source})"
 
     @property
     def description(self) -> str:
         """Shown at the top of the run's page."""
+        seed = "" if self.seed is None else f", seed {self.seed}"
+        stage = "summary of the seeds" if self.stage == "result" else f"stage {self.stage}"
+        what = f"{self.method} on {self.dataset}{seed}: {stage}."
         if self.source == "sample":
             return (
-                f"**Generated sample data**, not {self.dataset}: these numbers show that the chain works and are"
+                f"{what} **Generated sample data**, not {self.dataset}: these numbers show that the chain works and are"
                 " no result."
             )
-        return f"Data: `source: {self.source}`."
+        return f"{what} Data: `source: {self.source}`."
 
     def parent(self) -> "RunInfo":
         """The result's run. Its key is its name: settings may change, the result stays one run."""
@@ -72,6 +77,8 @@ class RunInfo:
             "device": self.device,
             "mlflow.runName": self.name,
             "mlflow.note.content": self.description,
+            "mlflow.source.name": f"equimodal {'summary' if self.stage == 'result' else self.stage}",
+            "mlflow.source.type": "LOCAL",
         }
         return {name: str(value) for name, value in values.items() if value is not None}
 

@@ -3,8 +3,12 @@
 from collections import Counter
 from pathlib import Path
 
+from equimodal.errors import UserError
 from equimodal.tracking.files import Record, records, results
+from equimodal.tracking.models import Models
 from equimodal.tracking.runs import Runs
+
+TEST = ("accuracy", "macro_f1", "mae")  # of an evaluation's headline, linked to the model
 
 
 def rebuild(uri: str, root: Path = Path(), only: tuple[str, str] | None = None) -> tuple[Counter[str], list[str]]:
@@ -25,7 +29,10 @@ def rebuild(uri: str, root: Path = Path(), only: tuple[str, str] | None = None) 
     for dataset, method in wanted:
         assert runs is not None
         for record in records(root, dataset, method, problems):
-            counts[_publish(runs, record, spare_live=only is not None)] += 1
+            try:
+                counts[_publish(runs, record, spare_live=only is not None)] += 1
+            except UserError as error:  # damaged weights
+                problems.append(str(error))
     return counts, problems
 
 
@@ -46,6 +53,12 @@ def _publish(runs: Runs, record: Record, spare_live: bool) -> str:
     run.log(record.points)
     for path, folder in record.artifacts:
         run.artifact(path, folder)
+    models = Models(runs)
+    if record.weights is not None:
+        models.log(run, record.weights)
+    if record.measured is not None:
+        for model in models.find(run.experiment, key=record.measured):
+            models.measured(model, run, 0, TEST)
     run.tag({"content": content})
     if run.stored.info.status != "FINISHED":
         run.end("FINISHED", record.ended)

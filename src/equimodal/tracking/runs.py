@@ -13,11 +13,13 @@ from equimodal.tracking.info import RunInfo
 from equimodal.tracking.provenance import provenance
 
 if TYPE_CHECKING:
+    from mlflow.entities import Metric
     from mlflow.entities import Run as StoredRun
 
 Point = tuple[int, Mapping[str, float], int]  # step, metrics, milliseconds since 1970
 
 PARENT = "mlflow.parentRunId"
+CLOCKED = ("time/", "system/")  # what no two runs of one key have alike
 BATCH_METRICS = 1000  # MLflow's limits of one log_batch
 BATCH_PARAMS = 100
 
@@ -133,7 +135,7 @@ class Run:
         self._runs = runs
         self._started = started
         self._client = runs.client
-        self._info = info
+        self.info = info
         self.stored = stored
         self._known = self._history()
 
@@ -142,11 +144,32 @@ class Run:
         """MLflow's id."""
         return self.stored.info.run_id
 
+    @property
+    def experiment(self) -> str:
+        """MLflow's id of its experiment."""
+        return self.stored.info.experiment_id
+
+    @property
+    def models(self) -> set[str]:
+        """Ids of the logged models that it gave."""
+        outputs = self._client.get_run(self.run_id).outputs
+        return set() if outputs is None else {output.model_id for output in outputs.model_outputs}
+
+    def gave(self, model: str, step: int) -> None:
+        """Say that a logged model came of it, at a step."""
+        from mlflow.entities import LoggedModelOutput
+
+        self._client.log_outputs(self.run_id, [LoggedModelOutput(model, step)])
+
+    def history(self, name: str) -> "list[Metric]":
+        """All values of a metric."""
+        return list(self._client.get_metric_history(self.run_id, name))
+
     def update(self, tags: Mapping[str, str]) -> None:
         """Bring tags and parameters up to date;
         where this code comes from is only said of a run that does not say it yet.
         """
-        params = {_allowed(key): value for key, value in self._info.parameters().items()}
+        params = {_allowed(key): value for key, value in self.info.parameters().items()}
         known = self.stored.data.params
         if any(known.get(key, value) != value for key, value in params.items()):
             self._replace(keep_before=0, params=params)  # MLflow never changes a parameter
@@ -155,7 +178,7 @@ class Run:
         if "versions.mlflow" not in self.stored.data.tags:
             tags = {**provenance(), **tags}
         self.tag({name: value for name, value in tags.items() if self.stored.data.tags.get(name) != value})
-        self._client.log_dict(self.run_id, dict(self._info.settings), "settings.json")
+        self._client.log_dict(self.run_id, dict(self.info.settings), "settings.json")
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Set tags in one request."""
@@ -174,7 +197,7 @@ class Run:
         points = sorted(points, key=lambda point: point[0])
         for step, metrics, _ in points:
             known = (
-                (name, self._known.get((_allowed(name), step))) for name in metrics if not name.startswith("time/")
+                (name, self._known.get((_allowed(name), step))) for name in metrics if not name.startswith(CLOCKED)
             )
             if any(old is not None and old != metrics[name] for name, old in known):
                 self._replace(keep_before=step)
@@ -240,7 +263,7 @@ class Run:
                 self._client.set_tag(child.info.run_id, PARENT, self.run_id)
         self._known = {}
         self._write([row for row in kept if row[3] < keep_before])
-        self._client.log_dict(self.run_id, dict(self._info.settings), "settings.json")
+        self._client.log_dict(self.run_id, dict(self.info.settings), "settings.json")
 
 
 def _allowed(name: str) -> str:
