@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 import tiny_dataset
@@ -18,7 +19,7 @@ from equimodal.methods.base import Batch, Method
 from equimodal.params import Params
 from equimodal.stages import train, unimodal
 from equimodal.stages.setup import Setup
-from equimodal.store import read_tensors
+from equimodal.store import canonical_json, read_tensors
 from equimodal.training.loop import Loop
 
 
@@ -55,6 +56,13 @@ def goes_on_bit_for_bit(loop: Callable[[str], Loop], breaks: Sequence[int] = (1,
         for other in ("broken", "again") if again else ("broken",):
             assert path.read_bytes() == Path(other, path.name).read_bytes(), path.name
     return part
+
+
+def learned(path: Path) -> bytes:
+    """A file of trained weights without what it says of its method: equal for equal training."""
+    tensors, meta = read_tensors(path)
+    meta.pop("about")
+    return save(tensors, metadata={"json": canonical_json(meta)})
 
 
 def warned_of(optimizer: str, method: Method[Any], caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -13,7 +13,7 @@ from equimodal.methods.base import Batch, Method
 from equimodal.stages import train
 from equimodal.stages.setup import Setup
 from equimodal.store import read_json
-from tiny_method import opened
+from tiny_method import learned, opened
 
 
 def made(name: str, **overrides: Any) -> tuple[Method, Batch]:
@@ -48,9 +48,8 @@ def test_joint_uni_of_weight_zero_is_joint_bit_for_bit(tiny: Path) -> None:
     for name in ("joint", "joint-uni"):
         train.run(params, "tiny", name, 0)
     for file in ("val", "last", "test"):
-        assert (
-            Path(f"models/tiny/joint/0/{file}.safetensors").read_bytes()
-            == Path(f"models/tiny/joint-uni/0/{file}.safetensors").read_bytes()
+        assert learned(Path(f"models/tiny/joint/0/{file}.safetensors")) == learned(
+            Path(f"models/tiny/joint-uni/0/{file}.safetensors")
         )
     curves = [read_json(Path(f"models/tiny/{name}/0/curves.json")) for name in ("joint", "joint-uni")]
     assert curves[0]["epochs"] == curves[1]["epochs"]
@@ -70,7 +69,7 @@ def test_a_unimodal_model_is_the_same_whatever_the_fusion_of_others(tiny: Path, 
     written = []
     for overrides in ({}, {"model": {"fusion": fusion}}):
         train.run(tiny_dataset.params(training={"epochs": 2}, **overrides), "tiny", "audio", 0)
-        written.append(Path("models/tiny/audio/0/last.safetensors").read_bytes())
+        written.append(learned(Path("models/tiny/audio/0/last.safetensors")))
     assert written[0] == written[1]
 
 

@@ -25,7 +25,7 @@ from equimodal.params import Params
 from equimodal.stages import train
 from equimodal.stages.setup import Setup
 from equimodal.training.loop import Loop
-from tiny_method import goes_on_bit_for_bit, loop_of
+from tiny_method import goes_on_bit_for_bit, learned, loop_of
 
 CASES = [False, True, ("text", "face", "facts")]
 
@@ -181,7 +181,7 @@ def test_strength_zero_is_joint_bit_for_bit(tiny: Path, off: dict[str, Any]) -> 
     for name in ("joint", "dr"):
         train.run(own, "tiny", name, 0)
     for file in ("val", "last", "test"):
-        joint, other = (Path(f"models/tiny/{name}/0/{file}.safetensors").read_bytes() for name in ("joint", "dr"))
+        joint, other = (learned(Path(f"models/tiny/{name}/0/{file}.safetensors")) for name in ("joint", "dr"))
         assert joint == other
 
 

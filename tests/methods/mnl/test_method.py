@@ -20,7 +20,7 @@ from equimodal.models.framework import pooled_features
 from equimodal.objectives import Classification
 from equimodal.stages import train
 from equimodal.store import read_json
-from tiny_method import goes_on_bit_for_bit, loop_of, opened
+from tiny_method import goes_on_bit_for_bit, learned, loop_of, opened
 
 TRAINER: Any = SimpleNamespace(device="cpu", processes=1, total=lambda value: value)
 SEQUENCES = ("audio", "text", "facts")  # features of unequal width
@@ -153,7 +153,7 @@ def test_guidance_zero_is_joint_or_joint_uni_bit_for_bit(tiny: Path, weight: flo
     for name in (other, "mnl"):
         train.run(own, "tiny", name, 0)
     for file in ("val", "last", "test"):
-        first, second = (Path(f"models/tiny/{name}/0/{file}.safetensors").read_bytes() for name in (other, "mnl"))
+        first, second = (learned(Path(f"models/tiny/{name}/0/{file}.safetensors")) for name in (other, "mnl"))
         assert first == second
 
 

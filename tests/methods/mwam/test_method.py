@@ -19,7 +19,7 @@ from equimodal.methods.base import Batch
 from equimodal.methods.mwam.frequencies import cosines, frequency_ratios
 from equimodal.methods.mwam.method import MWAM, branch_weights
 from equimodal.stages import train
-from tiny_method import goes_on_bit_for_bit, loop_of, opened, warned_of
+from tiny_method import goes_on_bit_for_bit, learned, loop_of, opened, warned_of
 
 TRAINER: Any = SimpleNamespace(
     device="cpu", processes=1, training=SimpleNamespace(optimizer=SimpleNamespace(name="sgd"))
@@ -130,7 +130,7 @@ def test_slope_zero_is_joint_bit_for_bit(tiny: Path) -> None:
     for name in ("joint", "mwam"):
         train.run(own, "tiny", name, 0)
     for file in ("val", "last", "test"):
-        joint, mwam = (Path(f"models/tiny/{name}/0/{file}.safetensors").read_bytes() for name in ("joint", "mwam"))
+        joint, mwam = (learned(Path(f"models/tiny/{name}/0/{file}.safetensors")) for name in ("joint", "mwam"))
         assert joint == mwam
 
 
@@ -144,7 +144,7 @@ def test_without_two_pictures_to_compare_it_says_so_and_is_joint_training(
         for name in ("joint", "mwam"):
             train.run(own, "tiny", name, 0)
     assert ["fewer than two modalities" in record.getMessage() for record in caplog.records] == [True]
-    joint, mwam = (Path(f"models/tiny/{name}/0/last.safetensors").read_bytes() for name in ("joint", "mwam"))
+    joint, mwam = (learned(Path(f"models/tiny/{name}/0/last.safetensors")) for name in ("joint", "mwam"))
     assert joint == mwam
 
 

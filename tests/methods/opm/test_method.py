@@ -22,7 +22,7 @@ from equimodal.stages import train
 from equimodal.stages.setup import Setup
 from equimodal.store import read_json
 from equimodal.training.loop import Loop
-from tiny_method import goes_on_bit_for_bit, loop_of, opened, warned_of
+from tiny_method import goes_on_bit_for_bit, learned, loop_of, opened, warned_of
 
 TRAINER: Any = SimpleNamespace(
     device="cpu",
@@ -160,7 +160,7 @@ def test_strength_zero_is_joint_bit_for_bit(tiny: Path, third: bool, off: dict[s
     for name in ("joint", "opm"):
         train.run(own, "tiny", name, 0)
     for file in ("val", "last", "test"):
-        joint, opm = (Path(f"models/tiny/{name}/0/{file}.safetensors").read_bytes() for name in ("joint", "opm"))
+        joint, opm = (learned(Path(f"models/tiny/{name}/0/{file}.safetensors")) for name in ("joint", "opm"))
         assert joint == opm
 
 
@@ -168,7 +168,7 @@ def test_with_nothing_dropped_opm_ogm_is_ogm_bit_for_bit(tiny: Path) -> None:
     own = params(training={"epochs": 2}, q_base=0.0)
     for name in ("ogm", "opm-ogm"):
         train.run(own, "tiny", name, 0)
-    ogm, both = (Path(f"models/tiny/{name}/0/last.safetensors").read_bytes() for name in ("ogm", "opm-ogm"))
+    ogm, both = (learned(Path(f"models/tiny/{name}/0/last.safetensors")) for name in ("ogm", "opm-ogm"))
     assert ogm == both
     found = {name: read_json(Path(f"models/tiny/{name}/0/curves.json"))["epochs"] for name in ("ogm", "opm-ogm")}
     for one, other in zip(*found.values(), strict=True):
