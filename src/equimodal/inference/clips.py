@@ -14,7 +14,6 @@ from equimodal.errors import UserError
 from equimodal.features.arrays import SUFFIXES, locate
 from equimodal.inference.description import Description
 
-ARRAYS = ("sequence", "vector")
 HEARD = ("spectrogram",)
 PATHS = ("path", "file", "clip", "filename")
 """Columns of a CSV that hold a clip's media file, the first that there is; a modality's own column goes before."""
@@ -141,7 +140,7 @@ def _row(
         return (row.get(name) or "").strip() if name else ""
 
     media = cell(shared)
-    files = {entry.name: media for entry in about.inputs if media and entry.kind not in ARRAYS}
+    files = {entry.name: media for entry in about.inputs if media and not entry.array}
     files |= {name: cell(name) for name in own if cell(name)}
     if not files:
         raise UserError(f"{where}: no file is named")
@@ -175,8 +174,8 @@ def _assigned(word: str, about: Description) -> dict[str, str] | None:
 
 def _together(stem: str, files: list[str], about: Description) -> list[Clip]:
     """The clips that plain files of one stem are: one, if each is the best to read some modality from; else each."""
-    media = [entry for entry in about.inputs if entry.kind not in ARRAYS]
-    arrays = [entry.name for entry in about.inputs if entry.kind in ARRAYS]
+    media = [entry for entry in about.inputs if not entry.array]
+    arrays = [entry.name for entry in about.inputs if entry.array]
     if all(locate(file)[0].lower().endswith(SUFFIXES) for file in files) and arrays:
         if len(arrays) > 1:
             raise UserError(

@@ -2,7 +2,6 @@
 params.yaml is needed to use it.
 """
 
-import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -41,6 +40,11 @@ class InputDescription(Part):
     mean: list[float]
     std: list[float]
     notes: dict[str, Any]
+
+    @property
+    def array(self) -> bool:
+        """Whether it is read from files of arrays; no media file holds it."""
+        return self.kind in ("sequence", "vector")
 
 
 class Description(Part):
@@ -155,11 +159,11 @@ def described(
             InputDescription(name=name, **{key: entry[key] for key in InputDescription.model_fields if key != "name"})
             for name, entry in entries.items()
         ],
-        model=json.loads(json.dumps(model)),
+        model=model,
         channels_last=channels_last,
         method=name,
         kind=kind,
-        settings=json.loads(json.dumps(settings)),
+        settings=settings,
         seed=seed,
         rule="",
         epoch=0,

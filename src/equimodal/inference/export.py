@@ -2,7 +2,6 @@
 repository on the Hugging Face hub, which `huggingface_hub` uploads as it is.
 """
 
-import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from equimodal.errors import UserError
 from equimodal.inference.card import card, measured
 from equimodal.inference.model import load, model_files
 from equimodal.inference.onnx_graph import write_onnx
-from equimodal.store import atomic, canonical_json, file_sha256
+from equimodal.store import atomic, file_sha256, write_json
 
 CONFIG = "config.json"
 CARD = "README.md"
@@ -59,6 +58,6 @@ def export(source: str | os.PathLike[str], folder: Path, onnx: bool = True) -> E
             "seeds": model.seeds,
             "files": {f"{name}.safetensors": file_sha256(scratch / f"{name}.safetensors") for name in names},
         }
-        (scratch / CONFIG).write_text(json.dumps(json.loads(canonical_json(config)), indent=1) + "\n", encoding="utf-8")
+        write_json(scratch / CONFIG, config)
         (scratch / CARD).write_text(card(model, numbers, onnx), encoding="utf-8")
     return Exported(folder, sorted(path.name for path in folder.iterdir()), difference)

@@ -2,12 +2,10 @@
 
 from equimodal.inference.description import Description
 
-ARRAYS = ("sequence", "vector")  # kinds that no media file holds
-
 
 def asked(about: Description) -> dict[str, str]:
     """Columns that a table of clips may have (none of them must be there): name -> MLflow's type."""
-    media = any(entry.kind not in ARRAYS for entry in about.inputs)
+    media = any(not entry.array for entry in about.inputs)
     files = [*(["path"] if media else []), *about.modalities, "id"]
     return {**dict.fromkeys(files, "string"), "start": "double", "end": "double"}
 
@@ -22,5 +20,5 @@ def answered(about: Description) -> dict[str, str]:
 
 def example(about: Description) -> dict[str, str]:
     """One row of `asked`: a clip that has every modality in one file, and arrays in files of their own."""
-    arrays = {entry.name: f"{entry.name}.npy#0" for entry in about.inputs if entry.kind in ARRAYS}
+    arrays = {entry.name: f"{entry.name}.npy#0" for entry in about.inputs if entry.array}
     return {**({} if len(arrays) == len(about.inputs) else {"path": "clip.mp4"}), **arrays}

@@ -1,10 +1,8 @@
 """Put a trained model into MLflow's registry, so that `mlflow models serve` finds it by a name."""
 
-import os
-
-from equimodal.errors import UserError
 from equimodal.params import Params
 from equimodal.tracking.info import without_password
+from equimodal.tracking.store import store
 
 
 def run(params: Params, dataset: str, method: str, seed: int | None, alias: str) -> None:
@@ -14,18 +12,11 @@ def run(params: Params, dataset: str, method: str, seed: int | None, alias: str)
     Raises:
         UserError: the store cannot be opened, mlflow is missing, or there is no such model.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     uri = params.tracking.uri
-    try:
+    with store(uri, "register at"):
         from equimodal.tracking.registry import register
 
         done = register(uri, dataset, method, seed, alias)
-    except UserError:
-        raise
-    except Exception as error:  # mlflow and its databases raise many kinds
-        raise UserError(
-            f"cannot register at {without_password(uri)} (tracking.uri): {type(error).__name__}: {str(error)[:300]}"
-        ) from error
     measured = "" if done.accuracy is None else f", validation accuracy {done.accuracy:.4f}"
     print(f"{done.name} version {done.version} is {method} seed {done.seed}{measured}; alias {alias}")
     print(f"  MLFLOW_TRACKING_URI={without_password(uri)} mlflow models serve -m {done.uri} --env-manager local")
