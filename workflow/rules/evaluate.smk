@@ -104,6 +104,7 @@ rule cost:
         features=features("npy"),
         initial="data/{dataset}/weights.safetensors",
         reference="results/cost/reference/{dataset}.json",
+        trained=first_seed(curves),
         code=code("cost"),
     output:
         cost="results/cost/{dataset}_{method}.json",
@@ -131,6 +132,7 @@ use rule cost as cost_from_warmup with:
         reference="results/cost/reference/{dataset}.json",
         start=first_seed(start),
         fit=first_seed(fit),
+        trained=first_seed(curves),
         code=code("cost"),
     wildcard_constraints:
         method="|".join(FAMILIES["from-warmup"]),
