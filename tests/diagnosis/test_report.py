@@ -56,6 +56,10 @@ def test_text_says_everything(report: Diagnosis) -> None:
     assert report.verdict in text
     for measured in report.measures:
         assert measured.title in text
+        # What each quantity is, in its own line
+        assert f"  ({measured.numbers})" in text.splitlines()
+        told = {part.partition(":")[0].strip() for part in measured.numbers.split(";")}
+        assert {entry.quantity for entry in measured.entries} <= told
         for entry in measured.entries:
             assert f"{entry.estimate.value:.3f}" in text
     assert len(report.findings) >= 2

@@ -31,6 +31,7 @@ class Measured(Part):
     name: str
     title: str
     source: str
+    numbers: str = Field(description="what each quantity is")
     passes: int = Field(ge=0, description="forward passes of the loader that it needs beside the plain one, alone")
     axis: str | None = Field(description="what `at` counts")
     entries: list[Entry]

@@ -126,6 +126,7 @@ def diagnose(
                     name=name,
                     title=measure.title,
                     source=measure.source,
+                    numbers=measure.numbers,
                     passes=len(measure.changes(names)),
                     axis=measure.axis,
                     entries=measure.compute(setting),

@@ -16,9 +16,12 @@ from equimodal.report.formats.html import STYLE
 
 MORE_STYLE = """
 body { max-width: 60rem; }
+h1 { text-wrap: balance; }
+th, td { text-align: left; }
 .verdict { font-size: 1.15rem; border-left: 4px solid #0072b2; padding-left: 1rem; }
 svg { max-width: 100%; height: auto; }
 """
+VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'  # phones draw it at their own width
 REFERENCE = "#777777"  # the balanced share; chance
 
 
@@ -37,7 +40,7 @@ def page(content: Content) -> str:
     for measured in content.measures:
         parts += [
             f"<h2>{escape(measured.title)}</h2>",
-            f"<p>{escape(measured.source)}. {escape(cost(measured).capitalize())}.</p>",
+            f"<p>{escape(measured.numbers)}.<br>{escape(measured.source)}. {escape(cost(measured).capitalize())}.</p>",
             _figure(content, measured),
             _table(
                 ("number", "of", f"value ({content.confidence:.0%} interval)"),
@@ -47,7 +50,7 @@ def page(content: Content) -> str:
     if content.notes:
         parts += ["<h2>Notes</h2>", _list(content.notes)]
     parts.append(f"<p>{escape(footer(content))}</p>")
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}{MORE_STYLE}</style>'
+    head = f'<meta charset="utf-8">{VIEWPORT}<title>{escape(title)}</title><style>{STYLE}{MORE_STYLE}</style>'
     body = "\n".join(part for part in parts if part)
     return f'<!doctype html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
 

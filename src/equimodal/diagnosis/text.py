@@ -42,7 +42,7 @@ def text(content: Content) -> str:
     lines = [f"Diagnosis of {content.model}: {summary(content)}", "", content.verdict]
     lines += [f"  - {finding.text}" for finding in content.findings]
     for measured in content.measures:
-        lines += ["", f"{measured.title} ({cost(measured)})"]
+        lines += ["", f"{measured.title} ({cost(measured)})", f"  ({measured.numbers})"]
         rows = [(entry.quantity, label(entry, measured.axis), number(entry.estimate)) for entry in measured.entries]
         widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
         lines += [f"  {quantity:{widths[0]}}  {place:{widths[1]}}  {value}" for quantity, place, value in rows]

@@ -124,6 +124,8 @@ class TrainingMonitor:
             name="training",
             title="Gradients and learning speeds while training",
             source="learning speed: Wu et al. 2022, arXiv 2202.05306; cosine: Wei and Hu 2024, arXiv 2405.17730",
+            numbers="gradient: its norm; speed: its square over the weights'; moved: way from the start over its"
+            " norm; cosine: between two modalities' gradients of shared weights",
             passes=0,
             axis="epoch",
             entries=entries,

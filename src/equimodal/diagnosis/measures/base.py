@@ -63,6 +63,7 @@ class Measure:
     """A measure: everything but its name.
 
     Attributes:
+        numbers: what each quantity of its entries is, for readers.
         changes: the passes that it needs, from the modalities; beside the plain one.
         compute: its entries.
         refusal: why it cannot be taken, in a few words, or None.
@@ -73,6 +74,7 @@ class Measure:
 
     title: str
     source: str
+    numbers: str
     changes: Callable[[tuple[str, ...]], list[Change]]
     compute: Callable[[Setting], list[Entry]]
     refusal: Callable[[Setting], str | None] = lambda setting: None

@@ -14,6 +14,7 @@ MEASURES: dict[str, Measure] = {
     "permutation": Measure(
         "Perceptual score: a modality gets other samples' values",
         "Gat et al. 2021, arXiv 2110.14375",
+        "drop: score lost; moved: share of samples whose output changes at all",
         one_each("permute"),
         ablation.ablation("permute"),
         ablation.no_partners,
@@ -21,6 +22,8 @@ MEASURES: dict[str, Measure] = {
     "shapley": Measure(
         "Shapley values and interactions, others permuted",
         "Hu et al. 2022 (SHAPE), arXiv 2205.00302; Grabisch and Roubens 1999",
+        "gain: score above that without any modality; value: a modality's part of it; share: that over the gain;"
+        " interaction: what two give only together",
         shapley.subset_changes,
         shapley.compute,
         shapley.refusal,
@@ -28,6 +31,7 @@ MEASURES: dict[str, Measure] = {
     "readout": Measure(
         "Readouts: all other encoders' features at zero",
         "methods.md 4.2; Peng et al. 2022 (OGM-GE), arXiv 2203.15332",
+        "score: of the modality alone",
         readouts.changes,
         readouts.compute,
         needs="encoders",
@@ -35,6 +39,7 @@ MEASURES: dict[str, Measure] = {
     "probe": Measure(
         "Linear probe by depth",
         "Alain and Bengio 2016, arXiv 1610.01644",
+        "score: of a linear model on that layer's output; chance: of the largest class",
         no_changes,
         depth.probes,
         depth.no_probe,
@@ -44,6 +49,8 @@ MEASURES: dict[str, Measure] = {
     "class-mean": Measure(
         "Class-mean score s by depth, and imbalance alpha",
         "AIM, arXiv 2508.19769, Eq. 9 and 14",
+        "s: probability of the true class by distances to class means; alpha: spread of s over modalities over its mean"
+        " (0: balanced)",
         no_changes,
         depth.class_means,
         depth.no_classes,
@@ -53,17 +60,23 @@ MEASURES: dict[str, Measure] = {
     "logit-share": Measure(
         "Share of the logits' variance at the decision layer",
         "covariance decomposition of the split logits of Peng et al. 2022, arXiv 2203.15332",
+        "share: of the logits' variance that comes from the modality's features",
         no_changes,
         decision.compute,
         decision.refusal,
         needs="decision",
     ),
     "zero": Measure(
-        "Ablation by zeros", "zeros in place of a modality, as in SHAPE", one_each("zero"), ablation.ablation("zero")
+        "Ablation by zeros",
+        "zeros in place of a modality, as in SHAPE",
+        "drop: score lost; moved: share of samples whose output changes at all",
+        one_each("zero"),
+        ablation.ablation("zero"),
     ),
     "mean": Measure(
         "Ablation by the mean sample",
         "mean in place of a modality",
+        "drop: score lost; moved: share of samples whose output changes at all",
         one_each("mean"),
         ablation.ablation("mean"),
         ablation.no_mean,
@@ -71,6 +84,7 @@ MEASURES: dict[str, Measure] = {
     "emap": Measure(
         "Additive projection (EMAP)",
         "Hessel and Lee 2020, arXiv 2010.06572, Eq. 3, over drawn donors",
+        "score: of a sum of functions of one modality each; drop: what only their combination gives",
         additive.changes,
         additive.compute,
         additive.refusal,
@@ -79,6 +93,7 @@ MEASURES: dict[str, Measure] = {
     "noise": Measure(
         "Gaussian noise on one modality",
         "additive noise in standard deviations of the input",
+        "score: of the model with so much noise on the modality",
         curves.noise_changes,
         curves.noise,
         ablation.no_mean,
@@ -87,6 +102,7 @@ MEASURES: dict[str, Measure] = {
     "missing": Measure(
         "Missing modalities (zeros)",
         "expected score, missing at random",
+        "score: when the modality (all: each of them) is missing with that probability",
         curves.missing_changes,
         curves.missing,
         shapley.too_many,
