@@ -47,6 +47,14 @@ def test_the_file_column_is_the_one_whose_cells_are_files_whatever_its_name(tmp_
     assert found.columns["path"] == "take"
 
 
+def test_a_column_of_files_has_no_other_role_whatever_its_name(tmp_path: Path) -> None:
+    (tmp_path / "v.npy").write_bytes(b"x")
+    found = read(
+        tmp_path, "source,class,mood", *[line.replace("@", f"v.npy#{i}") for i, line in enumerate(rows("@", "a|b"))]
+    )
+    assert (found.columns, found.arrays) == ({"path": "source", "label": "mood"}, ["class"])
+
+
 def test_a_label_without_a_known_name_is_the_one_column_whose_values_repeat(tmp_path: Path) -> None:
     unique = "|".join(f"n{number}" for number in range(12))
     assert read(tmp_path, "file,word,remark", *rows("a|b|c", unique)).columns["label"] == "word"
