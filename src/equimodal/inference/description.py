@@ -109,7 +109,7 @@ class Description(Part):
                 f"{path} is empty: the test split was not measured every epoch (training.test_every_epoch), so that"
                 " nothing was chosen by it; take val.safetensors"
             )
-        if "about" not in meta:
+        if meta.get("about") is None:
             raise UserError(f"{path} does not say how to use it, an older version of equimodal wrote it: {again}")
         about = meta["about"]
         if about.get("format") != FORMAT:

@@ -50,6 +50,7 @@ class Loop:
         key: digest of everything that determines the run; a checkpoint with another key is not resumed.
         label: the run in words, for messages.
         on_epoch: called with (epoch, metrics) after every epoch, for live tracking and progress.
+        about: what exported weights say of themselves; None where nobody is to use them.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Loop:
         key: str,
         label: str,
         on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+        about: dict[str, Any] | None = None,
     ) -> None:
         from equimodal.training.device import launch
 
@@ -73,6 +75,7 @@ class Loop:
         self.key = key
         self.label = label
         self.on_epoch = on_epoch
+        self.about = about
         self.progress = Progress()
         self.fabric = launch(runtime)
         self.device: torch.device = self.fabric.device
@@ -325,5 +328,6 @@ class Loop:
                     "epoch": epoch,
                     "modalities": self.method.model.modalities,
                     "structure": self.method.structure(),
+                    "about": self.about,
                 },
             )
