@@ -15,12 +15,13 @@ from equimodal.inference.description import Description, read
 from equimodal.inference.predictions import Predictions
 from equimodal.inference.stored import Rejected, Stored, row_bytes, stored
 from equimodal.methods.registry import METHODS
-from equimodal.models.framework import MultimodalModel, build_model, pooled_features
+from equimodal.models.framework import MultimodalModel, pooled_features
 from equimodal.models.padded import Input, Padded, lengths_mask
 from equimodal.objectives import objective_of
 from equimodal.progress import watched
 from equimodal.report.result import Result
 from equimodal.settings.training import ModelSettings
+from equimodal.training.building import load_weights, method_model
 from equimodal.training.transforms import InputTransform
 
 BATCH = 64
@@ -241,21 +242,9 @@ def _built(about: Description, tensors: dict[str, Tensor], path: Path) -> Multim
     transforms = {each.name: InputTransform(each.model_dump(), torch.device("cpu")) for each in about.inputs}
     settings = ModelSettings.read(about.model, f"{path}: model")
     with torch.random.fork_rng(devices=[]):  # building draws weights, which are replaced at once
-        fresh = build_model(
-            {name: transform.shape for name, transform in transforms.items()},
-            objective.outputs,
-            settings,
-            about.channels_last,
-            objective.task == "regression",
-            {name: transform.kind for name, transform in transforms.items()},
-        )
-        own = entry.load_settings().read(about.settings, f"{path}: method")
-        model: MultimodalModel = entry.load().adapt(fresh, own, about.structure)
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1 if "\n" in str(error) else 0].strip()
-        raise UserError(f"{path} does not fit the model that it describes ({first}): it is damaged") from None
+        method = entry.load(), entry.load_settings().read(about.settings, f"{path}: method")
+        model = method_model(method, transforms, objective, settings, about.channels_last, about.structure)
+    load_weights(model, tensors, path, "it describes", "it is damaged")
     return model.eval().requires_grad_(False)
 
 
