@@ -228,9 +228,8 @@ def model_files(source: str | os.PathLike[str]) -> list[Path]:
 
 def _of_result(path: Path) -> list[Path]:
     """The weights of a result's seeds, chosen on validation."""
-    result = Result.read(path)
-    folder = path.resolve().parent.parent / "models" / result.dataset / result.method.name
-    return [Path(os.path.relpath(folder / str(seed) / "val.safetensors")) for seed in result.seeds]
+    folders = Result.read(path).model_folders(path).values()
+    return [Path(os.path.relpath(folder / "val.safetensors")) for folder in folders]
 
 
 def _built(about: Description, tensors: dict[str, Tensor], path: Path) -> MultimodalModel:
