@@ -106,7 +106,8 @@ def test_what_cannot_be_read_is_told_with_its_reason(cremad: Path) -> None:
 
 def test_a_missing_modality_is_zero_where_training_had_it_so(cremad: Path) -> None:
     model = load(weights())
-    lenient = TrainedModel(model.about.model_copy(update={"missing": "zero"}), model.members, model.seeds)
+    about = model.about.model_copy(update={"missing": "zero"})
+    lenient = TrainedModel(about, model.members, model.seeds, model.files)
     (good,) = clips_of([evaluated()["id"][0]])
     found = lenient.predictions([{"audio": good["audio"]}, {}])
     assert found.filled == {"visual": 1}

@@ -45,15 +45,14 @@ class TrainedModel:
     Args:
         about: what the models have in common (and the first one's seed and epoch).
         members: the models, on one device, in evaluation mode.
-
-    Attributes:
-        seeds: of the members.
+        seeds, files: of the members.
     """
 
-    def __init__(self, about: Description, members: list[MultimodalModel], seeds: list[int]) -> None:
+    def __init__(self, about: Description, members: list[MultimodalModel], seeds: list[int], files: list[Path]) -> None:
         self.about = about
         self.members = members
         self.seeds = seeds
+        self.files = files
         self.objective = objective_of(about.model_dump())
         self.device = next(members[0].parameters()).device
         self.transforms = {entry.name: InputTransform(entry.model_dump(), self.device) for entry in about.inputs}
@@ -207,7 +206,7 @@ def load(source: str | os.PathLike[str], device: str | torch.device = "cpu") -> 
         if about.model_copy(update=changed) != first:
             raise UserError(f"{each} is of other data or settings than {paths[0]}: they are no seeds of one result")
     members = [_built(about, tensors, each).to(where) for each, (about, tensors) in zip(paths, found, strict=True)]
-    return TrainedModel(first, members, [about.seed for about, _ in found])
+    return TrainedModel(first, members, [about.seed for about, _ in found], paths)
 
 
 def model_files(source: str | os.PathLike[str]) -> list[Path]:
