@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -153,3 +154,14 @@ def text_image_batches(samples: int, seed: int, picture: float, size: int = 50) 
     pixels += picture * functional.one_hot(labels, 3)[:, :, None, None]
     whole = {"input_ids": ids, "attention_mask": mask, "pixel_values": pixels, "labels": labels}
     return [{key: x[start : start + size] for key, x in whole.items()} for start in range(0, samples, size)]
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Whether nested containers hold the same, tensors bit for bit."""
+    if isinstance(one, Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return set(one) == set(other) and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(equal(a, b) for a, b in zip(one, other, strict=True))
+    return bool(one == other)

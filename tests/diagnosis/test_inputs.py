@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from diagnosis_toys import equal
 from equimodal.diagnosis.inputs import Reader, logits_of
 from equimodal.errors import UserError
 
@@ -42,14 +43,14 @@ def test_forms_of_batches(batch: Any, options: dict[str, Any], args: Any, kwargs
     assert torch.equal(read.labels, Y)
     assert [next(iter(part.values())) is x for part, x in zip(read.parts.values(), (A, B), strict=True)] == [True, True]
     reader.output(model, read, read.parts)
-    assert _same(model.called, (args, kwargs))
+    assert equal(model.called, (args, kwargs))
 
 
 def test_what_is_put_in_place_reaches_the_model_where_it_was() -> None:
     reader, model = Reader({"a": 0, "b": 2}), Recorder()
     read = reader.read((A, "kept", B, Y))
     reader.output(model, read, {"b": {2: B + 1}})
-    assert _same(model.called, ((A, "kept", B + 1), {}))
+    assert equal(model.called, ((A, "kept", B + 1), {}))
 
 
 def test_a_modality_may_have_several_inputs_and_a_call_of_its_own() -> None:
@@ -57,7 +58,7 @@ def test_a_modality_may_have_several_inputs_and_a_call_of_its_own() -> None:
     read, model = reader.read({"x": A, "mask": A > 0, "z": B, "label": Y}), Recorder()
     assert list(read.parts["a"]) == ["x", "mask"]
     reader.output(model, read, read.parts)
-    assert _same(model.called, ((B, A > 0), {}))
+    assert equal(model.called, ((B, A > 0), {}))
 
 
 @pytest.mark.parametrize(
@@ -90,13 +91,3 @@ def test_logits_in_what_a_model_returns() -> None:
     assert logits_of({"other": B}, lambda output: output["other"]) is B
     with pytest.raises(UserError, match="returns a dict and no logits"):
         logits_of({"other": B})
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return set(one) == set(other) and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, tuple):
-        return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
-    return bool(one == other)

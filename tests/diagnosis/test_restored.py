@@ -29,16 +29,6 @@ def snapshot(model: nn.Module) -> dict[str, Any]:
     }
 
 
-def equal(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return set(one) == set(other) and all(equal(one[key], other[key]) for key in one)
-    if isinstance(one, list):
-        return len(one) == len(other) and all(equal(a, b) for a, b in zip(one, other, strict=True))
-    return bool(one == other)
-
-
 class Writes(toys.MLPs):
     """Draws random numbers of all kinds, and writes to its buffers in evaluation mode too."""
 
@@ -74,7 +64,7 @@ def test_nothing_is_changed(in_place: bool) -> None:
         layers={name: [own] for name, own in names.items()},
         decision="head",
     )
-    assert equal(snapshot(model), before)
+    assert toys.equal(snapshot(model), before)
 
 
 def test_batch_normalisation_and_dropout_stay() -> None:
@@ -83,7 +73,7 @@ def test_batch_normalisation_and_dropout_stay() -> None:
     pictures = [torch.randn(40, 1, 6, 6, generator=drawn) for _ in toys.NAMES]
     before = snapshot(model)
     report = diagnose(model, toys.loader(*pictures, torch.arange(40) % 4, size=10, shuffle=True), modalities=toys.NAMES)
-    assert equal(snapshot(model), before)
+    assert toys.equal(snapshot(model), before)
     assert report.samples == 40
 
 
@@ -129,7 +119,7 @@ def test_nor_by_one_that_breaks_off() -> None:
             modalities=list(inputs),
             layers={name: [f"encoders.{name}"] for name in inputs},
         )
-    assert equal(snapshot(model), before)
+    assert toys.equal(snapshot(model), before)
 
 
 class WritesWeights(toys.MLPs):

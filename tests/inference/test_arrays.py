@@ -4,11 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-import pandas as pd
 import pytest
 
 import array_files
-from equimodal.engines.layout import model_folder
 from equimodal.errors import UserError
 from equimodal.inference import onnx_graph
 from equimodal.inference.clips import named
@@ -16,23 +14,16 @@ from equimodal.inference.export import export
 from equimodal.inference.model import load
 from equimodal.inference.onnx_graph import write_onnx
 from equimodal.store import read_json
+from evaluated_clips import clips_of, evaluated, weights
 
-MODEL = model_folder("d", "joint", 0) / "val.safetensors"
-
-
-def evaluated() -> tuple[pd.DataFrame, list[dict[str, str]]]:
-    """Evaluation's rows of the test split, and their clips."""
-    frame = pd.read_parquet(MODEL.with_name("predictions.parquet"))
-    frame = frame[frame["split"] == "test"].reset_index(drop=True)
-    index = read_json(Path("data/d/index.json"))
-    paths = {sample["id"]: sample["paths"] for sample in index["samples"]}
-    return frame, [{name: f"{index['root']}/{file}" for name, file in paths[each].items()} for each in frame["id"]]
+MODEL = weights()
 
 
 @pytest.mark.parametrize("what", ["text", "face"])
 def test_sequences_and_vectors_of_a_regression(arrays: Path, what: str) -> None:
     model = load(MODEL)
-    frame, clips = evaluated()
+    frame = evaluated()
+    clips = clips_of(list(frame["id"]))
     found = model.predictions(clips)
     assert found.fused.astype(np.float32).tobytes() == frame["prediction"].to_numpy(np.float32).tobytes()
     given = [{**clip, what: np.load(clip[what])} for clip in clips]
@@ -43,7 +34,7 @@ def test_sequences_and_vectors_of_a_regression(arrays: Path, what: str) -> None:
 
 
 def test_a_regression_s_columns_are_numbers(arrays: Path) -> None:
-    frame, _ = evaluated()
+    frame = evaluated()
     assert list(frame.columns) == ["id", "split", "label", "prediction", "text:prediction", "face:prediction"]
     errors = read_json(MODEL.with_name("evaluation.json"))["selection"]["val"]["test"]["errors"]
     assert (frame["prediction"] - frame["label"]).abs().mean() == pytest.approx(errors["mae"], rel=1e-6)
@@ -68,7 +59,7 @@ def test_arrays_of_another_shape_are_refused(arrays: Path) -> None:
 def test_onnx_knows_a_sequence_s_length(arrays: Path, tmp_path: Path) -> None:
     model = load(MODEL)
     write_onnx(model, tmp_path / "m.onnx")
-    _, clips = evaluated()
+    clips = clips_of(list(evaluated()["id"]))
     wanted = model.predictions(clips)
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
     text = [np.load(clip["text"])[:7] for clip in clips]

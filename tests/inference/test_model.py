@@ -10,26 +10,11 @@ import pytest
 import torch
 
 import equimodal
-from equimodal.engines.layout import model_folder
 from equimodal.errors import UserError
 from equimodal.inference.clips import named
 from equimodal.inference.model import ClipsRejected, TrainedModel, load
 from equimodal.store import read_json, read_tensors, write_tensors
-
-
-def path(seed: int = 0) -> Path:
-    return model_folder("d", "joint", seed) / "val.safetensors"
-
-
-def evaluated(split: str = "test", seed: int = 0) -> pd.DataFrame:
-    frame = pd.read_parquet(path(seed).with_name("predictions.parquet"))
-    return frame[frame["split"] == split].reset_index(drop=True)
-
-
-def clips_of(ids: list[str]) -> list[dict[str, str]]:
-    index = read_json(Path("data/d/index.json"))
-    paths = {sample["id"]: sample["paths"] for sample in index["samples"]}
-    return [{name: f"{index['root']}/{file}" for name, file in paths[each].items()} for each in ids]
+from evaluated_clips import clips_of, evaluated, weights
 
 
 def scores(frame: pd.DataFrame, classes: list[str], prefix: str = "") -> np.ndarray:
@@ -37,7 +22,7 @@ def scores(frame: pd.DataFrame, classes: list[str], prefix: str = "") -> np.ndar
 
 
 def test_the_same_bytes_as_evaluation(cremad: Path) -> None:
-    model = load(path())
+    model = load(weights())
     frame = evaluated()
     found = model.predictions(clips_of(list(frame["id"])), workers=2)
     assert found.labels == list(frame["prediction"])
@@ -47,7 +32,7 @@ def test_the_same_bytes_as_evaluation(cremad: Path) -> None:
 
 
 def test_one_clip_alone_is_predicted_as_among_others(cremad: Path) -> None:
-    model = equimodal.load(path())
+    model = equimodal.load(weights())
     frame = evaluated()
     (clip,) = clips_of([frame["id"][3]])
     np.testing.assert_allclose(model.predict_proba(clip)[0], scores(frame, model.classes)[3], rtol=1e-5)
@@ -56,12 +41,12 @@ def test_one_clip_alone_is_predicted_as_among_others(cremad: Path) -> None:
 
 def test_evaluation_s_file_agrees_with_its_measures(cremad: Path) -> None:
     frame = evaluated()
-    measured = read_json(path().with_name("evaluation.json"))["selection"]["val"]["test"]
+    measured = read_json(weights().with_name("evaluation.json"))["selection"]["val"]["test"]
     assert (frame["prediction"] == frame["label"]).mean() == pytest.approx(measured["accuracy"])
     for name in ("audio", "visual"):
         right = (frame[f"{name}:prediction"] == frame["label"]).mean()
         assert right == pytest.approx(measured["modalities"]["split"][name])
-    whole = pd.read_parquet(path().with_name("predictions.parquet"))
+    whole = pd.read_parquet(weights().with_name("predictions.parquet"))
     manifest = read_json(Path("data/d/manifest.json"))
     held = [name for name, split in zip(manifest["ids"], manifest["splits"], strict=True) if split != "train"]
     assert sorted(whole["id"]) == sorted(held)
@@ -79,7 +64,7 @@ def test_seeds_of_a_result_are_averaged(cremad: Path) -> None:
 
 
 def test_features_are_what_the_encoders_give(cremad: Path) -> None:
-    model = load(path())
+    model = load(weights())
     frame = evaluated()
     found = model.features(clips_of(list(frame["id"])))
     assert {name: values.shape for name, values in found.items()} == {name: (len(frame), 64) for name in found}
@@ -88,7 +73,7 @@ def test_features_are_what_the_encoders_give(cremad: Path) -> None:
 
 
 def test_stored_rows_are_clips_too(cremad: Path) -> None:
-    model = load(path())
+    model = load(weights())
     manifest = read_json(Path("data/d/manifest.json"))
     row = manifest["rows"][manifest["splits"].index("test")]
     arrays = {name: np.load(f"data/d/features/{name}.npy")[row] for name in model.modalities}
@@ -99,12 +84,12 @@ def test_stored_rows_are_clips_too(cremad: Path) -> None:
 
 def test_nothing_global_moves(cremad: Path) -> None:
     state = torch.get_rng_state()
-    load(path())
+    load(weights())
     assert torch.equal(state, torch.get_rng_state())
 
 
 def test_what_cannot_be_read_is_told_with_its_reason(cremad: Path) -> None:
-    model = load(path())
+    model = load(weights())
     (good,) = clips_of([evaluated()["id"][0]])
     Path("broken.flv").write_bytes(b"no media")
     bad = {"audio": good["audio"], "visual": "broken.flv"}
@@ -120,8 +105,9 @@ def test_what_cannot_be_read_is_told_with_its_reason(cremad: Path) -> None:
 
 
 def test_a_missing_modality_is_zero_where_training_had_it_so(cremad: Path) -> None:
-    model = load(path())
-    lenient = TrainedModel(model.about.model_copy(update={"missing": "zero"}), model.members, model.seeds)
+    model = load(weights())
+    about = model.about.model_copy(update={"missing": "zero"})
+    lenient = TrainedModel(about, model.members, model.seeds, model.files)
     (good,) = clips_of([evaluated()["id"][0]])
     found = lenient.predictions([{"audio": good["audio"]}, {}])
     assert found.filled == {"visual": 1}
@@ -132,7 +118,7 @@ def test_a_missing_modality_is_zero_where_training_had_it_so(cremad: Path) -> No
 
 
 def test_memory_bounds_change_nothing(cremad: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = load(path())
+    model = load(weights())
     clips = clips_of(list(evaluated()["id"]))
     whole = model.predictions(clips)
     monkeypatch.setattr("equimodal.inference.model.READ_BYTES", 1)
@@ -142,7 +128,7 @@ def test_memory_bounds_change_nothing(cremad: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_what_is_no_model_is_refused_in_one_line(cremad: Path, tmp_path: Path) -> None:
-    tensors, meta = read_tensors(path())
+    tensors, meta = read_tensors(weights())
 
     def refused(change: dict[str, Any], drop: str = "") -> str:
         file = tmp_path / "val.safetensors"
@@ -173,8 +159,8 @@ def test_what_is_no_model_is_refused_in_one_line(cremad: Path, tmp_path: Path) -
 def test_seeds_that_differ_in_more_are_refused(cremad: Path, tmp_path: Path) -> None:
     folder = tmp_path / "two"
     folder.mkdir()
-    shutil.copy(path(), folder / "seed-0.safetensors")
-    tensors, meta = read_tensors(path(1))
+    shutil.copy(weights(), folder / "seed-0.safetensors")
+    tensors, meta = read_tensors(weights(1))
     about = {**meta["about"], "data_digest": "other"}
     write_tensors(folder / "seed-1.safetensors", tensors, {**meta, "about": about})
     with pytest.raises(UserError, match="is of other data or settings than"):
@@ -184,7 +170,7 @@ def test_seeds_that_differ_in_more_are_refused(cremad: Path, tmp_path: Path) -> 
 
 
 def test_a_command_s_words(cremad: Path) -> None:
-    about = load(path()).about
+    about = load(weights()).about
     (pair,) = clips_of([evaluated()["id"][0]])
     together = named([pair["audio"], pair["visual"]], about)
     assert [dict(clip.files) for clip in together] == [pair], "a sound file and a clip of one name"
@@ -198,7 +184,7 @@ def test_a_command_s_words(cremad: Path) -> None:
 
 
 def test_a_csv(cremad: Path, tmp_path: Path) -> None:
-    about = load(path()).about
+    about = load(weights()).about
 
     def clips(text: str) -> Any:
         (tmp_path / "list.csv").write_text(text)

@@ -8,7 +8,7 @@ import pytest
 import made_results
 import tiny_dataset
 from equimodal.engines.declarations import paper_inputs
-from equimodal.engines.layout import fit_path, model_folder, operations_path
+from equimodal.engines.layout import fit_path, model_folder, operations_path, paper_path
 from equimodal.errors import UserError
 from equimodal.params import Params, parse_params
 from equimodal.params.studies import paper_study
@@ -75,12 +75,15 @@ def test_it_is_drawn_from_nothing_but_the_declared_files(there: Path) -> None:
         methods = ["aim"] if show == "prototypes" else ["joint", "aim"]
         params = params_with(one=study(show, seeds=[0, 2]) | {"methods": methods})
         declared = {path for paths in paper_inputs(params, "one").values() for path in paths}
-        for path in [each for each in Path().rglob("*.json") if "prototypes" in each.parts or "models" in each.parts]:
-            if str(path) not in declared:
-                path.rename(path.with_suffix(".hidden"))
+        hidden = [path for path in Path("models").rglob("*.json") if str(path) not in declared]
+        assert hidden and len(hidden) < len(list(Path("models").rglob("*.json")))
+        for path in hidden:
+            path.rename(path.with_suffix(".hidden"))
         paper.run(params, "one")
-        for path in list(Path().rglob("*.hidden")):
-            path.rename(path.with_suffix(".json"))
+        endings = ("pdf", "png", "svg") if show == "prototypes" else ("csv", "html", "md", "tex")
+        assert all(paper_path("one", ending).stat().st_size for ending in endings)
+        for path in hidden:
+            path.with_suffix(".hidden").rename(path)
 
 
 def test_modalities_are_in_their_declared_order(there: Path) -> None:

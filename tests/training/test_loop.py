@@ -215,11 +215,13 @@ def test_each_rule_selects_its_epoch(tiny: Path, monkeypatch: pytest.MonkeyPatch
         training={"epochs": 5},
         on_epoch=lambda epoch, metrics: weights.append(loop.method.model.fusion.linear.weight.detach().clone()),
     )
+    loop.about = {"seed": 0}
     loop.run()
     assert loop.progress.selected == {"val": 2, "test": 0, "last": 4}
     for rule, epoch in (("val", 2), ("test", 0)):
         tensors, meta = read_tensors(Path(f"run/{rule}.safetensors"))
-        assert meta == {"rule": rule, "epoch": epoch, "modalities": ["audio", "visual"], "structure": {}}
+        own = {"modalities": ["audio", "visual"], "structure": {}, "about": {"seed": 0}}
+        assert meta == {"rule": rule, "epoch": epoch, **own}
         assert torch.equal(tensors["fusion.linear.weight"], weights[epoch])
 
 

@@ -36,11 +36,7 @@ def same(a: Input, b: Input) -> bool:
 
 def test_batches_are_standardised_over_real_steps_and_zero_elsewhere(data: DataModule) -> None:
     manifest = read_json(Path("data/tiny/manifest.json"))
-    assert data.shapes == {"text": (8, 6), "face": (12, 4), "facts": (7,)} and data.kinds == {
-        "text": "sequence",
-        "face": "sequence",
-        "facts": "vector",
-    }
+    assert data.shapes == {"text": (8, 6), "face": (12, 4), "facts": (7,)}
     inputs, _ = next(data.evaluation_batches("train", 60))
     rows = np.array(manifest["rows"])[np.array(manifest["splits"]) == "train"]
     for name in ("text", "face"):

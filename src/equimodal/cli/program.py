@@ -63,11 +63,14 @@ def call(stage: str, **axes: Any) -> None:
         raise UserError(f"{path} is missing: build it first (snakemake --cores 4 -- {path})")
     if axes.get("seeds", ...) is None:
         axes["seeds"] = list(params.study.seeds)
-    # Both must be set before torch is imported: threads that wait busily slow down whatever else runs
-    # by a factor of 20.
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    os.environ["OMP_NUM_THREADS"] = str(params.runtime.threads)
+    set_threads(params.runtime.threads)
     from equimodal.tracking import clock  # not at the top: numpy comes with it
 
     with clock.command():
         import_module(f"equimodal.stages.{stage}").run(params, **axes)
+
+
+def set_threads(count: int) -> None:
+    """How many CPU threads torch shall use; to be called before it is imported."""
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that wait busily slow down whatever else runs by a factor of 20

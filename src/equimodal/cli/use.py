@@ -1,6 +1,5 @@
 """Subcommands for people who use what was trained. No params.yaml is read."""
 
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from equimodal.cli.program import app
+from equimodal.cli.program import app, set_threads
 from equimodal.errors import UserError
 
 command = partial(app.command, rich_help_panel="Use of trained models")
@@ -16,6 +15,7 @@ command = partial(app.command, rich_help_panel="Use of trained models")
 ModelArgument = Annotated[
     Path, typer.Argument(help="results/D_M.json (all its seeds), a model's val.safetensors, or an exported folder")
 ]
+ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads of the model")]
 SHOWN = 20  # predictions on a terminal
 
 
@@ -29,13 +29,12 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="CSV to write; - for standard output")] = None,
     workers: Annotated[int, typer.Option(min=1, help="processes that decode media")] = 2,
     batch: Annotated[int, typer.Option(min=1, help="clips in a forward pass")] = 64,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the model")] = 1,
+    threads: ThreadsOption = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cpu",
 ) -> None:
     """Predict clips: probabilities, what each modality says alone, and which files could not be read."""
     words = [line.strip() for line in sys.stdin if line.strip()] if clips == ["-"] else clips
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    set_threads(threads)
     from equimodal.inference.clips import named
     from equimodal.inference.model import load, summary
     from equimodal.inference.showing import show
@@ -68,7 +67,7 @@ def export(
     onnx: Annotated[bool, typer.Option(help="also model.onnx, checked against onnxruntime")] = True,
 ) -> None:
     """Write a model as a folder that others can use: weights, config.json, a model card, ONNX."""
-    os.environ["OMP_NUM_THREADS"] = "1"
+    set_threads(1)
     from equimodal.inference.export import export as write
 
     done = write(model, folder, onnx)
@@ -87,10 +86,10 @@ def diagnose(
     html: Annotated[Path | None, typer.Option(help="page to write, figures inside")] = None,
     json: Annotated[Path | None, typer.Option(help="file to write")] = None,
     batch: Annotated[int, typer.Option(min=1, help="samples in a forward pass")] = 256,
+    threads: ThreadsOption = 1,
 ) -> None:
     """Say which modalities a model uses and whether it is out of balance, on its own held-out data (data/D)."""
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    set_threads(threads)
     from equimodal.stages import diagnose as stage
 
     names = measures.split(",") if measures not in (None, "all") else measures

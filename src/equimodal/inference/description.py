@@ -47,11 +47,11 @@ class InputDescription(Part):
         return self.kind in ("sequence", "vector")
 
 
-class Description(Part):
-    """One trained model.
+class Facts(Part):
+    """What is known of a model when its training begins; a file of weights holds it as `about`.
 
     Attributes:
-        version: of the package that trained it.
+        version: of the package that trains it.
         source: sample (generated), local or download.
         data_digest: of the manifest.
         classes: names, in the order of the logits; of a regression the grid values' names.
@@ -60,8 +60,6 @@ class Description(Part):
         inputs: the model's modalities, in its order.
         model: the section `model` as the dataset had it.
         settings: of the method.
-        rule, epoch: how the weights were selected, and when.
-        structure: what the method changed of the model while training.
     """
 
     format: Literal[1] = 1
@@ -81,18 +79,24 @@ class Description(Part):
     kind: str
     settings: dict[str, Any]
     seed: int
-    rule: str
-    epoch: int
-    structure: dict[str, Any]
 
     @property
     def modalities(self) -> list[str]:
         """Names, in the model's order."""
         return [entry.name for entry in self.inputs]
 
-    def facts(self) -> dict[str, Any]:
-        """All of it but what a file of weights says in places of its own: rule, epoch and structure."""
-        return self.model_dump(mode="json", exclude={"rule", "epoch", "structure"})
+
+class Description(Facts):
+    """One trained model.
+
+    Attributes:
+        rule, epoch: how the weights were selected, and when.
+        structure: what the method changed of the model while training.
+    """
+
+    rule: str
+    epoch: int
+    structure: dict[str, Any]
 
     @classmethod
     def of_file(cls, meta: Any, path: Path) -> Self:
@@ -109,7 +113,7 @@ class Description(Part):
                 f"{path} is empty: the test split was not measured every epoch (training.test_every_epoch), so that"
                 " nothing was chosen by it; take val.safetensors"
             )
-        if "about" not in meta:
+        if meta.get("about") is None:
             raise UserError(f"{path} does not say how to use it, an older version of equimodal wrote it: {again}")
         about = meta["about"]
         if about.get("format") != FORMAT:
@@ -134,7 +138,7 @@ def described(
     method: tuple[str, str, dict[str, Any]],
     seed: int,
 ) -> dict[str, Any]:
-    """What stage train puts into the files of weights as `about`.
+    """`Facts` as JSON has them, for the files of weights.
 
     Args:
         manifest: content of data/D/manifest.json.
@@ -145,7 +149,7 @@ def described(
     """
     name, kind, settings = method
     entries = {name: manifest["modalities"][name] for name in modalities}
-    return Description(
+    return Facts(
         version=version("equimodal"),
         dataset=manifest["dataset"],
         source=manifest["source"],
@@ -165,10 +169,7 @@ def described(
         kind=kind,
         settings=settings,
         seed=seed,
-        rule="",
-        epoch=0,
-        structure={},
-    ).facts()
+    ).model_dump(mode="json")
 
 
 def read(path: Path) -> "tuple[Description, dict[str, Tensor]]":

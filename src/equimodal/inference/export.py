@@ -9,7 +9,7 @@ from pathlib import Path
 
 from equimodal.errors import UserError
 from equimodal.inference.card import card, measured
-from equimodal.inference.model import load, model_files
+from equimodal.inference.model import load
 from equimodal.inference.onnx_graph import write_onnx
 from equimodal.store import atomic, file_sha256, write_json
 
@@ -42,13 +42,12 @@ def export(source: str | os.PathLike[str], folder: Path, onnx: bool = True) -> E
     if folder.exists() and not (folder / CONFIG).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there and is no earlier export: name another folder")
     model = load(source)
-    paths = model_files(source)
-    numbers = measured(Path(source), paths)
-    names = ["model"] if len(paths) == 1 else [f"seed-{seed}" for seed in model.seeds]
+    numbers = measured(Path(source), model.files)
+    names = ["model"] if len(model.files) == 1 else [f"seed-{seed}" for seed in model.seeds]
     difference = None
     with atomic(folder) as scratch:
         scratch.mkdir()
-        for name, path in zip(names, paths, strict=True):
+        for name, path in zip(names, model.files, strict=True):
             shutil.copyfile(path, scratch / f"{name}.safetensors")
         if onnx:
             difference = write_onnx(model, scratch / ONNX)

@@ -15,12 +15,13 @@ from equimodal.inference.description import Description, read
 from equimodal.inference.predictions import Predictions
 from equimodal.inference.stored import Rejected, Stored, row_bytes, stored
 from equimodal.methods.registry import METHODS
-from equimodal.models.framework import MultimodalModel, build_model, pooled_features
+from equimodal.models.framework import MultimodalModel, pooled_features
 from equimodal.models.padded import Input, Padded, lengths_mask
 from equimodal.objectives import objective_of
 from equimodal.progress import watched
 from equimodal.report.result import Result
 from equimodal.settings.training import ModelSettings
+from equimodal.training.building import load_weights, method_model
 from equimodal.training.transforms import InputTransform
 
 BATCH = 64
@@ -44,15 +45,14 @@ class TrainedModel:
     Args:
         about: what the models have in common (and the first one's seed and epoch).
         members: the models, on one device, in evaluation mode.
-
-    Attributes:
-        seeds: of the members.
+        seeds, files: of the members.
     """
 
-    def __init__(self, about: Description, members: list[MultimodalModel], seeds: list[int]) -> None:
+    def __init__(self, about: Description, members: list[MultimodalModel], seeds: list[int], files: list[Path]) -> None:
         self.about = about
         self.members = members
         self.seeds = seeds
+        self.files = files
         self.objective = objective_of(about.model_dump())
         self.device = next(members[0].parameters()).device
         self.transforms = {entry.name: InputTransform(entry.model_dump(), self.device) for entry in about.inputs}
@@ -206,7 +206,7 @@ def load(source: str | os.PathLike[str], device: str | torch.device = "cpu") -> 
         if about.model_copy(update=changed) != first:
             raise UserError(f"{each} is of other data or settings than {paths[0]}: they are no seeds of one result")
     members = [_built(about, tensors, each).to(where) for each, (about, tensors) in zip(paths, found, strict=True)]
-    return TrainedModel(first, members, [about.seed for about, _ in found])
+    return TrainedModel(first, members, [about.seed for about, _ in found], paths)
 
 
 def model_files(source: str | os.PathLike[str]) -> list[Path]:
@@ -227,9 +227,8 @@ def model_files(source: str | os.PathLike[str]) -> list[Path]:
 
 def _of_result(path: Path) -> list[Path]:
     """The weights of a result's seeds, chosen on validation."""
-    result = Result.read(path)
-    folder = path.resolve().parent.parent / "models" / result.dataset / result.method.name
-    return [Path(os.path.relpath(folder / str(seed) / "val.safetensors")) for seed in result.seeds]
+    folders = Result.read(path).model_folders(path).values()
+    return [Path(os.path.relpath(folder / "val.safetensors")) for folder in folders]
 
 
 def _built(about: Description, tensors: dict[str, Tensor], path: Path) -> MultimodalModel:
@@ -241,21 +240,9 @@ def _built(about: Description, tensors: dict[str, Tensor], path: Path) -> Multim
     transforms = {each.name: InputTransform(each.model_dump(), torch.device("cpu")) for each in about.inputs}
     settings = ModelSettings.read(about.model, f"{path}: model")
     with torch.random.fork_rng(devices=[]):  # building draws weights, which are replaced at once
-        fresh = build_model(
-            {name: transform.shape for name, transform in transforms.items()},
-            objective.outputs,
-            settings,
-            about.channels_last,
-            objective.task == "regression",
-            {name: transform.kind for name, transform in transforms.items()},
-        )
-        own = entry.load_settings().read(about.settings, f"{path}: method")
-        model: MultimodalModel = entry.load().adapt(fresh, own, about.structure)
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1 if "\n" in str(error) else 0].strip()
-        raise UserError(f"{path} does not fit the model that it describes ({first}): it is damaged") from None
+        method = entry.load(), entry.load_settings().read(about.settings, f"{path}: method")
+        model = method_model(method, transforms, objective, settings, about.channels_last, about.structure)
+    load_weights(model, tensors, path, "it describes", "it is damaged")
     return model.eval().requires_grad_(False)
 
 

@@ -213,6 +213,11 @@ class Result(Part):
         """As in the file's name: cremad_aim."""
         return f"{self.dataset}_{self.method.name}"
 
+    def model_folders(self, path: Path) -> dict[int, Path]:
+        """Each seed's trained model, beside this result's file `path` as the workflow wrote both."""
+        folder = path.resolve().parent.parent / "models" / self.dataset / self.method.name
+        return {seed: folder / str(seed) for seed in self.seeds}
+
     @property
     def own_readout(self) -> str:
         """The fusion head's own readout: split weights where it has them."""

@@ -42,8 +42,7 @@ def samples(first: Path, one: Result, second: Path, two: Result, seed: int) -> D
     """The test samples that the models of one seed get right."""
     right = []
     for path, result in ((first, one), (second, two)):
-        models = path.resolve().parent.parent / "models"
-        table = read_table(models / result.dataset / result.method.name / str(seed) / "predictions.parquet")
+        table = read_table(result.model_folders(path)[seed] / "predictions.parquet")
         rows = [place for place, split in enumerate(table["split"]) if split == "test"]
         right.append({table["id"][row]: table["prediction"][row] == table["label"][row] for row in rows})
     if right[0].keys() != right[1].keys():

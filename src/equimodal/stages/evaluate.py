@@ -26,6 +26,7 @@ from equimodal.report.rules import RULES
 from equimodal.stages.setup import Setup
 from equimodal.store import canonical_json, read_json, read_tensors, write_json, write_table
 from equimodal.tracking import clock
+from equimodal.training.building import load_weights
 from equimodal.training.state import check_order
 
 
@@ -93,14 +94,7 @@ def load(setup: Setup, path: Path) -> tuple[MultimodalModel, dict[str, Any]]:
     tensors, meta = read_tensors(path)
     model = setup.model(meta["structure"])
     check_order(path, meta, model)
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1 if "\n" in str(error) else 0].strip()
-        raise UserError(
-            f"{path} does not fit the model that params.yaml describes ({first}): train it again (snakemake"
-            f" --cores 4 -- {path})"
-        ) from None
+    load_weights(model, tensors, path, "params.yaml describes", f"train it again (snakemake --cores 4 -- {path})")
     return model, meta
 
 

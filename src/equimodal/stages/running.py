@@ -62,15 +62,11 @@ class Run:
         label = f"{self.stage} of {setup.dataset} {setup.resolved.name}, seed {setup.seed}"
         training = setup.params.training_of(setup.dataset)
         # A checkpoint of other code is not continued: half a run by each would be neither.
-        key = digest(
-            {
-                "run": self.key,
-                "code": code_digest(self.stage, setup.kind.__module__, *encoder_modules(setup.params, setup.dataset)),
-            }
-        )
-        return Loop(
-            method, setup.data, training, setup.params.runtime, setup.seed, self.folder, key, label, self._report
-        )
+        code = code_digest(self.stage, setup.kind.__module__, *encoder_modules(setup.params, setup.dataset))
+        about = setup.about()
+        key = digest({"run": self.key, "code": code, "about": about})
+        runtime, report = setup.params.runtime, self._report
+        return Loop(method, setup.data, training, runtime, setup.seed, self.folder, key, label, report, about)
 
     def begun(self, inputs: list[Path]) -> Loop:
         """The loop of the method from what it starts from (`start_files`), or where a killed run ended."""

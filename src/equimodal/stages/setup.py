@@ -10,12 +10,13 @@ from equimodal.engines.declarations import RUNTIME
 from equimodal.engines.layout import manifest_path, weights_path
 from equimodal.inference.description import described
 from equimodal.methods.base import Method, Task
-from equimodal.models.framework import MultimodalModel, build_model
+from equimodal.models.framework import MultimodalModel
 from equimodal.models.padded import Input, blank
 from equimodal.models.pretrained import Pretrained
 from equimodal.params import Params, ResolvedMethod
 from equimodal.seeding import derive
 from equimodal.store import digest, file_sha256, read_manifest
+from equimodal.training.building import method_model
 from equimodal.training.data import DataModule, open_data
 from equimodal.training.device import make_deterministic, pick_device
 
@@ -57,19 +58,16 @@ class Setup:
     def model(self, structure: dict[str, Any] | None = None) -> MultimodalModel:
         """The model, initialised from the run's seed: the same start for every method of the same modalities."""
         torch.manual_seed(derive(self.seed, "init"))
-        objective, settings = self.data.objective, self.params.model_of(self.dataset)
-        fresh = build_model(
-            self.data.shapes,
-            objective.outputs,
-            settings,
+        built = method_model(
+            (self.kind, self.resolved.settings),
+            self.data.transforms,
+            self.data.objective,
+            self.params.model_of(self.dataset),
             self.params.runtime.channels_last,
-            objective.task == "regression",
-            self.data.kinds,
+            structure or {},
+            self.pretrained,
         )
-        if self.pretrained is not None:
-            self.pretrained.load(fresh)
-        adapted = self.kind.adapt(fresh, self.resolved.settings, structure or {})
-        return adapted.to(self.data.device)
+        return built.to(self.data.device)
 
     def method(self, means: dict[str, Input] | None = None) -> Method[Any]:
         """The method around a fresh model.

@@ -2,11 +2,13 @@
 models.
 """
 
+import shutil
+
 from equimodal.engines.layout import model_folder
 from equimodal.params import Params
 from equimodal.stages.running import Run, start_files, write_curves
 from equimodal.stages.setup import Setup
-from equimodal.store import read_tensors, write_tensors
+from equimodal.store import atomic, write_tensors
 
 
 def run(params: Params, dataset: str, method: str, seed: int) -> None:
@@ -23,11 +25,10 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
         folder = model_folder(dataset, method, seed)
 
         def write() -> None:
-            loop.export(run.folder / "last.safetensors", "last", loop.progress.epoch - 1)
-            about = setup.about()
-            for rule in (*loop.measured, "last"):
-                tensors, meta = read_tensors(run.folder / f"{rule}.safetensors")
-                write_tensors(folder / f"{rule}.safetensors", tensors, {**meta, "about": about})
+            loop.export(folder / "last.safetensors", "last", loop.progress.epoch - 1)
+            for rule in loop.measured:
+                with atomic(folder / f"{rule}.safetensors") as scratch:
+                    shutil.copyfile(run.folder / f"{rule}.safetensors", scratch)
             if "test" not in loop.measured:
                 # The engines know no optional outputs.
                 write_tensors(folder / "test.safetensors", {}, {"rule": "test", "epoch": None, "structure": {}})

@@ -88,11 +88,6 @@ class DataModule:
         """Shape of one model input per modality."""
         return {name: transform.shape for name, transform in self.transforms.items()}
 
-    @property
-    def kinds(self) -> dict[str, str]:
-        """Kind of feature of each modality."""
-        return {name: transform.kind for name, transform in self.transforms.items()}
-
     def count(self, split: Split) -> int:
         """Samples of a split."""
         return len(self._members[split])

@@ -7,7 +7,6 @@ import math
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +20,12 @@ from equimodal.metrics.running import RunningMeans
 from equimodal.models.framework import MultimodalModel
 from equimodal.seeding import derive, generator
 from equimodal.settings.training import RuntimeSettings, TrainingSettings
-from equimodal.store import finite_or_none, read_tensors, write_tensors
+from equimodal.store import read_tensors
 from equimodal.training import state
 from equimodal.training.data import DataModule
 from equimodal.training.measure import measures, predict
+from equimodal.training.progress import Progress
 from equimodal.training.schedule import adopt, build_optimizer, rate_factor
-
-
-@dataclass
-class Progress:
-    """What a run has done so far; JSON-able, so a checkpoint holds it."""
-
-    epoch: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best: dict[str, list[float]] = field(default_factory=dict)
-    selected: dict[str, int] = field(default_factory=dict)
 
 
 class Loop:
@@ -50,6 +40,7 @@ class Loop:
         key: digest of everything that determines the run; a checkpoint with another key is not resumed.
         label: the run in words, for messages.
         on_epoch: called with (epoch, metrics) after every epoch, for live tracking and progress.
+        about: what exported weights say of themselves; None where nobody is to use them.
     """
 
     def __init__(
@@ -63,6 +54,7 @@ class Loop:
         key: str,
         label: str,
         on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+        about: dict[str, Any] | None = None,
     ) -> None:
         from equimodal.training.device import launch
 
@@ -73,6 +65,7 @@ class Loop:
         self.key = key
         self.label = label
         self.on_epoch = on_epoch
+        self.about = about
         self.progress = Progress()
         self.fabric = launch(runtime)
         self.device: torch.device = self.fabric.device
@@ -138,10 +131,7 @@ class Loop:
             metrics = self._train(epoch) | self.evaluate()
             for split in self.measured:
                 self._check_finite({"val": "validation"}.get(split, split), metrics[f"{split}/loss"], epoch)
-            self.progress.epoch += 1
-            self.progress.history.append(
-                {"epoch": epoch, "metrics": {name: finite_or_none(value) for name, value in metrics.items()}}
-            )
+            self.progress.record(metrics)
             self._select(epoch, metrics)
             if self.progress.epoch < self.epochs:
                 self.method.after_evaluation(epoch, metrics, self)
@@ -241,10 +231,7 @@ class Loop:
             meta = {
                 "key": self.key,
                 "modalities": self.method.model.modalities,
-                "epoch": self.progress.epoch,
-                "history": self.progress.history,
-                "best": self.progress.best,
-                "selected": self.progress.selected,
+                **vars(self.progress),
                 "scaler": self.precision.state_dict(),
                 **facts,
             }
@@ -307,23 +294,11 @@ class Loop:
         the earlier epoch.
         """
         for rule in self.measured:
-            score = self.method.task.objective.rank(metrics, rule)
-            if rule not in self.progress.best or score > self.progress.best[rule]:
-                self.progress.best[rule] = score
-                self.progress.selected[rule] = epoch
+            if self.progress.choose(rule, self.method.task.objective.rank(metrics, rule)):
                 self.export(self.folder / f"{rule}.safetensors", rule, epoch)
         self.progress.selected["last"] = epoch
 
     def export(self, path: Path, rule: str, epoch: int) -> None:
-        """Write the plain model: no trace of the method but what its structure needs."""
+        """Write the weights that a selection rule chose after an epoch."""
         if self.fabric.is_global_zero:
-            write_tensors(
-                path,
-                self.method.model.state_dict(),
-                {
-                    "rule": rule,
-                    "epoch": epoch,
-                    "modalities": self.method.model.modalities,
-                    "structure": self.method.structure(),
-                },
-            )
+            state.export(path, self.method, {"rule": rule, "epoch": epoch, "about": self.about})

@@ -1,5 +1,5 @@
 """A run's state as tensors and JSON: written each epoch, read to resume, and handed from the warm-up to the methods
-that start from it.
+that start from it; and the model alone, as it is exported.
 """
 
 from pathlib import Path
@@ -34,6 +34,12 @@ def pack(
 def save(path: Path, method: Method, optimizer: torch.optim.Optimizer, meta: dict[str, Any]) -> None:
     """Write a run's state atomically."""
     write_tensors(path, *pack(method, optimizer, meta))
+
+
+def export(path: Path, method: Method, meta: dict[str, Any]) -> None:
+    """Write the plain model: no trace of the method but what its structure needs."""
+    own = {"modalities": method.model.modalities, "structure": method.structure()}
+    write_tensors(path, method.model.state_dict(), {**meta, **own})
 
 
 def restore(path: Path, method: Method, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
