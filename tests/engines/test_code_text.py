@@ -1,4 +1,4 @@
-"""The line that stands for a stage's code in Snakemake: another one when a file of its closure was edited, else the same."""
+"""The line that stands for a stage's code in Snakemake: another one when a file that it runs was edited, else not."""
 
 import shutil
 import subprocess

@@ -36,7 +36,7 @@ BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # where statement
 @cache
 def code_files(*modules: str) -> tuple[str, ...]:
     """Files that `modules` and everything they import from the package consist of, sorted,
-    relative to the folder that holds the package: equimodal/stages/train.py.
+    relative to the folder that holds the package, whose name is their first part.
 
     Imports inside functions count; imports under `if TYPE_CHECKING:` and the package's own `__init__.py` (names for
     library users) do not.
@@ -49,8 +49,8 @@ def code_files(*modules: str) -> tuple[str, ...]:
 
 
 def contents(files: Iterable[str]) -> dict[str, str]:
-    """{file: sha256} of files as `code_files` names them. A process reads each once: the jobs that Snakemake plans share
-    most of their files.
+    """{file: sha256} of files as `code_files` names them. A process reads each once: the jobs that Snakemake plans
+    share most of their files.
     """
     return {file: _sha256(SOURCE / file) for file in files}
 
