@@ -107,3 +107,14 @@ def test_same_dependencies(snakemake: tuple[Graph, Graph], dvc: tuple[Graph, Gra
 
 def test_dvc_yaml_stays_readable(root: Path) -> None:
     assert len((root / "dvc.yaml").read_text().splitlines()) < 220
+
+
+def test_every_rule_compares_the_code_and_the_settings_of_the_stage_that_it_runs(root: Path) -> None:
+    rules = "".join(path.read_text() for path in sorted((root / "workflow/rules").glob("*.smk")))
+    blocks = [block for block in re.split(r"^(?:use )?rule ", rules, flags=re.MULTILINE) if "    shell:" in block]
+    assert len(blocks) > 15
+    for block in blocks:
+        (stage,) = re.findall(r'^        "equimodal (\w+) ', block, re.MULTILINE)
+        assert f'        code=code("{stage}"),\n' in block, block
+        settings = "paper_settings" if stage == "paper" else f'settings("{stage}")'
+        assert f"        settings={settings},\n" in block, block

@@ -6,28 +6,36 @@ import sys
 import sysconfig
 import venv
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
 from engine_project import environment
 
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+OFFLINE = ["--no-deps", "--no-index"]
+
+
+def built(source: Path, folder: Path) -> Path:
+    """The wheel made of a checkout or an sdist."""
+    pytest.importorskip("hatchling", reason="hatchling builds the wheel: make install")
+    subprocess.run([*PIP, "wheel", *OFFLINE, "--no-build-isolation", "-w", folder, source], check=True)
+    (wheel,) = folder.glob("equimodal-*.whl")
+    return wheel
+
 
 @pytest.fixture(scope="module")
 def python(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Python of an environment with the wheel, and the packages it needs from ours; our own equimodal is not there."""
-    pytest.importorskip("hatchling", reason="hatchling builds the wheel: make install")
     folder = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    offline = ["--no-deps", "--no-index"]
-    subprocess.run([*pip, "wheel", *offline, "--no-build-isolation", "-w", folder, str(root)], check=True)
-    (wheel,) = folder.glob("equimodal-*.whl")
+    wheel = built(root, folder)
     venv.create(folder / "env", symlinks=True)
     python = folder / "env/bin/python"
     where = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = subprocess.run([python, "-c", where], check=True, capture_output=True, text=True).stdout.strip()
     # Files .pth in a folder that is named like this are not read: an editable install of ours stays out.
     Path(site, "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    subprocess.run([*pip, "--python", str(python), "install", *offline, str(wheel)], check=True)
+    subprocess.run([*PIP, "--python", python, "install", *OFFLINE, wheel], check=True)
     return python
 
 
@@ -78,3 +86,15 @@ def test_dvc_goes_on_from_there(python: Path, work: Path) -> None:
     said = run(python, work, "dvc", "repro", "index@cremad")
     assert "Running stage 'plan'" in said and "Stage 'raw@cremad' didn't change, skipping" in said
     assert "now      15" in run(python, work, "equimodal", "explain", "datasets.cremad.training.epochs")
+
+
+@pytest.mark.slow
+def test_an_sdist_gives_the_same_wheel(root: Path, tmp_path: Path) -> None:
+    first = built(root, tmp_path)
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", tmp_path]
+    subprocess.run(build, cwd=root, check=True, capture_output=True)
+    (tmp_path / "again").mkdir()
+    second = built(next(tmp_path.glob("equimodal-*.tar.gz")), tmp_path / "again")
+    files = [{info.filename: info.CRC for info in ZipFile(wheel).infolist()} for wheel in (first, second)]
+    assert files[0] == files[1]
+    assert "equimodal/project/workflow/profiles/default/profile.yaml" in files[0]
