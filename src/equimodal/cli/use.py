@@ -21,9 +21,7 @@ SHOWN = 20  # predictions on a terminal
 
 @command()
 def init(folder: Annotated[Path, typer.Argument(help="where to work; made when it is not there")]) -> None:
-    """Make a folder to work in without a checkout: params.yaml, and the installed package's workflow for Snakemake and
-    DVC. Nothing is overwritten.
-    """
+    """Make a folder to work in without a checkout, for Snakemake and DVC. Overwrites nothing."""
     from equimodal.stages.init import run
 
     run(folder)
