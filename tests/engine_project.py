@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
@@ -77,6 +78,8 @@ def run(params, dataset=None, method=None, modality=None, seed=None, seeds=None,
             path.write_text('<svg xmlns="http://www.w3.org/2000/svg"><rect width="9" height="9"/></svg>')
 """
 
+UNWANTED = shutil.ignore_patterns("__pycache__", "*.egg-info")
+
 
 @dataclass
 class Project:
@@ -135,33 +138,61 @@ def copy_project(source: Path, target: Path, study: str | None = SMALL_STUDY, st
     """The project's workflow and code with stub stages (or its own), as a git repository;
     `study` replaces that of params.yaml.
     """
-    from equimodal.engines.declarations import STAGES
-
     target.mkdir(parents=True)
     for folder in ("src", "workflow", "weights"):
-        shutil.copytree(source / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        shutil.copytree(source / folder, target / folder, ignore=UNWANTED)
     (target / "profiles").symlink_to("workflow/profiles")
     (target / ".dvc").mkdir()
     for name in ("Snakefile", "dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
         shutil.copy(source / name, target / name)
-    for stage in (*STAGES, "overview", "tables", "paper") if stubs else ():
-        (target / "src/equimodal/stages" / f"{stage}.py").write_text(STUB.format(stage=stage))
+    if stubs:
+        stub_stages(target / "src/equimodal")
     params = (source / "params.yaml").read_text()
-    if study is not None:
-        start, end = params.index("\nstudy:"), params.index("\nruntime:")
-        params = params[:start] + study + params[end:]
-        params = params[: params.index("\nstudies:")] + SMALL_STUDIES
-    (target / "params.yaml").write_text(params)
-    environment = {
+    (target / "params.yaml").write_text(params if study is None else small_study(params, study))
+    project = Project(target, environment(target / "src", target.parent))
+    subprocess.run(["git", "init", "-q", "."], cwd=target, check=True, env=project.environment)
+    return project
+
+
+def install(source: Path, target: Path) -> None:
+    """The package with stub stages in folder `target`, its files where the wheel has them (pyproject.toml)."""
+    shutil.copytree(source / "src/equimodal", target / "equimodal", ignore=UNWANTED)
+    wheel = tomllib.loads((source / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    for name, place in wheel["force-include"].items():
+        (target / place).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (source / name).is_dir() else shutil.copy
+        copy(source / name, target / place)
+    stub_stages(target / "equimodal")
+
+
+def stub_stages(package: Path) -> None:
+    """Put stubs in place of the stages of the package at `package`."""
+    from equimodal.engines.declarations import STAGES
+
+    for stage in (*STAGES, "overview", "tables", "paper"):
+        (package / "stages" / f"{stage}.py").write_text(STUB.format(stage=stage))
+
+
+def small_study(params: str, study: str = SMALL_STUDY) -> str:
+    """A text of params.yaml with `study`, and one of `studies`."""
+    start, end = params.index("\nstudy:"), params.index("\nruntime:")
+    params = params[:start] + study + params[end:]
+    return params[: params.index("\nstudies:")] + SMALL_STUDIES
+
+
+def environment(code: Path, home: Path) -> dict[str, str]:
+    """Variables of processes that import the package from folder `code`, without settings and caches of the person who
+    runs the tests.
+    """
+    variables = {
         **os.environ,
-        "PYTHONPATH": str(target / "src"),
+        "PYTHONPATH": str(code),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-        "HOME": str(target.parent),  # no settings or caches of the person who runs the tests
-        "DVC_GLOBAL_CONFIG_DIR": str(target.parent / "dvc-global"),
-        "DVC_SITE_CACHE_DIR": str(target.parent / "dvc-site"),
+        "HOME": str(home),
+        "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc-global"),
+        "DVC_SITE_CACHE_DIR": str(home / "dvc-site"),
         "SHELL": "/bin/sh",
     }
     for name in ("DVC_STAGE", "EQUIMODAL_ENGINE"):
-        environment.pop(name, None)
-    subprocess.run(["git", "init", "-q", "."], cwd=target, check=True, env=environment)
-    return Project(target, environment)
+        variables.pop(name, None)
+    return variables

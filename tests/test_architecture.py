@@ -20,7 +20,7 @@ USED_OTHERWISE = {
     "dvc": "the engine's command",
 }
 # Of the extra `dev`: tools, and what pytest loads by itself.
-TOOLS = {"pytest-xdist", "ruff", "mypy", "snakefmt"}
+TOOLS = {"hatchling", "pytest-xdist", "ruff", "mypy", "snakefmt"}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_optional_frameworks_load_only_when_asked_for() -> None:
 
 
 def test_every_folder_of_code_is_a_package(root: Path) -> None:
-    """setuptools and import-linter pass over the others in silence."""
+    """import-linter passes over the others in silence."""
     folders = {path.parent for path in (root / "src/equimodal").rglob("*.py")}
     assert [folder for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
 

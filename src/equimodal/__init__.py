@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import Any
 
 # Without the callbacks: `from equimodal import *` must not need packages that are optional.
-__all__ = ["AIM", "Clip", "Diagnosis", "Padded", "TrainingMonitor", "diagnose", "load"]
+__all__ = ["AIM", "Clip", "Diagnosis", "Padded", "TrainingMonitor", "diagnose", "load", "workflow_folder"]
 
 HOMES = {
     "AIM": "equimodal.methods.aim.library",
@@ -16,6 +16,7 @@ HOMES = {
     "TrainingMonitor": "equimodal.diagnosis.training",
     "diagnose": "equimodal.diagnosis.diagnose",
     "load": "equimodal.inference.model",
+    "workflow_folder": "equimodal.engines.packaged",
 }
 
 

@@ -23,7 +23,7 @@ def command_of(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def snakemake(whole: Project) -> tuple[Graph, Graph]:
-    """Of the jobs with a command: command -> outputs, command -> inputs. Code files aside."""
+    """Of the jobs with a command: command -> outputs, command -> inputs."""
     listing = whole.run("snakemake", "-n", "-F", "-p").stdout
     outputs: Graph = {}
     inputs: Graph = {}
@@ -34,9 +34,9 @@ def snakemake(whole: Project) -> tuple[Graph, Graph]:
             continue
         command = command_of(found[1])
         for kind, graph in (("output", outputs), ("input", inputs)):
-            line = re.search(rf"^    {kind}: (.*)$", block, re.MULTILINE)
-            assert line is not None, block
-            graph.setdefault(command, set()).update(path for path in line[1].split(", ") if not path.startswith("src/"))
+            lines = re.findall(rf"^    {kind}: (.*)$", block, re.MULTILINE)
+            assert len(lines) == 1 or (kind == "input" and command.split()[1] in ("raw", "weights")), block
+            graph.setdefault(command, set()).update(path for line in lines for path in line.split(", "))
     return outputs, inputs
 
 
@@ -107,3 +107,14 @@ def test_same_dependencies(snakemake: tuple[Graph, Graph], dvc: tuple[Graph, Gra
 
 def test_dvc_yaml_stays_readable(root: Path) -> None:
     assert len((root / "dvc.yaml").read_text().splitlines()) < 220
+
+
+def test_every_rule_compares_the_code_and_the_settings_of_the_stage_that_it_runs(root: Path) -> None:
+    rules = "".join(path.read_text() for path in sorted((root / "workflow/rules").glob("*.smk")))
+    blocks = [block for block in re.split(r"^(?:use )?rule ", rules, flags=re.MULTILINE) if "    shell:" in block]
+    assert len(blocks) > 15
+    for block in blocks:
+        (stage,) = re.findall(r'^        "equimodal (\w+) ', block, re.MULTILINE)
+        assert f'        code=code("{stage}"),\n' in block, block
+        settings = "paper_settings" if stage == "paper" else f'settings("{stage}")'
+        assert f"        settings={settings},\n" in block, block

@@ -89,6 +89,22 @@ def test_a_method_s_file_reruns_that_method(built: Project) -> None:
 
 
 @pytest.mark.slow
+def test_edited_code_is_named_as_the_reason_dates_do_not_show_it_and_touch_adopts_it(built: Project) -> None:
+    target = "results/cremad_ogm-ge.json"
+    edit_code(built, "ogm/method.py")
+    line = r"reason: Params have changed .* before: 'code ([0-9a-f]{64})' now: 'code ([0-9a-f]{64})' *$"
+    before, now = re.findall(line, built.run("snakemake", "-n", "--", target).stdout, re.MULTILINE)[0]
+    assert before != now
+    assert "Nothing to be done" in built.run("snakemake", "-n", "--rerun-triggers", "mtime", "--", target).stdout
+    built.run("snakemake", "--touch", "--", target)
+    assert built.planned(target) == []
+    edit_code(built, "ogm/method.py", back=True)
+    assert "train cremad ogm-ge 0" in built.planned(target)
+    built.run("snakemake", "--touch", "--", target)
+    assert built.planned(target) == []
+
+
+@pytest.mark.slow
 def test_a_file_of_aim_reruns_the_aim_family(built: Project) -> None:
     edit_code(built, "aim/modulation.py")
     planned, ran = reruns(built)

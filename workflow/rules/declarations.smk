@@ -1,4 +1,4 @@
-"""Functions that rules ask for code files, settings and what differs between datasets; equimodal.engines.declarations knows."""
+"""Functions that rules ask for code, settings and what differs between datasets; equimodal.engines.declarations knows."""
 
 import sys
 from types import SimpleNamespace
@@ -11,12 +11,12 @@ FAMILIES = declarations.families(PARAMS)
 
 
 def code(stage):
-    """Code files of a stage, and of the method of the job."""
+    """What stands for the code of a stage, and of the method of the job."""
 
-    def files(wildcards):
-        return declarations.code(PARAMS, stage, wildcards.get("dataset"), wildcards.get("method"))
+    def text(wildcards):
+        return declarations.code_text(PARAMS, stage, wildcards.get("dataset"), wildcards.get("method"))
 
-    return files
+    return text
 
 
 def settings(stage):

@@ -6,7 +6,6 @@ rule evaluate:
         initial="data/{dataset}/weights.safetensors",
         weights=expand("models/{{dataset}}/{{method}}/{{seed}}/{rule}.safetensors", rule=["val", "last", "test"]),
         curves="models/{dataset}/{method}/{seed}/curves.json",
-        code=code("evaluate"),
     output:
         evaluation="models/{dataset}/{method}/{seed}/evaluation.json",
         predictions="models/{dataset}/{method}/{seed}/predictions.parquet",
@@ -18,6 +17,7 @@ rule evaluate:
     resources:
         mem_mb=4000,
     params:
+        code=code("evaluate"),
         settings=settings("evaluate"),
     shell:
         "equimodal evaluate --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed} &> {log}"
@@ -29,7 +29,6 @@ rule operations:
         manifest="data/{dataset}/manifest.json",
         features=features("npy"),
         initial="data/{dataset}/weights.safetensors",
-        code=code("operations"),
     output:
         operations="models/{dataset}/{method}/operations.json",
     log:
@@ -40,6 +39,7 @@ rule operations:
     resources:
         mem_mb=4000,
     params:
+        code=code("operations"),
         settings=settings("operations"),
     shell:
         "equimodal operations --dataset {wildcards.dataset} --method {wildcards.method} &> {log}"
@@ -52,7 +52,6 @@ rule summary:
         evaluations=every_seed("models/{dataset}/{method}/{seed}/evaluation.json"),
         curves=every_seed("models/{dataset}/{method}/{seed}/curves.json"),
         operations="models/{dataset}/{method}/operations.json",
-        code=code("summary"),
     output:
         result=report(
             "results/{dataset}_{method}.json",
@@ -69,6 +68,7 @@ rule summary:
     resources:
         mem_mb=500,
     params:
+        code=code("summary"),
         settings=settings("summary"),
     shell:
         "equimodal summary --dataset {wildcards.dataset} --method {wildcards.method} &> {log}"
@@ -80,7 +80,6 @@ rule reference:
         manifest="data/{dataset}/manifest.json",
         features=features("npy"),
         initial="data/{dataset}/weights.safetensors",
-        code=code("reference"),
     output:
         reference="results/cost/reference/{dataset}.json",
     log:
@@ -92,6 +91,7 @@ rule reference:
         gpu=gpus(PARAMS),
         mem_mb=4000,
     params:
+        code=code("reference"),
         settings=settings("reference"),
     shell:
         "equimodal reference --dataset {wildcards.dataset} &> {log}"
@@ -105,7 +105,6 @@ rule cost:
         initial="data/{dataset}/weights.safetensors",
         reference="results/cost/reference/{dataset}.json",
         trained=first_seed(curves),
-        code=code("cost"),
     output:
         cost="results/cost/{dataset}_{method}.json",
     log:
@@ -119,6 +118,7 @@ rule cost:
         gpu=gpus(PARAMS),
         mem_mb=4000,
     params:
+        code=code("cost"),
         settings=settings("cost"),
     shell:
         "equimodal cost --dataset {wildcards.dataset} --method {wildcards.method} &> {log}"
@@ -133,6 +133,5 @@ use rule cost as cost_from_warmup with:
         start=first_seed(start),
         fit=first_seed(fit),
         trained=first_seed(curves),
-        code=code("cost"),
     wildcard_constraints:
         method="|".join(FAMILIES["from-warmup"]),

@@ -4,7 +4,6 @@ rule paper_table:
         evaluations=paper("evaluations"),
         curves=paper("curves"),
         operations=paper("operations"),
-        code=code("paper"),
     output:
         text="results/paper/{study}.md",
         csv="results/paper/{study}.csv",
@@ -22,6 +21,7 @@ rule paper_table:
     resources:
         mem_mb=500,
     params:
+        code=code("paper"),
         settings=paper_settings,
     shell:
         "equimodal paper --study {wildcards.study} &> {log}"
@@ -34,7 +34,6 @@ rule paper_figure:
         curves=paper("curves"),
         operations=paper("operations"),
         fits=paper("fits"),
-        code=code("paper"),
     output:
         pdf="results/paper/{study}.pdf",
         png="results/paper/{study}.png",
@@ -51,6 +50,7 @@ rule paper_figure:
     resources:
         mem_mb=1000,
     params:
+        code=code("paper"),
         settings=paper_settings,
     shell:
         "equimodal paper --study {wildcards.study} &> {log}"

@@ -1,7 +1,5 @@
 rule raw:
     """Raw files of a dataset: generated (sample), checked (local) or fetched (download)."""
-    input:
-        code=code("raw"),
     output:
         manifest="data/{dataset}/raw/manifest.json",
     log:
@@ -11,6 +9,7 @@ rule raw:
     resources:
         mem_mb=1500,
     params:
+        code=code("raw"),
         settings=settings("raw"),
     shell:
         "equimodal raw --dataset {wildcards.dataset} &> {log}"
@@ -20,7 +19,6 @@ rule index:
     """Samples with label, group and split; unreadable files set aside with the reason."""
     input:
         raw="data/{dataset}/raw/manifest.json",
-        code=code("index"),
     output:
         index="data/{dataset}/index.json",
     log:
@@ -30,6 +28,7 @@ rule index:
     resources:
         mem_mb=1500,
     params:
+        code=code("index"),
         settings=settings("index"),
     shell:
         "equimodal index --dataset {wildcards.dataset} &> {log}"
@@ -41,7 +40,6 @@ rule features:
         # The media themselves: their sizes and checksums are in the raw manifest.
         raw="data/{dataset}/raw/manifest.json",
         index="data/{dataset}/index.json",
-        code=code("features"),
     output:
         array="data/{dataset}/features/{modality}.npy",
         record="data/{dataset}/features/{modality}.json",
@@ -53,6 +51,7 @@ rule features:
     resources:
         mem_mb=1500,
     params:
+        code=code("features"),
         settings=settings("features"),
     shell:
         "equimodal features --dataset {wildcards.dataset} --modality {wildcards.modality} &> {log}"
@@ -63,7 +62,6 @@ rule manifest:
     input:
         index="data/{dataset}/index.json",
         records=features("json"),
-        code=code("manifest"),
     output:
         manifest="data/{dataset}/manifest.json",
     log:
@@ -73,6 +71,7 @@ rule manifest:
     resources:
         mem_mb=500,
     params:
+        code=code("manifest"),
         settings=settings("manifest"),
     shell:
         "equimodal manifest --dataset {wildcards.dataset} &> {log}"
@@ -82,7 +81,6 @@ rule weights:
     """Weights that the encoders start from, checked (model.weights); without a tensor where they start from random numbers."""
     input:
         file=weights_file,
-        code=code("weights"),
     output:
         weights="data/{dataset}/weights.safetensors",
     log:
@@ -92,6 +90,7 @@ rule weights:
     resources:
         mem_mb=1000,
     params:
+        code=code("weights"),
         settings=settings("weights"),
     shell:
         "equimodal weights --dataset {wildcards.dataset} &> {log}"

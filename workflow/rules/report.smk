@@ -4,7 +4,6 @@ rule figures:
         result="results/{dataset}_{method}.json",
         curves=every_seed("models/{dataset}/{method}/{seed}/curves.json"),
         prototypes=prototype_logs,
-        code=code("figures"),
     output:
         figures=report(
             directory("results/figures/{dataset}_{method}"),
@@ -21,6 +20,7 @@ rule figures:
     resources:
         mem_mb=1000,
     params:
+        code=code("figures"),
         settings=settings("figures"),
     shell:
         "equimodal figures --dataset {wildcards.dataset} --method {wildcards.method} &> {log}"
@@ -30,7 +30,6 @@ rule overview:
     """The study's methods on one dataset side by side."""
     input:
         results=expand("results/{{dataset}}_{method}.json", method=study_methods(PARAMS)),
-        code=code("overview"),
     output:
         page=report(
             "results/tables/{dataset}.html",
@@ -47,6 +46,7 @@ rule overview:
     resources:
         mem_mb=500,
     params:
+        code=code("overview"),
         settings=settings("overview"),
     shell:
         "equimodal overview --dataset {wildcards.dataset} &> {log}"
@@ -56,7 +56,6 @@ rule tables:
     """The whole study: methods by dataset, and each modality inside each model; drawn from result files alone."""
     input:
         results=expand("results/{dataset}_{method}.json", dataset=PARAMS.study.datasets, method=study_methods(PARAMS)),
-        code=code("tables"),
     output:
         text="results/tables/{table}.md",
         csv="results/tables/{table}.csv",
@@ -77,6 +76,7 @@ rule tables:
     resources:
         mem_mb=500,
     params:
+        code=code("tables"),
         settings=settings("tables"),
     shell:
         "equimodal tables --table {wildcards.table} &> {log}"
@@ -88,6 +88,5 @@ use rule tables as cost_table with:
         costs=expand(
             "results/cost/{dataset}_{method}.json", dataset=PARAMS.study.datasets, method=study_methods(PARAMS)
         ),
-        code=code("tables"),
     wildcard_constraints:
         table="cost",

@@ -4,7 +4,6 @@ rule warmup:
         manifest="data/{dataset}/manifest.json",
         features=features("npy"),
         initial="data/{dataset}/weights.safetensors",
-        code=code("warmup"),
     output:
         start="models/{dataset}/warmup/{seed}/{method}.safetensors",
     log:
@@ -16,6 +15,7 @@ rule warmup:
         gpu=gpus(PARAMS),
         mem_mb=4000,
     params:
+        code=code("warmup"),
         settings=settings("warmup"),
     shell:
         "equimodal warmup --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed} &> {log}"
@@ -28,7 +28,6 @@ rule prototypes:
         features=features("npy"),
         initial="data/{dataset}/weights.safetensors",
         start=start,
-        code=code("prototypes"),
     output:
         fit="models/{dataset}/prototypes/{seed}/{method}.safetensors",
         record="models/{dataset}/prototypes/{seed}/{method}.json",
@@ -41,6 +40,7 @@ rule prototypes:
         gpu=gpus(PARAMS),
         mem_mb=4000,
     params:
+        code=code("prototypes"),
         settings=settings("prototypes"),
     shell:
         "equimodal prototypes --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed} &> {log}"
@@ -52,7 +52,6 @@ rule train_from_scratch:
         manifest="data/{dataset}/manifest.json",
         features=features("npy"),
         initial="data/{dataset}/weights.safetensors",
-        code=code("train"),
     output:
         weights=expand("models/{{dataset}}/{{method}}/{{seed}}/{rule}.safetensors", rule=["val", "last", "test"]),
         curves="models/{dataset}/{method}/{seed}/curves.json",
@@ -67,6 +66,7 @@ rule train_from_scratch:
         gpu=gpus(PARAMS),
         mem_mb=4000,
     params:
+        code=code("train"),
         settings=settings("train"),
     shell:
         "equimodal train --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed} &> {log}"
@@ -79,7 +79,6 @@ use rule train_from_scratch as train_from_warmup with:
         initial="data/{dataset}/weights.safetensors",
         start=start,
         fit=fit,
-        code=code("train"),
     wildcard_constraints:
         method="|".join(FAMILIES["from-warmup"]),
 
@@ -88,7 +87,6 @@ rule unimodal:
     """A trained model of one modality, for the methods that start from such models."""
     input:
         weights="models/{dataset}/{method}/{seed}/val.safetensors",
-        code=code("unimodal"),
     output:
         weights="models/{dataset}/unimodal/{seed}/{method}.safetensors",
     log:
@@ -98,6 +96,7 @@ rule unimodal:
     resources:
         mem_mb=500,
     params:
+        code=code("unimodal"),
         settings=settings("unimodal"),
     shell:
         "equimodal unimodal --dataset {wildcards.dataset} --method {wildcards.method} --seed {wildcards.seed} &> {log}"
@@ -109,6 +108,5 @@ use rule train_from_scratch as train_from_unimodal with:
         features=features("npy"),
         initial="data/{dataset}/weights.safetensors",
         unimodal=unimodal,
-        code=code("train"),
     wildcard_constraints:
         method="|".join(FAMILIES["from-unimodal"]),

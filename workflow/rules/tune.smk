@@ -4,7 +4,6 @@ rule tune:
         manifest="data/{dataset}/manifest.json",
         features=features("npy"),
         initial="data/{dataset}/weights.safetensors",
-        code=code("tune"),
     output:
         tuning="results/tuning/{dataset}_{method}.json",
     log:
@@ -18,6 +17,7 @@ rule tune:
         gpu=gpus(PARAMS),
         mem_mb=4000,
     params:
+        code=code("tune"),
         settings=settings("tune"),
     shell:
         "equimodal tune --dataset {wildcards.dataset} --method {wildcards.method} &> {log}"
@@ -30,7 +30,6 @@ use rule tune as tune_from_warmup with:
         initial="data/{dataset}/weights.safetensors",
         start=tuning_seed(start),
         fit=tuning_seed(fit),
-        code=code("tune"),
     wildcard_constraints:
         method="|".join(FAMILIES["from-warmup"]),
 
@@ -41,6 +40,5 @@ use rule tune as tune_from_unimodal with:
         features=features("npy"),
         initial="data/{dataset}/weights.safetensors",
         starts=tuning_seed(unimodal),
-        code=code("tune"),
     wildcard_constraints:
         method="|".join(FAMILIES["from-unimodal"]),

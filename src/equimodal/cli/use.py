@@ -1,4 +1,4 @@
-"""Subcommands for people who use what was trained. No params.yaml is read."""
+"""Subcommands for people who use the installed package and what was trained. No params.yaml is read."""
 
 import sys
 from functools import partial
@@ -10,13 +10,21 @@ import typer
 from equimodal.cli.program import app, set_threads
 from equimodal.errors import UserError
 
-command = partial(app.command, rich_help_panel="Use of trained models")
+command = partial(app.command, rich_help_panel="Use: a folder to work in, trained models")
 
 ModelArgument = Annotated[
     Path, typer.Argument(help="results/D_M.json (all its seeds), a model's val.safetensors, or an exported folder")
 ]
 ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads of the model")]
 SHOWN = 20  # predictions on a terminal
+
+
+@command()
+def init(folder: Annotated[Path, typer.Argument(help="where to work; made when it is not there")]) -> None:
+    """Make a folder to work in without a checkout, for Snakemake and DVC. Overwrites nothing."""
+    from equimodal.stages.init import run
+
+    run(folder)
 
 
 @command()

@@ -1,7 +1,7 @@
 """Which files of the package a module is made of, read from its import statements without importing anything.
 
-The engines see commands, not Python imports: an edited function would rerun nothing. So every stage declares its code
-files as inputs, and this module finds them. Left out is what cannot change a stage's output: the command line,
+The engines see commands, not Python imports: an edited function would rerun nothing. So every stage declares what its
+code files contain, and this module finds them. Left out is what cannot change a stage's output: the command line,
 tracking, locks, and the settings models, whose resolved values are declared beside the code.
 
 Not by grimp (3.20), which parses the package as a whole: a half-written file of one method would stop every stage of a
@@ -10,13 +10,15 @@ one stage, as every job needs: 0.11 s with it, 0.04 s (index) to 0.10 s (train w
 """
 
 import ast
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from equimodal.errors import UserError
+from equimodal.store import file_sha256
 
 PACKAGE = "equimodal"
-SOURCE = Path(__file__).resolve().parents[2]
+SOURCE = Path(__file__).resolve().parents[2]  # the folder that holds the package, of a checkout or an environment
 EXCLUDED = (
     "equimodal.cli",
     "equimodal.datasets.registry",  # names every kind: a dataset's own kind is added by name instead
@@ -31,9 +33,10 @@ EXCLUDED = (
 BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # where statements hold statements
 
 
-def code_files(*modules: str) -> list[str]:
+@cache
+def code_files(*modules: str) -> tuple[str, ...]:
     """Files that `modules` and everything they import from the package consist of, sorted,
-    relative to the project's root.
+    relative to the folder that holds the package, whose name is their first part.
 
     Imports inside functions count; imports under `if TYPE_CHECKING:` and the package's own `__init__.py` (names for
     library users) do not.
@@ -42,7 +45,17 @@ def code_files(*modules: str) -> list[str]:
         ModuleNotFoundError: a module of the package that has no file.
         UserError: a file that is not valid Python.
     """
-    return sorted(str(Path("src") / path.relative_to(SOURCE)) for path in _reachable(modules))
+    return tuple(sorted(str(path.relative_to(SOURCE)) for path in _reachable(modules)))
+
+
+def contents(files: Iterable[str]) -> dict[str, str]:
+    """{file: sha256} of files as `code_files` names them. A process reads each once: the jobs that Snakemake plans
+    share most of their files.
+    """
+    return {file: _sha256(SOURCE / file) for file in files}
+
+
+_sha256 = cache(file_sha256)
 
 
 def _reachable(modules: tuple[str, ...]) -> set[Path]:

@@ -11,14 +11,14 @@ from typing import Any
 
 from equimodal.datasets.registry import KINDS
 from equimodal.engines import layout
-from equimodal.engines.closure import code_files
+from equimodal.engines.closure import code_files, contents
 from equimodal.errors import UserError
 from equimodal.models.registry import ENCODERS
 from equimodal.params import Params
 from equimodal.params.studies import paper_study
 from equimodal.settings.base import hint
 from equimodal.settings.features import ArraySettings
-from equimodal.store import canonical_json
+from equimodal.store import canonical_json, digest
 
 # What of `runtime` changes float results; devices, because each takes batch statistics over its own part of a batch.
 RUNTIME = ("devices", "precision", "threads", "channels_last")
@@ -161,7 +161,7 @@ def settings_json(*args: Any, **kwargs: Any) -> str:
 
 
 def code(params: Params, stage: str, dataset: str | None = None, method: str | None = None) -> list[str]:
-    """Code files of a stage.
+    """Code files of a stage, named as `code_files` names them.
 
     Raw and index add those of the dataset's kind, those that build models the dataset's encoders, training, evaluation,
     operations and cost the one method they run, reference and cost joint training.
@@ -178,8 +178,15 @@ def code(params: Params, stage: str, dataset: str | None = None, method: str | N
         modules.append(params.method(dataset, method).entry.module)
     if stage in ("reference", "cost"):
         modules.append("equimodal.methods.joint.method")  # which every method is measured against
-    data = ["src/equimodal/report/published.yaml"] if stage in ("tables", "paper") else []
+    data = ["equimodal/report/published.yaml"] if stage in ("tables", "paper") else []
     return [*code_files(*modules), *data]
+
+
+def code_text(params: Params, stage: str, dataset: str | None = None, method: str | None = None) -> str:
+    """One line that stands for what the stage's code files contain: Snakemake compares it, and prints it as the reason
+    why a job runs again.
+    """
+    return f"code {digest(contents(code(params, stage, dataset, method)))}"
 
 
 def encoder_modules(params: Params, dataset: str) -> list[str]:

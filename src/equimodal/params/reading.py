@@ -24,7 +24,10 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path} not found: run in the project's root folder (where the Snakefile is)") from None
+        raise UserError(
+            f"{path} not found: run in the project's root folder (where the Snakefile is), or make one: equimodal init"
+            " FOLDER"
+        ) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8") from None
     return parse_params(read_yaml(text, str(path)))

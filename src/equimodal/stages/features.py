@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from equimodal.engines.closure import SOURCE, code_files
+from equimodal.engines.closure import code_files, contents
 from equimodal.engines.layout import feature_paths, index_path, raw_manifest_path
 from equimodal.errors import UserError
 from equimodal.features.extract import Extraction, Failure, fill, kind_of
@@ -80,12 +80,11 @@ def run(params: Params, dataset: str, modality: str) -> None:
 def _key(dataset: str, settings: Feature) -> str:
     """What a row depends on: rows that a killed run made are good for this one if it is the same."""
     inputs = [path for path in (index_path(dataset), raw_manifest_path(dataset)) if path.is_file()]
-    code = [SOURCE.parent / file for file in code_files("equimodal.stages.features")]
     return digest(
         {
             "settings": settings.slice(),
             "files": {str(path): file_sha256(path) for path in inputs},
-            "code": [file_sha256(path) for path in code],
+            "code": contents(code_files("equimodal.stages.features")),
         }
     )
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from equimodal.engines import declarations
+from equimodal.engines.closure import contents
 from equimodal.params import Params
-from equimodal.store import atomic, file_sha256, write_json
+from equimodal.store import atomic, write_json
 
 FOLDER = Path("data/plan")
 
@@ -40,8 +41,7 @@ def content(
     params: Params, stage: str, dataset: str | None = None, method: str | None = None, study: str | None = None
 ) -> dict[str, Any]:
     """{"code": {file: sha256}, "settings": resolved slice} of one stage."""
-    files = declarations.code(params, stage, dataset, method)
     return {
-        "code": {file: file_sha256(Path(file)) for file in files},
+        "code": contents(declarations.code(params, stage, dataset, method)),
         "settings": declarations.settings(params, stage, dataset, method, study=study),
     }

@@ -8,13 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from equimodal.engines.closure import SOURCE, code_files
+from equimodal.engines.closure import code_files, contents
 from equimodal.engines.declarations import encoder_modules
 from equimodal.engines.layout import fit_path, unimodal_path, warmup_path
 from equimodal.methods.base import Method
 from equimodal.params import Params
 from equimodal.stages.setup import Setup
-from equimodal.store import digest, file_sha256, read_tensors, write_json
+from equimodal.store import digest, read_tensors, write_json
 from equimodal.tracking import RunInfo, Tracker, clock
 from equimodal.training.device import is_first_process, stopwatch
 from equimodal.training.loop import Loop
@@ -130,8 +130,7 @@ def start_files(params: Params, dataset: str, method: str, seed: int) -> list[Pa
 
 def code_digest(stage: str, *modules: str) -> str:
     """Digest of every file that a stage runs with further modules: its method's, its encoders'."""
-    files = code_files(f"equimodal.stages.{stage}", *modules)
-    return digest({file: file_sha256(SOURCE.parent / file) for file in files})
+    return digest(contents(code_files(f"equimodal.stages.{stage}", *modules)))
 
 
 def write_curves(path: Path, run: Run, loop: Loop) -> None:
