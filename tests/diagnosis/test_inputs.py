@@ -46,6 +46,43 @@ def test_forms_of_batches(batch: Any, options: dict[str, Any], args: Any, kwargs
     assert equal(model.called, (args, kwargs))
 
 
+class Named(nn.Module):
+    """Has a parameter for each modality, one of them with a default."""
+
+    def forward(self, a: Any, b: Any = None) -> Any:
+        self.called = (a, b)
+        return torch.zeros(4, 2)
+
+
+@pytest.mark.parametrize("batch", [({"b": B, "a": A}, Y), (A, B, Y), {"b": B, "a": A, "y": Y}])
+def test_a_mapping_goes_to_parameters_of_its_keys(batch: Any) -> None:
+    reader, model = Reader(["a", "b"]), Named()
+    read = reader.read(batch)
+    reader.output(model, read, read.parts)
+    assert equal(model.called, (A, B))
+
+
+@pytest.mark.parametrize(
+    ("batch", "said"),
+    [
+        ({"a": A, "b": B, "c": A, "y": Y}, "Named.forward cannot be called with a batch's a, b, c as call='keywords'"),
+        ((A, B, A, Y), "as call='positional' does .too many positional arguments.: pass another call="),
+    ],
+)
+def test_what_forward_does_not_take_is_said(batch: Any, said: str) -> None:
+    reader = Reader({"a": "a", "b": "b"} if isinstance(batch, dict) else {"a": 0, "b": 1})
+    read = reader.read(batch)
+    with pytest.raises(UserError, match=said):
+        reader.output(Named(), read, read.parts)
+
+
+def test_a_mapping_with_a_key_that_is_no_parameter_goes_as_it_is() -> None:
+    model, reader, inputs = Named(), Reader(["a", "b"]), {"a": A, "b": B, "c": A}
+    read = reader.read((inputs, Y))
+    reader.output(model, read, read.parts)
+    assert equal(model.called, (inputs, None))
+
+
 def test_what_is_put_in_place_reaches_the_model_where_it_was() -> None:
     reader, model = Reader({"a": 0, "b": 2}), Recorder()
     read = reader.read((A, "kept", B, Y))

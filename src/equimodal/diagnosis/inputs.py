@@ -1,5 +1,6 @@
 """What a batch of somebody's loader means: its modalities, its labels, and how the model is called with it."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -40,7 +41,8 @@ class Batch:
 class Reader:
     """Reads the batches of a loader. What it takes for what:
 
-    - `(inputs, labels)` with inputs a mapping: the model is called with the mapping.
+    - `(inputs, labels)` with inputs a mapping: the model is called with the mapping, or by keywords if `forward` has
+      a parameter for each of its keys.
     - `(x_1, ..., x_M, labels)` or `((x_1, ..., x_M), labels)`: the model is called with x_1, ..., x_M.
     - a mapping that holds the labels too: the model is called by keywords, without the labels.
 
@@ -114,14 +116,11 @@ class Reader:
         inputs: Part = dict(batch.inputs)  # keeps the order
         for part in parts.values():
             inputs |= part
-        call = self._call or batch.style
-        if callable(call):
-            return call(model, inputs)
-        if call == "dict":
-            return model(inputs)
-        if call == "keywords":
-            return model(**{str(key): value for key, value in inputs.items()})
-        return model(*inputs.values())
+        if callable(self._call):
+            return self._call(model, inputs)
+        call = self._call or fitting(model, inputs, batch.style)
+        positional, keywords = arguments(inputs, call)
+        return model(*positional, **keywords)
 
     def _split(self, batch: Any) -> tuple[Part, Any, Style]:
         if isinstance(batch, Mapping):
@@ -175,3 +174,36 @@ def _described(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}"
     return f"a {type(value).__name__}"
+
+
+def arguments(inputs: Part, style: Style) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments of a call in that style."""
+    if style == "dict":
+        return (inputs,), {}
+    if style == "keywords":
+        return (), {str(key): value for key, value in inputs.items()}
+    return tuple(inputs.values()), {}
+
+
+def fitting(model: nn.Module, inputs: Part, style: Style) -> Style:
+    """How `forward` is called: in the batch's style, but by keywords with a mapping whose keys are its parameters.
+
+    Raises:
+        UserError: `forward` cannot be called so.
+    """
+    try:
+        signature = inspect.signature(model.forward)
+    except (TypeError, ValueError):  # of a scripted module nothing is known
+        return style
+    if style == "dict" and all(key in signature.parameters for key in inputs):
+        style = "keywords"
+    positional, keywords = arguments(inputs, style)
+    try:
+        signature.bind(*positional, **keywords)
+    except TypeError as error:
+        raise UserError(
+            f"diagnose: {type(model).__name__}.forward cannot be called with a batch's {', '.join(map(str, inputs))} as"
+            f" call={style!r} does ({error}): pass another call= ({', '.join(get_args(Style))}, or a function), or"
+            " adapter="
+        ) from None
+    return style
