@@ -32,7 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "modalities": {"text": {"length": 5}, "audio": {"length": 8}, "visual": {"length": 7}},
     },
 }
-FEW = ("ogm-ge", "aug")  # of them, in the fast suite
+FEW = ("aug",)  # of them, in the fast suite: the one whose model changes while it trains
 EPOCHS = 2
 
 

@@ -1,5 +1,6 @@
 """A small CREMA-D sample with trained models, and one of sequences and vectors, made by the stages themselves."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,9 +29,9 @@ def build(params: Params, seeds: tuple[int, ...] = (0,)) -> None:
         evaluate.run(params, "d", "joint", seed)
 
 
-@pytest.fixture(scope="module")
-def cremad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The present folder: CREMA-D's generated sample, joint training with two seeds, their result; no params.yaml."""
+@pytest.fixture(scope="session")
+def cremad_built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with CREMA-D's generated sample, joint training with two seeds, their result; no params.yaml."""
     folder = tmp_path_factory.mktemp("cremad")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -40,12 +41,12 @@ def cremad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         build(params, (0, 1))
         operations.run(params, "d", "joint")
         summary.run(params, "d", "joint", [0, 1])
-        yield folder
+    return folder
 
 
-@pytest.fixture(scope="module")
-def arrays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The present folder: a table of sequences `text` and vectors `face` with numbers for labels, joint training."""
+@pytest.fixture(scope="session")
+def arrays_built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a table of sequences `text` and vectors `face`, numbers for labels, joint training."""
     folder = tmp_path_factory.mktemp("arrays")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -71,4 +72,23 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         params = params_of(deep_merge(deep_merge(base, own), {"training": {"epochs": 2, "batch_size": 8}}))
         tracking = params.tracking.model_copy(update={"enabled": False})
         build(params.model_copy(update={"tracking": tracking}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cremad(cremad_built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The present folder, a copy for the tests of a file."""
+    yield from copied(cremad_built, tmp_path_factory.mktemp("copy") / "cremad")
+
+
+@pytest.fixture(scope="module")
+def arrays(arrays_built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The present folder, a copy for the tests of a file."""
+    yield from copied(arrays_built, tmp_path_factory.mktemp("copy") / "arrays")
+
+
+def copied(built: Path, folder: Path) -> Iterator[Path]:
+    shutil.copytree(built, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
         yield folder

@@ -56,12 +56,19 @@ def test_arrays_of_another_shape_are_refused(arrays: Path) -> None:
     assert "NaN or infinite" in found.rejected[0].reason
 
 
-def test_onnx_knows_a_sequence_s_length(arrays: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def written(arrays: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model as ONNX."""
+    path = tmp_path_factory.mktemp("onnx") / "m.onnx"
+    write_onnx(load(MODEL), path)
+    return path
+
+
+def test_onnx_knows_a_sequence_s_length(written: Path) -> None:
     model = load(MODEL)
-    write_onnx(model, tmp_path / "m.onnx")
     clips = clips_of(list(evaluated()["id"]))
     wanted = model.predictions(clips)
-    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(written, providers=["CPUExecutionProvider"])
     text = [np.load(clip["text"])[:7] for clip in clips]
     feed = {
         "text": array_files.padded(text, 7),
@@ -83,8 +90,6 @@ def test_an_answer_that_differs_is_refused(arrays: Path, tmp_path: Path, monkeyp
     assert not (tmp_path / "out").exists()
 
 
-def test_the_same_onnx_bytes_twice(arrays: Path, tmp_path: Path) -> None:
+def test_the_same_onnx_bytes_twice(written: Path, tmp_path: Path) -> None:
     write_onnx(load(MODEL), tmp_path / "m.onnx")
-    first = (tmp_path / "m.onnx").read_bytes()
-    write_onnx(load(MODEL), tmp_path / "m.onnx")
-    assert (tmp_path / "m.onnx").read_bytes() == first
+    assert (tmp_path / "m.onnx").read_bytes() == written.read_bytes()

@@ -1,7 +1,5 @@
 """Exported folders: they load, say what they are, and ONNX answers as torch does."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from equimodal.errors import UserError
 from equimodal.inference.export import export
 from equimodal.inference.model import load
 from equimodal.store import file_sha256, read_json
+from typed import typed
 
 MODEL = model_folder("d", "joint", 0) / "val.safetensors"
 
@@ -66,7 +65,7 @@ def test_the_same_bytes_twice_and_only_over_an_earlier_one(cremad: Path, tmp_pat
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
-def test_the_command(cremad: Path, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "equimodal", "export", str(MODEL), str(tmp_path / "out"), "--no-onnx"]
-    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
-    assert done.stdout == f"{tmp_path}/out/: README.md, config.json, model.safetensors\n"
+def test_the_command(cremad: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    status, said, _ = typed(capfd, "export", str(MODEL), str(tmp_path / "out"), "--no-onnx")
+    assert status == 0
+    assert said == f"{tmp_path}/out/: README.md, config.json, model.safetensors\n"

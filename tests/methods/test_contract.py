@@ -80,8 +80,16 @@ def test_every_registered_method_is_reachable() -> None:
 SEQUENCES = ("text", "face", "facts")  # two transformers and an MLP
 OWN = [name for name, own in RAW.items() if "base" not in own]
 CASES = [(False, name) for name in RAW] + [(three, name) for three in (True, SEQUENCES) for name in OWN]
-# A variant whose base is a case too is that method with other settings: among the slow tests.
-MARKED = [pytest.param(*case, marks=pytest.mark.slow if RAW[case[1]].get("base") in OWN else []) for case in CASES]
+# Methods whose own tests train on no three modalities and on no sequences.
+WIDE = ("joint", "joint-uni", "deep-uni", "aim-means", "finetune", "g-blending", "aim")
+
+
+def quick(three: bool | tuple[str, ...], name: str) -> bool:
+    """Whether it is in the fast suite: each method once; a variant is that method with other settings."""
+    return name in WIDE if three else name in OWN or name == "audio"
+
+
+MARKED = [pytest.param(*case, marks=[] if quick(*case) else pytest.mark.slow) for case in CASES]
 IDS = [f"{name}-{2 if not three else 'sequences' if three == SEQUENCES else 3}" for three, name in CASES]
 
 

@@ -32,26 +32,28 @@ def source(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def command(source: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def run(source: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Python with the copy's package."""
     environment = {**os.environ, "PYTHONPATH": str(source)}
-    return subprocess.run(
-        [sys.executable, "-m", "equimodal", *words], cwd=folder, env=environment, capture_output=True, text=True
-    )
+    return subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def test_the_example_trains_evaluates_and_is_summarised_without_an_entry_in_params(source: Path, tiny: Path) -> None:
     tiny_dataset.write_params(tiny, training={"epochs": 2})
     axes = ("--dataset", "tiny", "--method", NAME)
-    for stage in (
+    stages = [
         ("train", *axes, "--seed", "0"),
         ("evaluate", *axes, "--seed", "0"),
         ("operations", *axes),
         ("summary", *axes, "--seeds", "0"),
-    ):
-        done = command(source, tiny, *stage)
-        assert done.returncode == 0, done.stderr
+        ("explain", f"methods.{NAME}.share"),
+    ]
+    # One process for all: each would spend its seconds on torch's import.
+    program = f"from equimodal.cli import app\nfor words in {stages}:\n    app(list(words), standalone_mode=False)"
+    done = run(source, tiny, "-c", program)
+    assert done.returncode == 0, done.stderr
     assert read_json(tiny / f"results/tiny_{NAME}.json")["method"]["settings"]["share"] == 0.2
-    explained = command(source, tiny, "explain", f"methods.{NAME}.share").stdout
+    explained = done.stdout
     assert "share of the samples of a batch that lose one modality" in explained and "default  0.2" in explained
 
 
@@ -67,5 +69,5 @@ def test_the_example_s_own_test_passes_and_a_wrong_share_is_one_line(source: Pat
     raw = tiny_dataset.raw_params()
     raw["methods"][NAME] = {"share": 1.5}
     (tiny / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
-    done = command(source, tiny, "train", "--dataset", "tiny", "--method", NAME, "--seed", "0")
+    done = run(source, tiny, "-m", "equimodal", "train", "--dataset", "tiny", "--method", NAME, "--seed", "0")
     assert done.returncode == 2 and f"methods.{NAME}.share" in done.stderr.splitlines()[-1]

@@ -1,7 +1,5 @@
 """Models of this project diagnosed on their own held-out data."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from equimodal.inference.model import load
 from equimodal.stages import diagnose, train
 from equimodal.stages.setup import Setup
 from equimodal.store import read_json, write_json
+from typed import typed
 
 PATH = model_folder("tiny", "joint", 0) / "val.safetensors"
 
@@ -70,20 +69,11 @@ def test_what_it_refuses(tiny: Path) -> None:
         diagnose.run(PATH, "test", None, None, 16)
 
 
-def test_the_command(tiny: Path) -> None:
+def test_the_command(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
     train.run(tiny_dataset.params(), "tiny", "joint", 0)
-    words = [
-        sys.executable,
-        "-m",
-        "equimodal",
-        "diagnose",
-        str(PATH),
-        "--measures",
-        "permutation,zero",
-        "--html",
-        "d.html",
-    ]
-    done = subprocess.run([*words, "--json", "d.json"], capture_output=True, text=True, check=True, timeout=120)
-    assert done.stdout.startswith("Diagnosis of joint on tiny (seed 0, trained on a GENERATED SAMPLE): audio, visual")
+    files = ("--html", "d.html", "--json", "d.json")
+    status, said, _ = typed(capfd, "diagnose", str(PATH), "--measures", "permutation,zero", *files)
+    assert status == 0
+    assert said.startswith("Diagnosis of joint on tiny (seed 0, trained on a GENERATED SAMPLE): audio, visual")
     assert [measure["name"] for measure in read_json(Path("d.json"))["measures"]] == ["permutation", "zero"]
     assert "<svg" in Path("d.html").read_text()

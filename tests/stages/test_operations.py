@@ -116,9 +116,9 @@ def test_a_fault_of_the_method_s_own_is_shown(tiny, monkeypatch):
 
 def test_the_file(tiny):
     params = tiny_dataset.params()
-    operations.run(params, "tiny", "aim")
-    found = read_json(operations_path("tiny", "aim"))
-    setup = opened("aim")
+    operations.run(params, "tiny", "joint")
+    found = read_json(operations_path("tiny", "joint"))
+    setup = opened("joint")
     assert found["settings"] == setup.slices("evaluate") and found["data_digest"] == setup.data.manifest["digest"]
     assert found["flops"] == {"training": operations.training_flops(setup)}
 

@@ -82,6 +82,24 @@ def test_no_epochs_are_the_initial_state(tiny: Path) -> None:
     )
 
 
+def test_an_interrupted_one_goes_on_bit_for_bit(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = tiny_dataset.params(training={"epochs": 4}, methods={"aim": {"start_epoch": 3}})
+    path = warmup_path("tiny", "aim", 0)
+    warmup.run(params, "tiny", "aim", 0)
+    unbroken = path.read_bytes()
+    path.unlink()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("equimodal.stages.running.Run._report", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        warmup.run(params, "tiny", "aim", 0)
+    assert not path.exists()
+    warmup.run(params, "tiny", "aim", 0)
+    assert "continuing after epoch 0" in capsys.readouterr().err
+    assert path.read_bytes() == unbroken
+
+
+@pytest.mark.slow  # a killed process that goes on is tested quickly in test_train.py
 def test_a_killed_process_goes_on_bit_for_bit(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
     params = tiny_dataset.write_params(tiny, training={"epochs": 10}, methods={"aim": {"start_epoch": 8}})
     path = warmup_path("tiny", "aim", 0)

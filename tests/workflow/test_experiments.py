@@ -29,10 +29,9 @@ study:
 
 @pytest.fixture(scope="module")
 def project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The study of a dataset and its variant, trained and committed."""
+    """The study of a dataset and its variant, planned and committed."""
     made = copy_project(root, tmp_path_factory.mktemp("copy") / "project", STUDY)
-    made.run("dvc", "repro", "-q", "train-from-scratch")
-    made.ran()
+    made.dvc("repro", "-q", "plan")
     for words in (["add", "-A"], ["-c", "user.name=n", "-c", "user.email=e@e", "commit", "-qm", "built"]):
         subprocess.run(["git", *words], cwd=made.root, check=True, env=made.environment)
     return made
@@ -45,11 +44,24 @@ def params_as_committed(project: Project) -> None:
     )
 
 
+SHORTER = ("-S", "datasets.grid-words-clean.training.epochs=3")
+
+
 def test_a_variant_s_setting_leaves_its_base_alone(project: Project) -> None:
-    project.run("dvc", "exp", "run", "-S", "datasets.grid-words-clean.training.epochs=3", "train-from-scratch")
-    assert [job for job in project.ran() if job.startswith("train")] == ["train grid-words-clean joint 0"]
+    plans = {name: project.root / f"data/plan/train-{name}-joint.json" for name in ("grid-words", "grid-words-clean")}
+    before = {name: path.read_bytes() for name, path in plans.items()}
+    project.run("dvc", "exp", "run", *SHORTER, "plan")
+    assert [name for name, path in plans.items() if path.read_bytes() != before[name]] == ["grid-words-clean"]
     params = load_params(project.root / "params.yaml")
     assert [params.training_of(name).epochs for name in ("grid-words", "grid-words-clean", "grid-digit")] == [12, 3, 36]
+
+
+@pytest.mark.slow  # what a stage's plan decides is tested quickly in test_reruns.py
+def test_a_variant_s_setting_trains_the_variant_alone(project: Project) -> None:
+    project.dvc("repro", "-q", "train-from-scratch")
+    project.ran()
+    project.run("dvc", "exp", "run", *SHORTER, "train-from-scratch")
+    assert [job for job in project.ran() if job.startswith("train")] == ["train grid-words-clean joint 0"]
 
 
 @pytest.mark.slow

@@ -340,7 +340,7 @@ def test_optimizers_that_undo_it_are_named(
     assert [f"{optimizer} divides a constant factor" in line for line in said] == [True] * warned
 
 
-@pytest.mark.parametrize("third", [False, True])
+@pytest.mark.parametrize("third", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool) -> None:
     tiny_dataset.write(tiny, third=third)
     own = params(third, training={"epochs": 4}, window=[0.0, 0.5], variant="released")

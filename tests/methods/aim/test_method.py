@@ -29,11 +29,24 @@ def warmed():
     return made
 
 
-def fitted(warmed, modalities=TWO, **changes):
+def unfitted(warmed, modalities=TWO, **changes):
     changes = {**changes, "dap": {"steps": 8, **changes.get("dap", {})}}
-    method = make(quick(**changes), modalities, copy.deepcopy(warmed[modalities]))
+    return make(quick(**changes), modalities, copy.deepcopy(warmed[modalities]))
+
+
+def fitted(warmed, modalities=TWO, **changes):
+    method = unfitted(warmed, modalities, **changes)
     method.fit(batches(modalities))
     return method
+
+
+ENOUGH = {"steps": 30, "latent": 512}  # to decouple
+
+
+@pytest.fixture(scope="module")
+def decoupled(warmed):
+    """What the fit says."""
+    return unfitted(warmed, pdm=ENOUGH).fit(batches(TWO))
 
 
 @pytest.mark.parametrize(
@@ -78,9 +91,9 @@ def test_the_fit_leaves_the_framework_and_the_global_generator_alone(warmed):
     assert {"depth4/audio/s_good", "depth4/audio/L_re", "depth4/audio/cos"} <= set(log["blocks"])
 
 
-def test_the_pdm_decouples_and_its_gradient_agrees_with_the_originals(warmed):
+def test_the_pdm_decouples_and_its_gradient_agrees_with_the_originals(decoupled):
     """Section 12 before modulation: s~ < s (Fig. 5a), theta restored, and J^T grad L~ along grad L at every block."""
-    found = fitted(warmed, pdm={"steps": 30, "latent": 512}).fit(batches(TWO))["blocks"]
+    found = decoupled["blocks"]
     for m in TWO:
         assert found[f"depth4/{m}/s_aux"] < found[f"depth4/{m}/s"]
         assert found[f"depth4/{m}/s_aux"] < found[f"depth4/{m}/s_good"]
@@ -92,7 +105,7 @@ def test_the_pdm_decouples_and_its_gradient_agrees_with_the_originals(warmed):
 def test_a_decoupling_as_it_was_is_called_one_that_restores_nothing(warmed):
     """Relative L_re cannot hold the autoencoder against L_g at lr 1e-2: what section 12 found, and the checks say."""
     old = {"steps": 60, "relative": True, "lr": 0.03, "mask_lr": 0.03}
-    found = fitted(warmed, pdm=old).fit(batches(TWO))
+    found = unfitted(warmed, pdm=old).fit(batches(TWO))
     assert any("does not restore" in line for line in found["health"])
 
 
@@ -108,12 +121,10 @@ def broken(theta):
     return weak
 
 
-def test_a_weak_part_that_got_the_good_weights_is_called_no_weaker(warmed, monkeypatch):
-    assert not any(
-        "no lower" in line for line in fitted(warmed, pdm={"steps": 30, "latent": 512}).fit(batches(TWO))["health"]
-    )
+def test_a_weak_part_that_got_the_good_weights_is_called_no_weaker(warmed, decoupled, monkeypatch):
+    assert not any("no lower" in line for line in decoupled["health"])
     monkeypatch.setattr(DepthDecoupling, "weak", broken(lambda theta: theta))
-    found = fitted(warmed, pdm={"steps": 30, "latent": 512}).fit(batches(TWO))
+    found = unfitted(warmed, pdm=ENOUGH).fit(batches(TWO))
     (line,) = [line for line in found["health"] if "no lower" in line]
     assert line.count("depth") >= 4
 
@@ -122,7 +133,7 @@ def test_a_weak_part_that_reads_the_wrong_channels_is_called_an_anti_classifier_
     warmed, monkeypatch
 ):
     monkeypatch.setattr(DepthDecoupling, "weak", broken(lambda theta: theta.flip(1)))
-    found = fitted(warmed, pdm={"steps": 30, "latent": 512}).fit(batches(TWO))
+    found = unfitted(warmed, pdm=ENOUGH).fit(batches(TWO))
     chance, gradient = found["health"]
     assert "below chance" in chance and "depth4/audio" in chance
     assert "opposes the original's" in gradient and "depth4/audio" in gradient

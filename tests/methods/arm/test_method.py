@@ -254,7 +254,7 @@ def test_a_regression_is_weighed_by_its_grid(tiny: Path) -> None:
     assert set(loop.method.model.fusion.maps) == {"audio", "visual"}  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("third", [False, SEQUENCES])
+@pytest.mark.parametrize("third", [pytest.param(False, marks=pytest.mark.slow), SEQUENCES])
 def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool | tuple[str, ...]) -> None:
     tiny_dataset.write(tiny, third=third)
     own = params(third)

@@ -185,7 +185,7 @@ def test_strength_zero_is_joint_bit_for_bit(tiny: Path, off: dict[str, Any]) -> 
         assert joint == other
 
 
-@pytest.mark.parametrize("third", CASES)
+@pytest.mark.parametrize("third", [*(pytest.param(case, marks=pytest.mark.slow) for case in CASES[:2]), CASES[2]])
 def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool | tuple[str, ...]) -> None:
     tiny_dataset.write(tiny, third=third)
     part = goes_on_bit_for_bit(

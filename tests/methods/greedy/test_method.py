@@ -296,7 +296,7 @@ def test_never_to_balance_is_guided_with_a_large_epsilon(tiny: Path) -> None:
     assert any(not torch.equal(value, near[name]) for name, value in none.items() if name.startswith("module/model"))
 
 
-@pytest.mark.parametrize("third", [False, SEQUENCES])
+@pytest.mark.parametrize("third", [pytest.param(False, marks=pytest.mark.slow), SEQUENCES])
 def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool | tuple[str, ...]) -> None:
     """Killed within a window of re-balancing steps."""
     tiny_dataset.write(tiny, third=third)

@@ -291,7 +291,7 @@ def test_a_regression_predicts_the_mean(tiny: Path) -> None:
     torch.testing.assert_close(found.logits, sum(found.readouts.values()) / 2)
 
 
-@pytest.mark.parametrize("third", [False, SEQUENCES])
+@pytest.mark.parametrize("third", [pytest.param(False, marks=pytest.mark.slow), SEQUENCES])
 def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool | tuple[str, ...]) -> None:
     tiny_dataset.write(tiny, third=third)
     names = tiny_dataset.names(third)

@@ -271,8 +271,15 @@ def test_features_of_another_width_are_mapped(tiny: Path, width: int | None, map
     assert method.model.predict(batch.inputs).logits.shape == (16, 3)
 
 
-@pytest.mark.parametrize("third", [False, SEQUENCES])
-@pytest.mark.parametrize("settings", [{}, {"project_on": "previous"}])
+@pytest.mark.parametrize(
+    ("settings", "third"),
+    [
+        ({}, SEQUENCES),
+        ({"project_on": "previous"}, False),
+        pytest.param({}, False, marks=pytest.mark.slow),
+        pytest.param({"project_on": "previous"}, SEQUENCES, marks=pytest.mark.slow),
+    ],
+)
 def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool | tuple[str, ...], settings: dict[str, Any]) -> None:
     tiny_dataset.write(tiny, third=third)
     second = goes_on_bit_for_bit(lambda folder: loop(folder, third, **settings), again=True)

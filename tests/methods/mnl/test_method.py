@@ -169,7 +169,7 @@ def test_it_teaches_within_the_window_only(tiny: Path) -> None:
     assert ["negative/loss" in entry["metrics"] for entry in epochs] == [False, True]
 
 
-@pytest.mark.parametrize("third", [False, SEQUENCES])
+@pytest.mark.parametrize("third", [pytest.param(False, marks=pytest.mark.slow), SEQUENCES])
 def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool | tuple[str, ...]) -> None:
     tiny_dataset.write(tiny, third=third)
     own = params(third)

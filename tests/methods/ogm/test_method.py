@@ -198,7 +198,7 @@ def test_a_filter_that_takes_nothing_is_named(caplog: pytest.LogCaptureFixture) 
     ]
 
 
-@pytest.mark.parametrize("third", [False, True])
+@pytest.mark.parametrize("third", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool) -> None:
     tiny_dataset.write(tiny, third=third)
     own = params(third, training={"epochs": 3})

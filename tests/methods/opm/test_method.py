@@ -152,8 +152,15 @@ def test_a_share_of_the_batches_is_modulated(tiny: Path) -> None:
     assert found[0.0] == 0 and found[1.0] == 1 and found[0.3] == pytest.approx(0.3, abs=0.04)
 
 
-@pytest.mark.parametrize("third", [False, True])
-@pytest.mark.parametrize("off", [{"q_base": 0.0}, {"p_exe": 0.0}])
+@pytest.mark.parametrize(
+    ("third", "off"),
+    [
+        (True, {"q_base": 0.0}),
+        (False, {"p_exe": 0.0}),
+        pytest.param(False, {"q_base": 0.0}, marks=pytest.mark.slow),
+        pytest.param(True, {"p_exe": 0.0}, marks=pytest.mark.slow),
+    ],
+)
 def test_strength_zero_is_joint_bit_for_bit(tiny: Path, third: bool, off: dict[str, float]) -> None:
     tiny_dataset.write(tiny, third=third)
     own = params(third, training={"epochs": 2}, **off)
@@ -249,7 +256,7 @@ def test_optimizers_that_undo_the_factor_are_named(
     assert [f"{optimizer} divides a constant factor" in line for line in said] == [True] * warned
 
 
-@pytest.mark.parametrize("third", [False, True])
+@pytest.mark.parametrize("third", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool) -> None:
     tiny_dataset.write(tiny, third=third)
     own = params(third, training={"epochs": 3}, ge=True)

@@ -281,7 +281,7 @@ def test_window_and_entropy_count_shares_of_the_run() -> None:
         params(prototype_momentum=1.0)
 
 
-@pytest.mark.parametrize("third", [False, True])
+@pytest.mark.parametrize("third", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool) -> None:
     tiny_dataset.write(tiny, third=third)
     own = params(third, training={"epochs": 3})

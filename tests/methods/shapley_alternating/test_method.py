@@ -216,7 +216,7 @@ def method_loss(method: ShapleyAlternating, batch: Batch) -> Tensor:
     return functional.cross_entropy(method.head.linear(seen), batch.labels)
 
 
-@pytest.mark.parametrize("third", [False, SEQUENCES])
+@pytest.mark.parametrize("third", [pytest.param(False, marks=pytest.mark.slow), SEQUENCES])
 def test_a_broken_run_goes_on_bit_for_bit(tiny: Path, third: bool | tuple[str, ...]) -> None:
     tiny_dataset.write(tiny, third=third)
     settings: dict[str, Any] = {"memory": 0.2, "interval": 2, "held_out": 0.2}
