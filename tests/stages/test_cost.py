@@ -10,7 +10,7 @@ from equimodal.engines.layout import reference_path, warmup_path
 from equimodal.errors import UserError
 from equimodal.evaluation.operations import Dispatched
 from equimodal.report.cost_file import Cost, Reference
-from equimodal.stages import cost, prototypes, reference, warmup
+from equimodal.stages import cost, prototypes, reference, train, warmup
 from equimodal.store import read_json, write_json
 
 
@@ -126,6 +126,23 @@ def test_a_fit_counts_as_its_stage_took_or_as_it_takes_again(measured, tiny):
     steps = (1 + 2 * found.time.ratio) * 4 * found.time.seconds_joint
     assert found.run.seconds == pytest.approx(steps + joint + 2 * own + 1234.5)
     assert warmup_path("tiny", "aim", 0).is_file()
+
+
+def test_what_training_took_counts_all_that_it_starts_from(measured, tiny):
+    params = tiny_dataset.params()
+    assert measured("aim").run.trained is None, "nothing was trained"
+    train.run(params, "tiny", "joint", 0)
+    took = measured("joint").run
+    assert took.trained > 0 and took.trained_ratio == took.trained / took.seconds_joint
+    warmup.run(params, "tiny", "aim", 0)
+    prototypes.run(params, "tiny", "aim", 0)
+    assert measured("aim").run.trained is None, "the training itself is missing"
+    train.run(params, "tiny", "aim", 0)
+    for seconds, path in enumerate(sorted(Path(".equimodal/times").iterdir())):
+        assert read_json(path)["work"].keys() == {"cpu"}
+        write_json(path, {**read_json(path), "work": {"cpu": 10.0**seconds}})
+    joint, aim = measured("joint").run.trained, measured("aim").run.trained
+    assert joint + aim == 1111.0, "joint's, and AIM's warm-up, fit and training"
 
 
 @pytest.mark.slow

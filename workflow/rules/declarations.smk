@@ -70,6 +70,11 @@ def unimodal(wildcards):
     )
 
 
+def curves(wildcards):
+    """What stage train writes last."""
+    return f"models/{wildcards.dataset}/{wildcards.method}/{wildcards.seed}/curves.json"
+
+
 def every_seed(pattern):
     """The file `pattern` of every seed of the study."""
 

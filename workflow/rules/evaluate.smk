@@ -104,6 +104,7 @@ rule cost:
         features=features("npy"),
         initial="data/{dataset}/weights.safetensors",
         reference="results/cost/reference/{dataset}.json",
+        trained=first_seed(curves),
     output:
         cost="results/cost/{dataset}_{method}.json",
     log:
@@ -131,5 +132,6 @@ use rule cost as cost_from_warmup with:
         reference="results/cost/reference/{dataset}.json",
         start=first_seed(start),
         fit=first_seed(fit),
+        trained=first_seed(curves),
     wildcard_constraints:
         method="|".join(FAMILIES["from-warmup"]),

@@ -48,6 +48,32 @@ def study_section(name: Annotated[str, typer.Argument(help="a name of `studies` 
 
 
 @command()
+def add_dataset(
+    table: Annotated[Path, typer.Argument(help="a CSV with one row per sample: a file, a label, maybe split, speaker")],
+    name: Annotated[str, typer.Option(help="of the new dataset")],
+    root: Annotated[Path | None, typer.Option(help="folder that its paths are relative to; else the CSV's")] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="ROLE=COLUMN where names do not tell: path, label, split, group, start, ..."),
+    ] = None,
+    array: Annotated[
+        list[str] | None, typer.Option(help="MODALITY=FILE or FILE#KEY: an array with one row per sample")
+    ] = None,
+) -> None:
+    """Add your own data to params.yaml: the columns and sizes told from the CSV and ten of its files."""
+    given = pairs(column or [], "--column label=emotion"), pairs(array or [], "--array text=text.npy")
+    call("add_dataset", table=table, name=name, root=root, columns=given[0], arrays=given[1])
+
+
+def pairs(words: list[str], example: str) -> dict[str, str]:
+    """NAME=VALUE words."""
+    found = dict(word.partition("=")[::2] for word in words)
+    if not all(name and value for name, value in found.items()):
+        raise UserError(f"{' '.join(words)}: NAME=VALUE is needed, such as {example}")
+    return found
+
+
+@command()
 def verify(dataset: Annotated[str, typer.Argument(help="a name of `datasets`")]) -> None:
     """Check a dataset's raw files against known sizes and checksums; list what is missing or unreadable."""
     call("verify", dataset=dataset)

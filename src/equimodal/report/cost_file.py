@@ -110,6 +110,16 @@ class Run(Part):
     starts: dict[str, float] = Field(description="seconds of the runs that it starts from, by method")
     seconds: float | None = Field(description="null where the fit is not known")
     seconds_joint: float = Field(gt=0)
+    trained: float | None = Field(
+        None,
+        description="seconds that the stages of the study's first seed took on this machine, from warm-up or models of"
+        " one modality to trained model; null: not all were run here, or one was killed in between",
+    )
+
+    @property
+    def trained_ratio(self) -> float | None:
+        """Of what training took over joint training's run."""
+        return None if self.trained is None else self.trained / self.seconds_joint
 
     @property
     def ratio(self) -> float | None:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from equimodal.engines.layout import cost_path, reference_path, warmup_path
 from equimodal.errors import UserError
+from equimodal.methods.joint.method import Joint
 from equimodal.params import Params
 from equimodal.progress import watched
 from equimodal.report.cost_file import Cost, Epoch, Fit, Memory, Reference, Run, Time, Weights
 from equimodal.stages import prototypes
 from equimodal.stages.reference import machine, measured, opened
+from equimodal.stages.running import start_files
 from equimodal.stages.setup import Setup
 from equimodal.stages.steps import Steps
 from equimodal.store import digest, write_json
@@ -107,7 +109,35 @@ def whole_run(params: Params, setup: Setup, paired: Time, own: Epoch, joint: Epo
         starts=starts,
         seconds=spent + (fit.seconds if fit else 0) if known else None,
         seconds_joint=training.epochs * joint_epoch,
+        trained=trained(params, dataset, setup.resolved.name),
     )
+
+
+def trained(params: Params, dataset: str, method: str) -> float | None:
+    """Seconds that training took on this machine, the study's first seed, with the warm-up, the fit and the models of
+    one modality that it starts from, as the stages noted; None where one of them has not been run here in one go.
+    """
+    seed, entry = params.study.seeds[0], params.method(dataset, method).entry
+    names = [method, *(params.unimodal_of(dataset).values() if entry.family == "from-unimodal" else ())]
+    took = [noted(Setup.open(params, dataset, name, seed), "train") for name in names]
+    if entry.family == "from-warmup":
+        owner = params.warmup_of(dataset, method)
+        took.append(noted(Setup.open(params, dataset, owner, seed, kind=Joint), "warmup"))
+        took.append(noted(Setup.open(params, dataset, params.fit_of(dataset, method), seed), "prototypes"))
+    known = [seconds for seconds in took if seconds is not None]
+    return sum(known) if len(known) == len(took) else None
+
+
+def noted(setup: Setup, stage: str) -> float | None:
+    """Seconds that a stage noted of its own work."""
+    inputs: list[Path] = []
+    if stage == "prototypes":
+        inputs = [warmup_path(setup.dataset, setup.params.warmup_of(setup.dataset, setup.resolved.name), setup.seed)]
+    elif stage == "train":
+        inputs = start_files(setup.params, setup.dataset, setup.resolved.name, setup.seed)
+    if not all(path.is_file() for path in inputs):
+        return None
+    return clock.work(Path(), setup.key(stage, inputs), setup.data.device.type)
 
 
 def epoch_seconds(steps: int, step: float, epoch: Epoch) -> float:
@@ -124,7 +154,7 @@ def fitted(params: Params, dataset: str, method: str) -> Fit | None:
     if not start.is_file():
         return None
     setup = Setup.open(params, dataset, owner, seed)
-    known = clock.work(Path(), setup.key("prototypes", [start]), setup.data.device.type)
+    known = noted(setup, "prototypes")
     if known is not None:
         return Fit(seconds=known, measured="stage")
     seconds = stopwatch(setup.data.device)

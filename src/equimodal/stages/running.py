@@ -16,7 +16,7 @@ from equimodal.params import Params
 from equimodal.stages.setup import Setup
 from equimodal.store import digest, read_tensors, write_json
 from equimodal.tracking import RunInfo, Tracker, clock
-from equimodal.training.device import is_first_process
+from equimodal.training.device import is_first_process, stopwatch
 from equimodal.training.loop import Loop
 
 
@@ -37,7 +37,10 @@ class Run:
         info = RunInfo.from_meta({**self.meta, "device": str(self.setup.data.device)})
         # DDP runs the command once per process; the run is tracked once.
         if is_first_process():
-            self._started = clock.start(self.key, goes_on=(self.folder / "state.safetensors").is_file())
+            goes_on = (self.folder / "state.safetensors").is_file()
+            self._started = clock.start(self.key, goes_on)
+            self._worked = None if goes_on else stopwatch(self.setup.data.device)
+            self._before = self._worked() if self._worked else 0.0
             self.tracker = Tracker.start(self.setup.params, info, self._started)
         else:
             self.tracker = Tracker("", None)
@@ -47,7 +50,10 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None and is_first_process():
-            clock.end(self.key, self._started)
+            # Of a run that went on after a kill only a part would be known.
+            device = self.setup.data.device.type
+            work = {device: self._worked() - self._before} if self._worked else None
+            clock.end(self.key, self._started, work)
         self.tracker.__exit__(kind, error, trace)
 
     def loop(self, method: Method) -> Loop:

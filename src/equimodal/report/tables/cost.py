@@ -81,8 +81,9 @@ def _machine_lines(costs: list[Cost]) -> list[str]:
         "Run x joint: the whole run's time over joint training's, put together from measured pieces: the warm-up's"
         " epochs as joint's, the prototypes stage, the other epochs, each with its steps, feeding them, measuring"
         " the model and saving the state, and the runs of one modality that it starts from. Starting commands, reading"
-        " data and writing the best weights are left out. State: written every epoch; x model's: over the exported"
-        " model.",
+        " data and writing the best weights are left out. As trained: what the stages themselves took here, over the"
+        " same run of joint training; it holds what a method does in some epochs only. State: written every epoch; x"
+        " model's: over the exported model.",
     ]
     if fits := [cost.run.fit.measured for cost in costs if cost.run.fit is not None]:
         said = {"stage": "what that stage took on this machine", "again": "the same fit once more"}
@@ -123,6 +124,7 @@ def _table(rows: dict[str, Row]) -> Table:
         "MiB",
         "ops a step",
         "run x joint",
+        "as trained",
         "prototypes stage / joint run",
         "state MB (x model's)",
         "weights beside",
@@ -132,13 +134,14 @@ def _table(rows: dict[str, Row]) -> Table:
     for method, row in rows.items():
         cells = [method, _number(row.flops_ratio, ".2f"), _number(row.step_flops and row.step_flops / 1e9, ".3g")]
         if row.cost is None:
-            cells += ["–"] * 8
+            cells += ["–"] * 9
         else:
             time, memory = row.cost.time, row.cost.memory
             cells += [f"{time.ratio:.2f} [{time.quartiles[0]:.2f}, {time.quartiles[1]:.2f}]", f"{time.seconds:.3g}"]
             cells += [f"{memory.peak / memory.peak_joint:.2f}", f"{memory.peak / 2**20:.1f}"]
             run, epoch = row.cost.run, row.cost.epoch
-            cells += [f"{row.cost.operations:,.0f}", _number(run.ratio, ".2f"), _number(run.fit_ratio, ".2f")]
+            cells += [f"{row.cost.operations:,.0f}", _number(run.ratio, ".2f"), _number(run.trained_ratio, ".2f")]
+            cells.append(_number(run.fit_ratio, ".2f"))
             cells += [f"{epoch.state_bytes / 1e6:.3g} ({epoch.state_bytes / epoch.model_bytes:.1f})"]
         body.append([*cells, _number(row.beside, ",d"), _number(row.added, "+,d")])
     return heads, body
@@ -172,6 +175,8 @@ def _record(dataset: str, method: str, row: Row) -> dict[str, Any]:
         "run_ratio": cost.run.ratio if cost else None,
         "run_seconds": cost.run.seconds if cost else None,
         "run_seconds_joint": cost.run.seconds_joint if cost else None,
+        "trained_ratio": cost.run.trained_ratio if cost else None,
+        "trained_seconds": cost.run.trained if cost else None,
         "prototypes_ratio": cost.run.fit_ratio if cost else None,
         "seconds_feed": cost.epoch.seconds_feed if cost else None,
         "seconds_evaluate": cost.epoch.seconds_evaluate if cost else None,
