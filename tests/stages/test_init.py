@@ -48,6 +48,7 @@ def test_it_writes_a_workspace_and_says_what_to_do_next(
         "Next:",
         "  build     cd 'my work/a'; snakemake --cores 2 results/cremad_joint.json",
         "  record    dvc repro summary-from-scratch@cremad-joint",
+        "  own data  equimodal add-dataset clips.csv --name mine",
         "  settings  equimodal explain datasets.cremad.source",
     ]
     # All of it is the checkout's, but for what is said here.

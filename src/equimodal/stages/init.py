@@ -142,5 +142,6 @@ def _next_steps(folder: Path, by_git: Path | None) -> list[str]:
         "Next:",
         f"  build     {enter}snakemake --cores 2 results/cremad_joint.json",
         "  record    dvc repro summary-from-scratch@cremad-joint",
+        "  own data  equimodal add-dataset clips.csv --name mine",
         "  settings  equimodal explain datasets.cremad.source",
     ]
