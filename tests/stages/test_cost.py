@@ -133,15 +133,15 @@ def test_what_training_took_counts_all_that_it_starts_from(measured, tiny):
     train.run(params, "tiny", "joint", 0)
     run = measured("joint").run
     assert run.trained > 0 and run.trained_ratio == run.trained / run.seconds_joint
-    assert cost.trained(params, "tiny", "aim") is None, "nothing was trained"
+    assert cost.trained(params, cost.opened(params, "tiny", "aim")) is None, "nothing was trained"
     warmup.run(params, "tiny", "aim", 0)
     prototypes.run(params, "tiny", "aim", 0)
-    assert cost.trained(params, "tiny", "aim") is None, "the training itself is missing"
+    assert cost.trained(params, cost.opened(params, "tiny", "aim")) is None, "the training itself is missing"
     train.run(params, "tiny", "aim", 0)
     for seconds, path in enumerate(sorted(Path(".equimodal/times").iterdir())):
         assert read_json(path)["work"].keys() == {"cpu"}
         write_json(path, {**read_json(path), "work": {"cpu": 10.0**seconds}})
-    joint, aim = (cost.trained(params, "tiny", method) for method in ("joint", "aim"))
+    joint, aim = (cost.trained(params, cost.opened(params, "tiny", method)) for method in ("joint", "aim"))
     assert joint + aim == 1111.0, "joint's, and AIM's warm-up, fit and training"
 
 

@@ -6,11 +6,11 @@ Its file differs from machine to machine and from run to run, so it is apart fro
 import statistics
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from equimodal.engines.layout import cost_path, reference_path, warmup_path
 from equimodal.errors import UserError
-from equimodal.methods.joint.method import Joint
 from equimodal.params import Params
 from equimodal.progress import watched
 from equimodal.report.cost_file import Cost, Epoch, Fit, Memory, Reference, Run, Time, Weights
@@ -109,21 +109,25 @@ def whole_run(params: Params, setup: Setup, paired: Time, own: Epoch, joint: Epo
         starts=starts,
         seconds=spent + (fit.seconds if fit else 0) if known else None,
         seconds_joint=training.epochs * joint_epoch,
-        trained=trained(params, dataset, setup.resolved.name),
+        trained=trained(params, setup),
     )
 
 
-def trained(params: Params, dataset: str, method: str) -> float | None:
+def trained(params: Params, setup: Setup) -> float | None:
     """Seconds that training took on this machine, the study's first seed, with the warm-up, the fit and the models of
     one modality that it starts from, as the stages noted; None where one of them has not been run here in one go.
     """
-    seed, entry = params.study.seeds[0], params.method(dataset, method).entry
-    names = [method, *(params.unimodal_of(dataset).values() if entry.family == "from-unimodal" else ())]
-    took = [noted(Setup.open(params, dataset, name, seed), "train") for name in names]
-    if entry.family == "from-warmup":
-        owner = params.warmup_of(dataset, method)
-        took.append(noted(Setup.open(params, dataset, owner, seed, kind=Joint), "warmup"))
-        took.append(noted(Setup.open(params, dataset, params.fit_of(dataset, method), seed), "prototypes"))
+    dataset, method, family = setup.dataset, setup.resolved.name, setup.resolved.entry.family
+    stages = [("train", method)]
+    if family == "from-unimodal":
+        stages += [("train", name) for name in params.unimodal_of(dataset).values()]
+    elif family == "from-warmup":
+        stages += [("warmup", params.warmup_of(dataset, method)), ("prototypes", params.fit_of(dataset, method))]
+    took = []
+    for stage, name in stages:
+        # A run's key asks for the manifest alone, so that the data at hand serve for all of them.
+        of = replace(setup, params=params, resolved=params.method(dataset, name), seed=params.study.seeds[0])
+        took.append(noted(of, stage))
     known = [seconds for seconds in took if seconds is not None]
     return sum(known) if len(known) == len(took) else None
 
