@@ -23,6 +23,20 @@ study:
   tables: [table3]
   figures: []
 """
+# Its datasets and methods, all from scratch, are filled in.
+SCRATCH_STUDY = """
+study:
+  datasets: [{datasets}]
+  from-scratch: [{methods}]
+  from-warmup: []
+  from-unimodal: []
+  unimodal: []
+  warmups: []
+  fits: []
+  seeds: [0]
+  tables: []
+  figures: []
+"""
 SMALL_STUDIES = """
 studies:
   table3: {show: accuracy, datasets: [cremad], methods: [joint, aim-no-pam, aim]}

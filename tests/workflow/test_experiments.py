@@ -6,25 +6,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from engine_project import Project, copy_project
+from engine_project import SCRATCH_STUDY, Project, copy_project
 from equimodal.engines.experiments import refuse_copy
 from equimodal.errors import UserError
 from equimodal.params import load_params
 from equimodal.store import read_json
 
-STUDY = """
-study:
-  datasets: [grid-words, grid-words-clean]
-  from-scratch: [joint]
-  from-warmup: []
-  from-unimodal: []
-  unimodal: []
-  warmups: []
-  fits: []
-  seeds: [0]
-  tables: []
-  figures: []
-"""
+STUDY = SCRATCH_STUDY.format(datasets="grid-words, grid-words-clean", methods="joint")
 
 
 @pytest.fixture(scope="module")

@@ -9,21 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from engine_project import Project, environment, install, small_study
+from engine_project import SCRATCH_STUDY, Project, environment, install, small_study
 
-STUDY = """
-study:
-  datasets: [cremad]
-  from-scratch: [joint, ogm-ge]
-  from-warmup: []
-  from-unimodal: []
-  unimodal: []
-  warmups: []
-  fits: []
-  seeds: [0]
-  tables: []
-  figures: []
-"""
+STUDY = SCRATCH_STUDY.format(datasets="cremad", methods="joint, ogm-ge")
 RESULT = "results/cremad_joint.json"
 JOINT = [
     "evaluate cremad joint 0",
