@@ -3,11 +3,12 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 CORES ?= 4
+SEED ?= 0
 
-.PHONY: help install demo test test-slow lint generated bench
+.PHONY: help install demo test test-slow test-robust lint generated bench
 
 help: ## this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
 
 install: .venv/installed ## .venv with what the project runs with (2 GB; a few minutes with pip, less with uv)
 
@@ -40,7 +41,10 @@ test: .venv/developed ## the fast test suite
 	$(PYTEST) -m "not slow"
 
 test-slow: .venv/developed ## the tests that take minutes
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow --ignore tests/robustness
+
+test-robust: .venv/developed ## kills, fuzzed settings, odd and malicious files; SEED=1 tries others
+	$(PYTEST) -m slow tests/robustness --seed $(SEED)
 
 lint: .venv/developed ## style, types, the workflow's own checks
 	$(BIN)/ruff check src tests benchmarks docs

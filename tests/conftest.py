@@ -15,6 +15,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=0, help="what the tries of tests/robustness are drawn from")
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The project's root folder."""
