@@ -22,6 +22,17 @@ def test_missing_and_empty_files_have_reasons(tmp_path: Path) -> None:
     assert reason is not None and reason.startswith("not a readable media file") and str(tmp_path) not in reason
 
 
+def test_an_lfs_pointer_is_called_so(tmp_path: Path) -> None:
+    text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 57702\n"
+    for name in ("clip.wav", "clip.flv", "rows.npy"):
+        (tmp_path / name).write_text(text)
+    said = "a git LFS pointer, not the file itself (run: git lfs pull)"
+    assert [probe(str(tmp_path / name)).error for name in ("clip.wav", "clip.flv")] == [said] * 2
+    assert tracks.probe_arrays(tmp_path / "rows.npy", None).error == said
+    (tmp_path / "clip.wav").write_text(text + "and more")
+    assert probe(str(tmp_path / "clip.wav")).error != said
+
+
 def test_odd_media_are_read_or_refused_as_listed(shared: Path) -> None:
     """Every file of odd_media: its tracks are those that ffprobe found,
     and what ffprobe could not read has a reason.

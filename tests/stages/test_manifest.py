@@ -180,6 +180,14 @@ def test_a_class_absent_from_validation_is_a_warning(folder: Path, capsys: pytes
         made()
 
 
+def test_dropped_classes_go_along(folder: Path) -> None:
+    assert "dropped_classes" not in made()
+    path = Path("data/own/index.json")
+    dropped = {"z": "no clip in the copy (missing_classes: drop)"}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "dropped_classes": dropped}))
+    assert made()["dropped_classes"] == dropped
+
+
 def test_one_class_is_refused(folder: Path) -> None:
     write(classes=("only",))
     with pytest.raises(UserError, match=r"own: 1 class \(only\); at least two are needed"):

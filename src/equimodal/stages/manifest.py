@@ -68,8 +68,7 @@ def run(params: Params, dataset: str) -> None:
     }
     if numbers is not None:
         content["regression"] = numbers.slice()
-    if "protocol" in index:
-        content["protocol"] = index["protocol"]
+    content |= {key: index[key] for key in ("protocol", "dropped_classes") if key in index}
     if "missing" in index:
         content["availability"] = availability(content["ids"], index["missing"], rejected)
     write_json(manifest_path(dataset), {**content, "digest": digest(content)})

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from equimodal.settings.datasets import DatasetSettings, SplitSettings, VideoSample
+from equimodal.settings.datasets import ListedSettings, SplitSettings, VideoSample
 
 ARCHIVE_BYTES = 6_932_971_618
 
@@ -60,7 +60,7 @@ class Ucf101Split(SplitSettings):
     )
 
 
-class Ucf101Settings(DatasetSettings):
+class Ucf101Settings(ListedSettings):
     """UCF-101: 13,320 clips, 101 actions."""
 
     protocols: ClassVar[dict[str, dict[str, Any]]] = {
