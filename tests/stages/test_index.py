@@ -74,6 +74,13 @@ def test_the_sample_becomes_an_index(project: Path) -> None:
     assert counts == {"train": 12, "val": 6, "test": 6} and found["split"]["rule"] == "actor"
 
 
+def test_small_splits_are_warned_of_where_they_are_made(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build(params_of(CREMAD))
+    err = capsys.readouterr().err
+    assert "warning: d: validation has 6 samples (under 30)" in err and "warning: d: test has 6 samples" in err
+    assert "validation has fewer than 2 samples of 6 of 6 classes (NEU 1, HAP 1, SAD 1 and 3 more)" in err
+
+
 def test_the_index_is_the_same_bytes_each_time(project: Path) -> None:
     build(params_of(CREMAD))
     before = (project / "data/d/index.json").read_bytes()

@@ -13,6 +13,7 @@ from equimodal.datasets import targets
 from equimodal.datasets.base import FileFact, Listing, Sample
 from equimodal.datasets.registry import dataset_kind
 from equimodal.datasets.rejections import told
+from equimodal.datasets.small_splits import warn_of_small_splits
 from equimodal.datasets.splits import SPLITS, assign, counts
 from equimodal.datasets.tracks import Tracks, probe, probe_arrays
 from equimodal.engines.layout import index_path, raw_manifest_path
@@ -78,6 +79,7 @@ def run(params: Params, dataset: str) -> None:
         if numbers is not None
         else counts(listing.classes, labels, splits, dataset, own_validation, isinstance(kind.settings, ListedSettings))
     )
+    warn_of_small_splits(table, dataset, numbers is None)
     content = {
         "dataset": dataset,
         "kind": kind.settings.kind,
