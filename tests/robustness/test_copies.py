@@ -39,9 +39,10 @@ MEDIA = (".wav", ".flv", ".mp4", ".avi")
 MOSI: dict[str, Any] = {
     "kind": "mosi",
     "source": "sample",
+    "sample": {"videos": 12, "segments": 4},
     "modalities": {
-        "text": {"kind": "sequence", "width": 300, "length": 20},
-        "audio": {"kind": "sequence", "width": 5, "length": 20},
+        "text": {"kind": "sequence", "width": 300, "length": 16},
+        "audio": {"kind": "sequence", "width": 74, "length": 32},
     },
 }
 SAMPLES = {
@@ -101,8 +102,11 @@ def strays(copy: Path, rng: random.Random, fates: Fates) -> str:
     if not there:
         return "no place for strays"
     for path in rng.sample(there, min(3, len(there))):
-        name = rng.choice([f"{path.stem}_copy", re.sub(r"_(XX|LO|MD|HI)$", "_X", path.stem) + "_", ".hidden", "notes"])
-        shutil.copy(path, path.with_name(f"{name}{path.suffix}"))
+        name = rng.choice([f"{path.stem}_copy", f"{path.stem.removesuffix('X')}_X", ".hidden", "notes"])
+        shutil.copy(path, path.with_name(f"{name.replace('_X_X', '_X')}{path.suffix}"))
+    if rng.random() < 0.2:
+        (there[0].parent.parent / "again").mkdir(exist_ok=True)
+        shutil.copy(there[0], there[0].parent.parent / "again")
     (copy / "Thumbs.db").write_bytes(b"\0")
     return "strays"
 
@@ -161,7 +165,7 @@ def break_packaging(copy: Path, rng: random.Random, fates: Fates) -> str:
     path = next(copy.glob("*.pkl"), None)
     if path is None:
         return "no packaging"
-    how = rng.choice(["gone", "pointer", "empty", "text", "cut", "fewer", "part", "modality"])
+    how = rng.choice(["gone", "pointer", "empty", "text", "cut", "fewer", "fewer", "part", "modality"])
     content = path.read_bytes()
     path.unlink()
     if how in ("fewer", "part", "modality"):
@@ -195,12 +199,12 @@ BREAKS: dict[str, list[Callable[[Path, random.Random, Fates], str]]] = {
 
 def settings_of(name: str, rng: random.Random) -> dict[str, Any]:
     """What the user has set: the copy and, at random, what allows for its holes."""
-    own: dict[str, Any] = {"source": "local", "raw": "copy", "max_rejected": rng.choice([0.01, 0.3, 1.0])}
+    own: dict[str, Any] = {"source": "local", "raw": "copy", "max_rejected": rng.choice([0.01, 0.5, 1.0])}
     own["missing"] = rng.choice(["reject", "zero"])
     if name in ("cremad", "ks", "ucf101"):
         own["missing_classes"] = rng.choice(["refuse", "drop", "drop"])
     if name == "cremad":
-        own |= {"classes": rng.choice([None, None, ["ANG", "HAP", "SAD"], ["ANG", "HAPPY"]])}
+        own |= {"classes": rng.choice([None, None, None, None, ["ANG", "HAP", "SAD"], ["ANG", "HAPPY"]])}
         if rng.random() < 0.3:
             own["modalities"] = {"audio": MODALITIES["audio"]}
     elif name == "ks":
@@ -231,7 +235,7 @@ def untrue(found: dict[str, Any], fates: Fates, own: dict[str, Any]) -> str | No
     if set(classes) & set(found.get("dropped_classes", {})):
         return "a class is dropped and used"
     for sample in found["samples"]:
-        if not sample["id"].isdigit() and re.search(r"(copy|_X_?|notes|hidden)$", sample["id"]):
+        if not sample["id"].isdigit() and re.search(r"(copy|_X|notes|hidden)$", sample["id"]):
             return f"stray {sample['id']} is a sample"
         there = [path for path in sample["paths"].values() if path is not None]
         if not there or (len(there) < len(sample["paths"]) and not zero):
@@ -248,7 +252,7 @@ def untrue(found: dict[str, Any], fates: Fates, own: dict[str, Any]) -> str | No
     return None
 
 
-NAMED = re.compile(r"datasets\.d\.\w|, line \d+|copy[/ ]|\.(txt|csv|pkl)\b")
+NAMED = re.compile(r"datasets\.d\.\w|, line \d+|copy[/ ]|\.(txt|csv|pkl|avi)\b")
 
 
 @pytest.mark.parametrize("name", list(BREAKS))

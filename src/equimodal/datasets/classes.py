@@ -73,7 +73,8 @@ def _advice(
     """What to do about absent classes, and about absent clips of the others, which would be the next complaint."""
     where = f"datasets.{dataset}"
     if len(kept) < 2:
-        return f"{len(kept)} left, at least two are needed: complete the copy, or check {where}.raw"
+        other = "check" if settings.classes is None else f"name others in {where}.classes, or check"
+        return f"{len(kept)} left, at least two are needed: complete the copy, or {other} {where}.raw"
     left = f"the {len(kept)} that are there" + (f" ({', '.join(kept)})" if len(kept) <= NAMED else "")
     advice = f"complete the copy, or set {where}.missing_classes: drop to use {left}, or {where}.classes to your choice"
     total = sum((listed or {}).get(name, 0) for name in kept)

@@ -9,12 +9,18 @@ POINTER_BYTES = 1000  # more than any pointer has
 REASON = "a git LFS pointer, not the file itself (run: git lfs pull)"
 
 
-def is_pointer(path: Path) -> bool:
-    """Whether a file is a pointer in place of its content; False for one that cannot be read."""
+def pointed_bytes(path: Path) -> int | None:
+    """Size of the file that a pointer stands for; None for a file that is none, or cannot be read."""
     try:
-        return path.stat().st_size < POINTER_BYTES and POINTER.fullmatch(path.read_bytes()) is not None
+        match = POINTER.fullmatch(path.read_bytes()) if path.stat().st_size < POINTER_BYTES else None
     except OSError:
-        return False
+        return None
+    return None if match is None else int(match[2])
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file is a pointer in place of its content."""
+    return pointed_bytes(path) is not None
 
 
 def pointers(root: Path, names: Iterable[str]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from equimodal.datasets.base import DatasetKind, FileFact, some_of
-from equimodal.datasets.pointers import is_pointer, pull
+from equimodal.datasets.pointers import is_pointer, pointed_bytes, pull
 from equimodal.datasets.registry import dataset_kind
 from equimodal.errors import UserError
 from equimodal.features import pool
@@ -48,8 +48,13 @@ def run(params: Params, dataset: str) -> None:
         told = ", ".join(f"{counted[fault]} {fault}" for fault in FAULTS if counted[fault])
         raise UserError(
             f"{dataset}: {counted.total()} of {len(paths)} files in {kind.root} are not as they should be ({told}; all"
-            f" in {written}): " + (pull(kind.root) if counted[POINTER] else "fetch those again")
+            f" in {written}): " + _advice(kind.root, set(counted))
         )
+
+
+def _advice(root: str, faults: set[str]) -> str:
+    again = "fetch the others again" if POINTER in faults else "fetch those again"
+    return "; ".join([*([pull(root)] if POINTER in faults else []), *([again] if faults != {POINTER} else [])])
 
 
 def known(kind: DatasetKind) -> Facts:
@@ -153,7 +158,8 @@ def write_list(
 
 def _sizes(path: Path, fact: FileFact | None) -> str:
     """' (57702 bytes expected, 131 found)', as far as they are known."""
-    known = [f"{fact.bytes} bytes expected"] if fact is not None else []
+    size = pointed_bytes(path) or (fact.bytes if fact is not None else None)
+    known = [f"{size} bytes expected"] if size is not None else []
     try:
         known.append(f"{path.stat().st_size} found")
     except OSError:

@@ -267,9 +267,10 @@ def test_a_protocol_fills_in_what_is_not_given(protocol: str) -> None:
     assert (params.model_of("d").width, params.model_of("d").weights) == (64, "download")
 
 
-def test_settings_shown_in_the_docs_are_accepted(root: Path) -> None:
+@pytest.mark.parametrize("name", ["ucf101", "ucf101-part"])
+def test_settings_shown_in_the_docs_are_accepted(root: Path, name: str) -> None:
     text = (root / "docs" / "datasets" / "ucf101.md").read_text(encoding="utf-8")
-    block = text[text.index("    ucf101:\n") :].split("\n\n")[0]
-    study = {"datasets": ["ucf101"], "from-scratch": [], "from-warmup": [], "warmups": [], "fits": [], "seeds": [0]}
+    block = text[text.index(f"    {name}:\n") :].split("\n\n")[0]
+    study = {"datasets": [name], "from-scratch": [], "from-warmup": [], "warmups": [], "fits": [], "seeds": [0]}
     params = parse_params({"study": study, "datasets": yaml.safe_load(textwrap.dedent(block)), "methods": {}})
-    assert (params.dataset("ucf101").protocol, params.training_of("ucf101").batch_size) == ("bench", 32)
+    assert (params.dataset(name).protocol, params.training_of(name).batch_size) == ("bench", 32)
