@@ -72,6 +72,13 @@ def test_the_order_of_modalities_sets_the_manifest_only(raw: dict[str, Any]) -> 
     assert changed(raw, {"datasets/cremad/modalities": dict([visual, audio])}) == {"manifest"}
 
 
+def test_a_choice_of_classes_sets_the_index_and_only_where_it_is_made(raw: dict[str, Any]) -> None:
+    """What is not chosen leaves no trace: earlier results keep their keys."""
+    assert changed(raw, {"datasets/cremad/missing_classes": "drop"}) == {"index"}
+    assert changed(raw, {"datasets/cremad/classes": ["ANG", "SAD"]}) == {"raw", "index"}  # what a download fetches
+    assert not changed(raw, {"datasets/cremad/missing_classes": "refuse", "datasets/cremad/classes": None})
+
+
 def test_the_split_sets_the_index_and_the_sample_the_raw_files(raw: dict[str, Any]) -> None:
     assert changed(raw, {"datasets/cremad/split/fold": 1}) == {"index"}
     assert changed(raw, {"datasets/cremad/sample/seed": 1}) == {"raw", "index"}

@@ -9,9 +9,10 @@ TABLES = [("One", (["a", "b"], [["x|y", "1"], ["<b>", "2"]]))]
 
 
 def test_html_escapes_and_is_balanced():
-    page = html("T & U", TABLES, ["first", "mind this"], note="mind this")
+    page = html("T & U", TABLES, ["first", "mind this", "Warning: few"], note="mind this")
     assert "T &amp; U" in page and "&lt;b&gt;" in page
     assert "<p class=note>mind this</p>" in page and "<p>first</p>" in page
+    assert "<p class=note>Warning: few</p>" in page
 
     class Balance(HTMLParser):
         def __init__(self):

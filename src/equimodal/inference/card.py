@@ -50,7 +50,7 @@ def warned(source: Path) -> list[str]:
     if source.suffix != ".json":
         return []
     result = Result.read(source)
-    return [sizes_line([result]), *(f"Warning: {line}" for line in warning_lines([result]))]
+    return [sizes_line([result]), *warning_lines([result])]
 
 
 def card(model: TrainedModel, numbers: Numbers, onnx: bool, notes: Sequence[str] = ()) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from equimodal.report.result import Result
+from equimodal.report.rules import WARNING
 
 # p below which validation and test are called different; a note for each of many results, so not the usual 0.05.
 LEVEL = 0.01
@@ -39,13 +40,13 @@ def warning_lines(results: Sequence[Result]) -> list[str]:
         for text in dict.fromkeys(text for result in here for text in result.warnings):
             members = [result for result in here if text in result.warnings and text != disagreement(result)]
             if members:
-                lines.append(f"{_names(members, here)}: {text}.")
+                lines.append(f"{WARNING}{_names(members, here)}: {text}.")
         apart = [result for result in here if differs(result)]
         if apart:
             told = ", ".join(f"{result.method.name} {_both(result)}" for result in apart)
             lines.append(
-                f"{dataset}: validation against test, percent of the last epoch's weights, differ by more than chance"
-                f" over clips and seeds (p < {LEVEL}): {told}; {WHAT_DIFFERS}."
+                f"{WARNING}{dataset}: validation against test, percent of the last epoch's weights, differ by more than"
+                f" chance over clips and seeds (p < {LEVEL}): {told}; {WHAT_DIFFERS}."
             )
     return lines
 

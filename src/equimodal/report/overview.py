@@ -120,7 +120,7 @@ def caption(results: Sequence[Result]) -> list[str]:
             "Grid accuracy: nearest grid value. Binary: at or above the threshold or below; no ties: labels"
             " equal to the threshold left out."
         )
-    lines += [sizes_line(results), *(f"Warning: {line}" for line in warning_lines(results))]
+    lines += [sizes_line(results), *warning_lines(results)]
     sampled = sorted({result.dataset for result in results if result.source == "sample"})
     if sampled:
         lines.append(

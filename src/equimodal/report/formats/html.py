@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from equimodal.report.formats.cells import Table, wrap
+from equimodal.report.rules import WARNING
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; margin: 2rem; }
@@ -17,11 +18,14 @@ th { border-bottom: 2px solid #888; font-weight: 600; }
 
 def html(title: str, tables: Sequence[tuple[str, Table]], lines: Sequence[str], note: str | None) -> str:
     """A heading, lines of text, and tables with their own headings, without scripts or links; `note`, one of the lines,
-    stands out.
+    and warnings stand out.
     """
     parts = [
         f"<h1>{escape(title)}</h1>",
-        *(f"<p{' class=note' if line == note else ''}>{escape(line)}</p>" for line in lines),
+        *(
+            f"<p{' class=note' if line == note or line.startswith(WARNING) else ''}>{escape(line)}</p>"
+            for line in lines
+        ),
     ]
     for name, (heads, rows) in tables:
         head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)

@@ -51,7 +51,7 @@ def notes(material: Material, quoted: bool) -> list[str]:
         *([f"printed: {sources()[PAPER].cite}; its data, splits and rule of selection are others."] if quoted else []),
         *(f"Left out: {line}." for line in material.refused),
         sizes_line(results),
-        *(f"Warning: {line}" for line in warning_lines(results)),
+        *warning_lines(results),
         *([material.warning] if material.warning else []),
     ]
 

@@ -176,6 +176,7 @@ def _measured(result: Result) -> dict[str, Any]:
         "protocol": result.protocol,
         "task": result.task,
         "note": result.note,
+        "warnings": " ".join(f"{text}." for text in result.warnings) or None,
         "seeds": numbers(result.seeds),
     }
     for quantity in ("accuracy", "macro_f1"):

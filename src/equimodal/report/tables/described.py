@@ -44,7 +44,7 @@ def dataset_lines(collection: Collection) -> list[str]:
         dropped = first.data.dropped_classes
         if dropped:
             lines.append(f"{dataset}: {len(first.classes)} of {len(first.classes) + len(dropped)} classes.")
-        lines += [f"Warning: {line}" for line in warning_lines(results)]
+        lines += warning_lines(results)
     return lines
 
 
