@@ -120,6 +120,14 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
         load_params(tmp_path / "params.yaml")
 
 
+def test_what_is_no_file_of_settings_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").mkdir()
+    with pytest.raises(UserError, match="params.yaml cannot be read: Is a directory"):
+        load_params(tmp_path / "params.yaml")
+    with pytest.raises(UserError, match="/dev/zero has more than 262,144 characters"):
+        load_params("/dev/zero")
+
+
 def test_a_method_without_a_warm_up_says_so(raw: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="joint has no warm-up and no prototypes"):
         parse_params(raw).warmup_of("cremad", "joint")

@@ -8,7 +8,7 @@ from equimodal.methods.registry import Family
 from equimodal.params.bases import with_bases
 from equimodal.params.resolve import Params
 from equimodal.params.studies import judged_pairs, paper_study
-from equimodal.params.text import read_yaml
+from equimodal.params.text import LARGEST, read_yaml
 from equimodal.settings.base import hint, nearest
 from equimodal.settings.method import WarmupSettings
 from equimodal.settings.studies import OF_PROTOTYPES
@@ -22,12 +22,15 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            text = file.read(4 * LARGEST + 1).decode()  # no more of what is no params.yaml than shows that
     except FileNotFoundError:
         raise UserError(
             f"{path} not found: run in the project's root folder (where the Snakefile is), or make one: equimodal init"
             " FOLDER"
         ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8") from None
     return parse_params(read_yaml(text, str(path)))
