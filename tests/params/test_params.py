@@ -122,7 +122,7 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_file_of_settings_is_refused(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").mkdir()
-    with pytest.raises(UserError, match="params.yaml cannot be read: Is a directory"):
+    with pytest.raises(UserError, match=r"params\.yaml cannot be read: Is a directory"):
         load_params(tmp_path / "params.yaml")
     with pytest.raises(UserError, match="/dev/zero has more than 262,144 characters"):
         load_params("/dev/zero")

@@ -51,8 +51,8 @@ class _Open:
 
 
 def read_yaml(text: str, where: str) -> Any:
-    """The values of a YAML text. Words and numbers are those of YAML 1.2 (`1e-3` is a number, `012` and `2026-01-01` are
-    words), with yes, no, on and off.
+    """The values of a YAML text. Words and numbers are those of YAML 1.2 (`1e-3` is a number, `0_1` and `2026-01-01`
+    are words), with yes, no, on and off.
 
     Raises:
         UserError: not valid YAML, more than `LARGEST` characters, deeper than `DEEPEST`; a key that one section gives

@@ -2,17 +2,35 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, ValidationError
 
 from equimodal.errors import UserError
 
+T = TypeVar("T")
+Listed = Annotated[T, Strict(False)]
+"""A tuple, which params.yaml writes as a list."""
+
+EPOCHS = 100_000  # largest number of any setting that counts epochs
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool | float):
+        raise ValueError("should be a whole number")
+    return value
+
+
+Whole = BeforeValidator(_whole)
+"""For a choice of whole numbers: Python takes `true` and `1.0` for 1."""
+
 
 class Settings(BaseModel):
-    """Frozen, closed to unknown keys; `presets` are named sets of values that explicit keys override."""
+    """Frozen, closed to unknown keys, each value of the very type that is asked for (a whole number will do for a
+    number); `presets` are named sets of values that explicit keys override.
+    """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
