@@ -34,7 +34,9 @@ def broken(raw: dict[str, Any], path: str, value: Any) -> str:
         place = place.setdefault(part, {})
     place[last] = value
     with pytest.raises(UserError) as caught:
-        parse_params(changed)
+        params = parse_params(changed)
+        for name in params.broken:
+            params.dataset(name)
     message = str(caught.value)
     assert "\n" not in message
     return message

@@ -73,6 +73,12 @@ def read_yaml(text: str, where: str) -> Any:
         raise UserError(f"{where}{line} is not valid YAML: {', '.join(str(word) for word in words if word)}") from None
 
 
+def flow(value: Any) -> str:
+    """A value as params.yaml would have it, in one line."""
+    written = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True)
+    return written.removesuffix("...\n").strip()
+
+
 def _built(events: Iterable[yaml.Event], where: str) -> Any:
     root = _Open([])
     opened = [root]

@@ -18,8 +18,8 @@ class Preset(Settings):
     @model_validator(mode="before")
     @classmethod
     def _expand_preset(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("preset") in cls.presets:
-            return layered(cls, [value], "modalities")
+        if isinstance(value, dict) and isinstance(preset := value.get("preset"), str) and preset in cls.presets:
+            return layered(cls, [("modalities", value)])
         return value
 
 
