@@ -96,7 +96,7 @@ def _as_yaml(value: Any) -> str:
     if isinstance(value, BaseModel):
         return f"a section: {', '.join(type(value).model_fields)}"
     if isinstance(value, float):
-        return f"{value:g}"
+        return str(value)
     return flow(to_jsonable_python(value))
 
 
