@@ -174,14 +174,18 @@ def test_a_damaged_array_is_one_line(tmp_path: Path, content: bytes) -> None:
 def test_a_folder_and_json_without_end_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.json").mkdir()
     (tmp_path / "a.safetensors").mkdir()
+    os.mkfifo(tmp_path / "fifo.json")
     (tmp_path / "b.json").write_text("[" * 100_000)
     (tmp_path / "c.json").write_text("9" * 5000)
     for call, name, said in [
-        (store.read_json, "a.json", "cannot be read"),
+        (store.read_json, "a.json", "is a folder, not a file"),
+        (store.read_json, "fifo.json", "is a pipe"),
+        (store.read_tensors, "fifo.json", "is a pipe"),
+        (store.open_array, "fifo.json", "is a pipe"),
+        (store.read_table, "fifo.json", "is a pipe"),
         (store.read_json, "b.json", "is not valid JSON"),
         (store.read_json, "c.json", "is not valid JSON"),
-        (store.read_tensors, "a.safetensors", "cannot be read"),
-        (store.open_array, "a.json", "is no readable array"),
+        (store.read_tensors, "a.safetensors", "is a folder, not a file"),
     ]:
         with pytest.raises(UserError, match=rf"{name} {said}"):
             call(tmp_path / name)  # type: ignore[operator]
@@ -228,6 +232,13 @@ def test_a_read_only_folder_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(store.tempfile, "mkdtemp", refused)
     with pytest.raises(UserError, match=r"cannot write .*permissions"):
         store.write_json(tmp_path / "a.json", {})
+
+
+@pytest.mark.parametrize("below", ["a.json", "deep/a.json"])
+def test_a_file_where_a_folder_belongs_is_one_line(tmp_path: Path, below: str) -> None:
+    (tmp_path / "data").touch()
+    with pytest.raises(UserError, match=r"cannot write .*a\.json: a file stands where a folder of that path belongs"):
+        store.write_json(tmp_path / "data" / below, {})
 
 
 def test_other_errors_are_not_disguised(tmp_path: Path) -> None:

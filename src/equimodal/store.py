@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from equimodal.errors import UserError
+from equimodal.files import no_file
 
 if TYPE_CHECKING:
     import torch
@@ -76,11 +77,13 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def disk_error(error: OSError, path: Path) -> Exception:
-    """A UserError for a full or read-only disk; any other error unchanged."""
+    """A UserError for a full or read-only disk, and for a file where a folder belongs; any other error unchanged."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(f"no space left while writing {path}: free some disk and run again; finished work is kept")
     if error.errno in (errno.EROFS, errno.EACCES):
         return UserError(f"cannot write {path}: {error.strerror}; check the folder's permissions")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return UserError(f"cannot write {path}: a file stands where a folder of that path belongs: move it away")
     return error
 
 
@@ -92,16 +95,24 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file; a missing or broken one is a UserError naming the stage files to rebuild."""
+    check_there(path)
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: build it first (snakemake --cores 4 -- {path})") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path} is not valid JSON ({error}): if a stage wrote it, delete it and build it again"
         ) from None
+
+
+def check_there(path: Path, build: str = "build it first") -> None:
+    """Refuse a path where there is no file: a UserError that says what is there, or how to `build` it."""
+    why = no_file(path)
+    if why == "does not exist":
+        raise UserError(f"{path} is missing: {build} (snakemake --cores 4 -- {path})")
+    if why is not None:
+        raise UserError(f"{path} {why}")
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -151,10 +162,9 @@ DAMAGED = (
 
 def open_array(path: Path) -> np.memmap:
     """Open a .npy array read-only as a memory map."""
+    check_there(path)
     try:
         return np.lib.format.open_memmap(path, mode="r")
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: build it first (snakemake --cores 4 -- {path})") from None
     except DAMAGED as error:
         words = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise UserError(f"{path} is no readable array ({words}): delete it and build it again") from None
@@ -174,12 +184,11 @@ def read_table(path: Path) -> dict[str, list[Any]]:
     import pyarrow
     from pyarrow import parquet
 
+    check_there(path, "evaluate that model again")
     try:
         columns: dict[str, list[Any]] = parquet.read_table(path).to_pydict()
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: evaluate that model again (snakemake --cores 4 -- {path})") from None
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        first = str(error).splitlines()[0]
+    except (pyarrow.ArrowException, *DAMAGED) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path} is not a readable parquet file ({first}): delete it and build it again") from None
     return columns
 
@@ -228,14 +237,13 @@ def read_tensors(path: Path, sha256: str | None = None, sealed: bool = False) ->
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    check_there(path)
     try:
         # At once: the file may be replaced by another while it is read
         content = Path(path).read_bytes()
         tensors = load(content)
         header = content[8 : 8 + int.from_bytes(content[:8], "little")]
         meta = json.loads(json.loads(header).get("__metadata__", {}).get("json", "null"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: build it first (snakemake --cores 4 -- {path})") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror or error})") from None
     except MemoryError:
