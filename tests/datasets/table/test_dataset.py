@@ -110,6 +110,11 @@ def test_what_is_wrong_with_files_for_each_modality(
         ("path,label\na.mp4,x\n.,y\n", {}, r"is a folder, not a file"),
         ("path,label\na.mp4,x\nb.mp4,x\n", {}, r"one class only \('x' in column 'label'\)"),
         (
+            "path,label\na.mp4,2.5\nb.mp4,2.5\n",
+            {"task": "regression", "regression": {"low": -5, "high": 5}},
+            r"the same number in every row \('2.5' in column 'label'\), nothing to learn",
+        ),
+        (
             "path,label,s,e\na.mp4,x,2,1\nb.mp4,y,0,1\n",
             {"columns": {"start": "s", "end": "e"}},
             r"line 2: end 1 s is not after start 2 s",

@@ -141,6 +141,7 @@ def test_a_unique_id_names_samples_where_no_media_do(tmp_path: Path) -> None:
         ("file,label", ["a|b"], {"speaker": "label"}, "roles are path, label, split, group, start, end, id"),
         ("file,label", ["a|"], {}, "column 'label' is empty in 6 of 12 rows"),
         ("file,label", ["a"], {}, "has one class only .'a' in column 'label'."),
+        ("file,label", ["2.5"], {}, "has the same number in every row .'2.5' in column 'label'., nothing to learn"),
         ("file,other,label", ["c0.mp4|c1.mp4", "a|b"], {"path": "label"}, "names no media file below .* .as 'a'."),
     ],
 )

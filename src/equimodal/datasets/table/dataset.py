@@ -97,9 +97,10 @@ class Table(DatasetKind):
                     )
         labels = {row.label for row in rows}
         if len(labels) < 2:
+            found = "one class only" if self.settings.numbers is None else "the same number in every row"
             raise UserError(
-                f"{self.table} has one class only ('{labels.pop()}' in column"
-                f" '{self.settings.columns.label}'): check {self.key('columns.label')}"
+                f"{self.table} has {found} ('{labels.pop()}' in column"
+                f" '{self.settings.columns.label}'), nothing to learn: check {self.key('columns.label')}"
             )
         stacked = self._stacked(rows)
         samples = []

@@ -253,6 +253,11 @@ def _judge_labels(sheet: Sheet, label: str, found: Reading) -> None:
             " label (--column label=NAME if it is another column)"
         )
     classes = sorted(set(labels))
+    if len(classes) < 2:
+        found_only = "one class only" if number(classes[0]) is None else "the same number in every row"
+        raise UserError(
+            f"{sheet.path} has {found_only} ('{classes[0]}' in column '{label}'), nothing to learn: --column label=NAME"
+        )
     numbers = [number(cell) for cell in classes]
     values = [value for value in numbers if value is not None]
     if len(values) == len(classes) and any(value != int(value) for value in values):
@@ -260,8 +265,6 @@ def _judge_labels(sheet: Sheet, label: str, found: Reading) -> None:
         limits = {"low": math.floor(min(values)), "high": math.ceil(max(values))}
         found.task = {"task": "regression", "regression": limits}
         return
-    if len(classes) < 2:
-        raise UserError(f"{sheet.path} has one class only ('{classes[0]}' in column '{label}'): --column label=NAME")
     rare = [name for name in classes if labels.count(name) < 5]
     if rare:
         found.notes.append(
