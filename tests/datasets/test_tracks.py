@@ -53,6 +53,17 @@ def test_what_is_no_file_or_a_playlist_is_named(tmp_path: Path) -> None:
                 pass
 
 
+def test_an_lfs_pointer_is_called_so(tmp_path: Path) -> None:
+    text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 57702\n"
+    for name in ("clip.wav", "clip.flv", "rows.npy"):
+        (tmp_path / name).write_text(text)
+    said = "a git LFS pointer, not the file itself (run: git lfs pull)"
+    assert [probe(str(tmp_path / name)).error for name in ("clip.wav", "clip.flv")] == [said] * 2
+    assert tracks.probe_arrays(tmp_path / "rows.npy", None).error == said
+    (tmp_path / "clip.wav").write_text(text + "and more")
+    assert probe(str(tmp_path / "clip.wav")).error != said
+
+
 def test_odd_media_are_read_or_refused_as_listed(shared: Path) -> None:
     """Every file of odd_media: its tracks are those that ffprobe found,
     and what ffprobe could not read has a reason.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from equimodal.datasets.pointers import REASON, is_pointer
 from equimodal.features.arrays import open_arrays
 from equimodal.features.media import PLAYLIST, MediaError, absent, is_playlist
 
@@ -35,6 +36,8 @@ def probe(path: str) -> Tracks:
         return Tracks(error="empty file")
     if is_playlist(path):
         return Tracks(error=PLAYLIST)
+    if is_pointer(Path(path)):
+        return Tracks(error=REASON)
     logging.set_level(logging.PANIC)
     try:
         # file: keeps FFmpeg from reading a name such as "-x.mp4" or "concat:..." as anything but a file's.
@@ -78,7 +81,7 @@ def probe_arrays(path: Path, key: str | None) -> Tracks:
     try:
         open_arrays(path, key)
     except MediaError as error:
-        return Tracks(error=str(error))
+        return Tracks(error=REASON if is_pointer(path) else str(error))
     return Tracks()
 
 

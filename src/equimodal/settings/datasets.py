@@ -3,6 +3,7 @@
 Each kind adds its own in its file in `datasets`.
 """
 
+from collections import Counter
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -139,4 +140,29 @@ class DatasetSettings(Settings):
                 f"modality {arrays[0]} is a {self.modalities[arrays[0]].kind}, but kind {self.kind} reads"
                 " media: use kind: table for arrays"
             )
+        return self
+
+
+class ListedSettings(DatasetSettings):
+    """A dataset whose classes are known before its files are looked at: a copy may have some of them only."""
+
+    classes: tuple[str, ...] | None = Field(
+        None,
+        min_length=2,
+        description="the classes to use, of the dataset's; null: all. Label ids count those that are left, in the"
+        " dataset's order",
+        exclude_if=lambda names: names is None,
+    )
+    missing_classes: Literal["refuse", "drop"] = Field(
+        "refuse",
+        description="a class of which the copy has no clip, or none that can be used in one of the splits: stop, or go"
+        " on without it (results name what was dropped)",
+        exclude_if=lambda rule: rule == "refuse",
+    )
+
+    @model_validator(mode="after")
+    def _classes_differ(self) -> Self:
+        twice = [name for name, number in Counter(self.classes or ()).items() if number > 1]
+        if twice:
+            raise ValueError(f"classes names {twice[0]} twice")
         return self

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from equimodal.settings.base import Listed, Settings
-from equimodal.settings.datasets import DatasetSettings, SplitSettings, Url, VideoSample
+from equimodal.settings.datasets import ListedSettings, SplitSettings, Url, VideoSample
 
 
 class KineticsSoundsSample(VideoSample):
@@ -64,7 +64,7 @@ def _step(epochs: int) -> dict[str, Any]:
     return {"name": "step", "step": epochs, "gamma": 0.1, "warmup": 0}
 
 
-class KineticsSoundsSettings(DatasetSettings):
+class KineticsSoundsSettings(ListedSettings):
     """Kinetics-Sounds: 31 classes, 14,799 training and 2,597 test clips of 10 s as listed."""
 
     # Training settings: methods.md 24, the rows of OGM-GE, InfoReg and AUG; learning rates of AUG for CREMA-D, its

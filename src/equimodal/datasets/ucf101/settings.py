@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from equimodal.settings.base import Whole
-from equimodal.settings.datasets import SHA256, DatasetSettings, SplitSettings, Url, VideoSample
+from equimodal.settings.datasets import SHA256, ListedSettings, SplitSettings, Url, VideoSample
 
 ARCHIVE_BYTES = 6_932_971_618
 
@@ -61,7 +61,7 @@ class Ucf101Split(SplitSettings):
     )
 
 
-class Ucf101Settings(DatasetSettings):
+class Ucf101Settings(ListedSettings):
     """UCF-101: 13,320 clips, 101 actions."""
 
     protocols: ClassVar[dict[str, dict[str, Any]]] = {
