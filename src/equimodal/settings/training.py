@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from equimodal.settings.base import Settings
 
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
+SEEDS = 2**31  # a seed is below; every generator takes those
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 
 
 class TransformerSettings(Settings):
