@@ -8,6 +8,7 @@ import typer
 
 from equimodal.cli.program import app, call, read_params, run_stage
 from equimodal.errors import UserError
+from equimodal.settings.training import SEEDS
 
 command = partial(app.command, rich_help_panel="Workflow: settings and results")
 
@@ -88,7 +89,9 @@ def track() -> None:
 def register(
     dataset: Annotated[str, typer.Argument(help="a name of `datasets`")],
     method: Annotated[str, typer.Argument(help="a method")],
-    seed: Annotated[int | None, typer.Option(help="the one with the best validation accuracy when not given")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=SEEDS - 1, help="the one with the best validation accuracy when not given")
+    ] = None,
     alias: Annotated[str, typer.Option(help="which serving asks for")] = "champion",
 ) -> None:
     """Put a trained model into MLflow's registry as DATASET-METHOD, for `mlflow models serve` and `predict`."""

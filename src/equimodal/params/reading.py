@@ -230,6 +230,12 @@ def _check_study(params: Params) -> None:
         for name in owners:
             if params.family(name) != "from-warmup":
                 raise UserError(f"params.yaml: study.{key} lists '{name}', which is trained from scratch and has none")
+    for name in study.unimodal:
+        if name not in study.from_scratch:
+            raise UserError(
+                f"params.yaml: study.unimodal lists '{name}', whose training study.from-scratch does not list"
+                + hint(name, study.from_scratch)
+            )
     for family, names in families.items():
         for name in names:
             for dataset in datasets:

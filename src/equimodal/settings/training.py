@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from equimodal.settings.base import EPOCHS, Listed, Settings, Whole
 
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
+SEEDS = 2**31  # a seed is below; every generator takes those
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 Blocks = Annotated[int, Field(ge=1, le=100)]
 
 
