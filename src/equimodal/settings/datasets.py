@@ -146,7 +146,7 @@ class DatasetSettings(Settings):
 class ListedSettings(DatasetSettings):
     """A dataset whose classes are known before its files are looked at: a copy may have some of them only."""
 
-    classes: tuple[str, ...] | None = Field(
+    classes: Listed[tuple[str, ...]] | None = Field(
         None,
         min_length=2,
         description="the classes to use, of the dataset's; null: all. Label ids count those that are left, in the"
