@@ -70,6 +70,19 @@ def test_seeds_come_from_the_study_unless_given(project: Path) -> None:
     assert "'seeds': [0, 1, 2]" in equimodal(project, *words).stdout
     assert "'seeds': [4, 5]" in equimodal(project, *words, "--seeds", "4,5").stdout
     assert "--seeds 4,x: give whole numbers" in refused(equimodal(project, *words, "--seeds", "4,x"))
+    assert "seeds are different numbers from 0 to 2147483647" in refused(
+        equimodal(project, *words, "--seeds", "2147483648")
+    )
+
+
+def test_a_seed_has_the_bounds_that_params_yaml_sets(project: Path) -> None:
+    words = ("train", "--dataset", "cremad", "--method", "aim", "--seed")
+    assert "'seed': 2147483647" in equimodal(project, *words, "2147483647").stdout
+    for seed in ("2147483648", "-1"):
+        done = equimodal(project, *words, seed)
+        assert done.returncode == 2 and done.stderr.strip().splitlines()[-1].startswith(
+            "Error: Invalid value for '--seed'"
+        )
 
 
 def test_features_without_a_modality_are_all_of_the_dataset_s(project: Path) -> None:

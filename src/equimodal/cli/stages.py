@@ -8,12 +8,15 @@ import typer
 from equimodal.cli.program import app, run_stage
 from equimodal.errors import UserError
 from equimodal.params import load_params
+from equimodal.settings.training import SEEDS
 
 command = partial(app.command, rich_help_panel="Stages, which Snakemake and DVC run")
 
 DatasetOption = Annotated[str, typer.Option("--dataset", help="a name of `datasets` in params.yaml")]
 MethodOption = Annotated[str, typer.Option("--method", help="a name of `methods` in params.yaml")]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="seed of initialisation, order and augmentation")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", min=0, max=SEEDS - 1, help="seed of initialisation, order and augmentation")
+]
 
 
 @command()
@@ -157,6 +160,6 @@ def seeds_of(text: str | None) -> list[int] | None:
         seeds = [int(part) for part in text.split(",")]
     except ValueError:
         raise UserError(f"--seeds {text}: give whole numbers with commas between them, such as 0,1,2") from None
-    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        raise UserError(f"--seeds {text}: seeds are different numbers from 0 up")
+    if len(set(seeds)) != len(seeds) or min(seeds) < 0 or max(seeds) >= SEEDS:
+        raise UserError(f"--seeds {text}: seeds are different numbers from 0 to {SEEDS - 1}")
     return seeds

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from equimodal.errors import UserError
+from equimodal.files import no_file
 from equimodal.settings.datasets import DatasetSettings
 
 
@@ -149,8 +150,8 @@ def some_of(names: list[str], most: int = 5) -> str:
 def size_of(path: Path, where: str) -> int:
     """Size of a file in bytes; a UserError that ends in `where` if it cannot be told."""
     try:
-        if not path.is_file():
-            raise UserError(f"{path} {'is a folder, not a file' if path.is_dir() else 'does not exist'}: {where}")
+        if (why := no_file(path)) is not None:
+            raise UserError(f"{path} {why}: {where}")
         with open(path, "rb"):
             return path.stat().st_size
     except OSError as error:

@@ -4,8 +4,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from equimodal.settings.base import Settings
-from equimodal.settings.datasets import ListedSettings, SplitSettings, VideoSample
+from equimodal.settings.base import Listed, Settings
+from equimodal.settings.datasets import ListedSettings, SplitSettings, Url, VideoSample
 
 
 class KineticsSoundsSample(VideoSample):
@@ -90,12 +90,12 @@ class KineticsSoundsSettings(ListedSettings):
         description="local: folder of Kinetics clips in any usual layout; download: where they are fetched to",
     )
     lists: KineticsSoundsLists = KineticsSoundsLists()
-    url: str | None = Field(
+    url: Url | None = Field(
         None,
         description="download: another mirror, of the archives (as https://s3.amazonaws.com/kinetics/400, the default),"
         " or of single clips (an address with {id}, and {class}, {split} if needed)",
     )
-    parts: tuple[Literal["train", "val", "test"], ...] = Field(
+    parts: Listed[tuple[Literal["train", "val", "test"], ...]] = Field(
         ("train", "test"), min_length=1, description="download: parts of Kinetics-400 to look through"
     )
     manifest: str | None = Field(
