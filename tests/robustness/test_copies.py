@@ -104,9 +104,10 @@ def strays(copy: Path, rng: random.Random, fates: Fates) -> str:
     for path in rng.sample(there, min(3, len(there))):
         name = rng.choice([f"{path.stem}_copy", f"{path.stem.removesuffix('X')}_X", ".hidden", "notes"])
         shutil.copy(path, path.with_name(f"{name.replace('_X_X', '_X')}{path.suffix}"))
-    if rng.random() < 0.2:
-        (there[0].parent.parent / "again").mkdir(exist_ok=True)
-        shutil.copy(there[0], there[0].parent.parent / "again")
+    first = next((path for path in there if path.parent.name != "again"), None)
+    if first is not None and rng.random() < 0.2:
+        (first.parent.parent / "again").mkdir(exist_ok=True)
+        shutil.copy(first, first.parent.parent / "again")
     (copy / "Thumbs.db").write_bytes(b"\0")
     return "strays"
 
