@@ -103,7 +103,9 @@ def strays(copy: Path, rng: random.Random, fates: Fates) -> str:
         return "no place for strays"
     for path in rng.sample(there, min(3, len(there))):
         name = rng.choice([f"{path.stem}_copy", f"{path.stem.removesuffix('X')}_X", ".hidden", "notes"])
-        shutil.copy(path, path.with_name(f"{name.replace('_X_X', '_X')}{path.suffix}"))
+        content, other = path.read_bytes(), path.with_name(f"{name.replace('_X_X', '_X')}{path.suffix}")
+        other.unlink(missing_ok=True)  # of earlier strays
+        other.write_bytes(content)
     first = next((path for path in there if path.parent.name != "again"), None)
     if first is not None and rng.random() < 0.2:
         (first.parent.parent / "again").mkdir(exist_ok=True)
