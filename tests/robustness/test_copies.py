@@ -124,7 +124,7 @@ def break_list(copy: Path, rng: random.Random, fates: Fates) -> str:
     if not found:
         return "no list"
     path = rng.choice(found)
-    lines = path.read_text().splitlines(keepends=True)
+    lines = path.read_text().splitlines(keepends=True) or ["\n"]  # emptied before
     place = rng.randrange(len(lines))
     how = rng.choice(["cut", "lose", "twice", "number", "class", "garbage", "end", "empty", "remove"])
     if how in ("end", "empty"):
