@@ -21,7 +21,7 @@ from equimodal.params import load_params
 from equimodal.stages import plan
 from robustness.tally import HANG, REFUSED, SURVIVED, TRACEBACK, Tally
 
-TRIES, CHUNK = 1000, 100
+TRIES, CHUNK = 10_000, 100
 SECONDS, BYTES = 2.0, 500 * 2**20
 OF_THE_SHIPPED = 0.15
 
