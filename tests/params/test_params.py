@@ -214,7 +214,9 @@ def test_a_mistake_in_one_dataset_stops_those_who_ask_for_it(raw: dict[str, Any]
     params = parse_params({**changed, "study": {**raw["study"], "datasets": ["ks", "cremad"]}})
     with pytest.raises(UserError, match=r"unknown key datasets\.ks\.sample\.clips"):
         settings(params, "raw", "ks")
-    # a mistake elsewhere is nobody's
+    # a mistake elsewhere is nobody's, and comes first
+    with pytest.raises(UserError, match="unknown key trainin; did you mean 'training'"):
+        parse_params({**changed, "trainin": {}})
     with pytest.raises(UserError, match=r"methods\.aim\.tau"):
         parse_params({**changed, "methods": {**raw["methods"], "aim": {"tau": []}}})
 

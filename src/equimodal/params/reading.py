@@ -65,7 +65,7 @@ def parse_params(raw: Any) -> Params:
     broken: dict[str, str] = {}
     entries = dict(_judged(written, lambda name: with_base(written, name), broken))
     params = _read({**raw, "datasets": entries} if written else raw, written, broken)
-    # before the rest is resolved, which may take place in this order only
+    # now already, because what is written tells the checks where a value stands
     params = params.without_broken(broken, written)
     _check_methods(params)
     whole = dict(_judged(params.datasets, lambda name: _check_dataset(params, name), broken))
@@ -99,11 +99,15 @@ def _read(raw: dict[str, Any], written: Mapping[str, Any], broken: dict[str, str
     except ValidationError as error:
         problems = error.errors(include_url=False)
     of: dict[str, list[dict[str, Any]]] = {}
+    others = []
     for problem in problems:
         place = problem["loc"]
-        if place[0] != "datasets" or len(place) < 2:
-            raise UserError(describe(Params, problems, "", raw))
-        of.setdefault(str(place[1]), []).append({**problem, "loc": place[2:]})
+        if place[0] == "datasets" and len(place) > 1:
+            of.setdefault(str(place[1]), []).append({**problem, "loc": place[2:]})
+        else:
+            others.append(problem)
+    if others:
+        raise UserError(describe(Params, others, "", raw))
     for name, own in of.items():
         entry = raw["datasets"][name]
         kind = KINDS.get(str(entry.get("kind"))) if isinstance(entry, dict) else None
