@@ -157,6 +157,10 @@ def broken(raw: dict[str, Any], path: str, value: Any) -> str:
         ("datasets/mosi/sample/lengths/text", 10**9, "datasets.mosi.sample.lengths.text = 1000000000"),
         ("study/seeds", ["0"], "study.seeds.0 = '0': should be a whole number"),
         ("study/seeds", list(range(1001)), "study.seeds"),
+        ("datasets", 3, "params.yaml: datasets = 3: should be a section"),
+        ("datasets", {}, "unknown dataset 'cremad'; params.yaml has:"),
+        ("methods", 3, "params.yaml: methods = 3: should be a section"),
+        ("study/datasets", 3, "params.yaml: study.datasets = 3: should be a list"),
         # where the value stands
         ("methods/aim/tau", [], "params.yaml: methods.aim.tau = []"),
         ("datasets/cremad/methods/aim/tau", [], "params.yaml: datasets.cremad.methods.aim.tau = []"),

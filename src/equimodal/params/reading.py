@@ -99,15 +99,12 @@ def _read(raw: dict[str, Any], written: Mapping[str, Any], broken: dict[str, str
     except ValidationError as error:
         problems = error.errors(include_url=False)
     of: dict[str, list[dict[str, Any]]] = {}
-    others = []
     for problem in problems:
         place = problem["loc"]
         if place[0] == "datasets" and len(place) > 1:
             of.setdefault(str(place[1]), []).append({**problem, "loc": place[2:]})
-        else:
-            others.append(problem)
-    if others:
-        raise UserError(describe(Params, others, "", raw))
+    if not of:
+        raise UserError(describe(Params, problems, "", raw))
     for name, own in of.items():
         entry = raw["datasets"][name]
         kind = KINDS.get(str(entry.get("kind"))) if isinstance(entry, dict) else None
@@ -116,7 +113,7 @@ def _read(raw: dict[str, Any], written: Mapping[str, Any], broken: dict[str, str
     kept = {name: entry for name, entry in raw["datasets"].items() if name not in of}
     if not kept:
         raise UserError(next(iter(broken.values())))
-    return Params.read({**raw, "datasets": kept}, "")
+    return Params.read({**raw, "datasets": kept}, "")  # and what else is wrong
 
 
 def _check_dataset(params: Params, name: str) -> None:
