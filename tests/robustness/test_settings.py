@@ -4,11 +4,13 @@ Values are replaced, sections moved, and the text itself is cut, doubled and spr
 and of a small one, which costs a fifth. A forked process reads a hundred of them, within a limit of time and memory.
 """
 
+import copy
 import os
 import random
 import resource
 import signal
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,116 +20,34 @@ import yaml
 import tiny_dataset
 from equimodal.errors import UserError
 from equimodal.params import load_params
+from equimodal.params.text import LOADER
 from equimodal.stages import plan
 from robustness.tally import HANG, REFUSED, SURVIVED, TRACEBACK, Tally
 
-TRIES, CHUNK = 1000, 100
+TRIES, CHUNK = 10_000, 100
 SECONDS, BYTES = 2.0, 500 * 2**20
 OF_THE_SHIPPED = 0.15
 
 # words of YAML, so that any can stand in the text; numbers, words, sections and lists of every form that is asked for
+PLAIN = r"""
+    null ~ true off 'off' '1' 0 -1 1 2 3.0 7 64 1e-3 0.5 -0.5 1e308 -1e308 5e-324 1e999 .inf -.inf .nan 2147483648
+    1000000000000000000 0_1 012 0x1F 12:30:45 2026-11-30 2026-99-99 ² '' ' ' x cremad tiny joint aim audio sgd auto
+    custom ogm download sample ../.. /dev/zero / "a\0b" "a\nb" http://x https://a.b/c 🦉 !!int !x &a *a *b << = [] {}
+    [1] [1,1,1,-1] [0.5,1.0] [1,2] [[1]] [x,x] [joint]
+"""
 WORDS = [
-    *(
-        "null",
-        "~",
-        "true",
-        "off",
-        "'off'",
-        "'1'",
-        "0",
-        "-1",
-        "1",
-        "2",
-        "3.0",
-        "7",
-        "64",
-        "1e-3",
-        "0.5",
-        "-0.5",
-        "1e308",
-    ),
-    *(
-        "-1e308",
-        "5e-324",
-        "1e999",
-        ".inf",
-        "-.inf",
-        ".nan",
-        "1000000000000000000",
-        "9" * 5000,
-        "2147483648",
-        "0_1",
-        "012",
-    ),
-    *(
-        "0x1F",
-        "²",
-        "''",
-        "' '",
-        "x",
-        "cremad",
-        "tiny",
-        "joint",
-        "aim",
-        "audio",
-        "sgd",
-        "auto",
-        "custom",
-        "ogm",
-        "download",
-    ),
-    *("sample", "../..", "/dev/zero", "/", '"a\\0b"', '"a\\nb"', "'" + "x" * 300 + "'", "x" * 5000, "2026-11-30"),
-    *(
-        "2026-99-99",
-        "12:30:45",
-        "!!int x",
-        "!!python/object:os.system x",
-        "!x y",
-        "&a x",
-        "*a",
-        "*b",
-        "<<",
-        "=",
-        "[]",
-        "{}",
-    ),
-    *(
-        "[1]",
-        "[1, 1, 1, -1]",
-        "[0.5, 1.0]",
-        "[1, 2]",
-        "[[1]]",
-        "[x, x]",
-        "[joint]",
-        "{a: 1}",
-        "{kind: frames}",
-        "{x: {x: 1}}",
-    ),
-    *("{kind: {}}", "{base: aim}", "{base: x}", "{preset: {}}", "http://x", "https://a.b/c", "f" * 64, "🦉", "\u200b"),
-    *("[" * 50 + "]" * 50, "{a: " * 50 + "1" + "}" * 50, "[" * 30_000),
+    *PLAIN.split(),
+    *["!!int x", "!!python/object:os.system x", "!x y", "&a x", "{a: 1}", "{kind: frames}", "{x: {x: 1}}"],
+    *["{kind: {}}", "{base: aim}", "{base: x}", "{preset: {}}", "f" * 64, "x" * 5000, "9" * 5000, "\u200b"],
+    *["'" + "x" * 300 + "'", "[" * 50 + "]" * 50, "{a: " * 50 + "1" + "}" * 50, "[" * 30_000],
 ]
-MARKS = [
-    "&a ",
-    "*a",
-    "<<: ",
-    "!!int ",
-    "? ",
-    "- ",
-    ": ",
-    "{",
-    "}",
-    "[",
-    "]",
-    "#",
-    "'",
-    '"',
-    "|",
-    ">",
-    "%",
-    "@",
-    "\t",
-    "---\n",
-]
+MARKS = ["&a ", "*a", "<<: ", "!!int ", "? ", "- ", ": ", "\t", "---\n", *"{}[]#'|>%@\""]
+
+
+@lru_cache
+def loaded(text: str) -> Any:
+    """Its values; not to be changed."""
+    return yaml.load(text, LOADER)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -161,8 +81,10 @@ def near(rng: random.Random, value: Any) -> Any:
 
 def in_the_values(rng: random.Random, text: str) -> str:
     """One to three values or keys changed, taken away or put elsewhere."""
-    values, words = yaml.safe_load(text), {}
+    values, words = copy.deepcopy(loaded(text)), {}
     for count in range(rng.choice([1, 1, 1, 2, 3])):
+        if not values:
+            break
         *parents, last = rng.choice(list(places(values)))
         holder, kind = at(values, tuple(parents)), rng.random()
         if kind < 0.3:
@@ -178,14 +100,14 @@ def in_the_values(rng: random.Random, text: str) -> str:
             )
             holder[key] = holder.pop(last) if rng.random() < 0.5 else holder[last]
         else:
-            holder[last] = at(values, rng.choice(list(places(values))))
+            holder[last] = copy.deepcopy(at(values, rng.choice(list(places(values)))))
     dumped = yaml.dump(values, Dumper=Plain, sort_keys=False, default_flow_style=rng.choice([None, False]), width=10**6)
     for name, word in words.items():
         dumped = dumped.replace(name, word)
     return dumped
 
 
-class Plain(yaml.SafeDumper):
+class Plain(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
     """Writes what stands in two places twice."""
 
     def ignore_aliases(self, data: Any) -> bool:

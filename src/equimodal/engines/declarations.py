@@ -248,17 +248,22 @@ def check_targets(params: Params, words: list[str]) -> None:
         folder, _, name = word.removeprefix("./").rpartition("/")
         parts = folder.split("/")
         if folder == "results/tables":
-            if name.partition(".")[0] not in TABLES:
-                _known("dataset", name.partition(".")[0], list(params.datasets), word)
+            if name.partition(".")[0] in TABLES:
+                for dataset in params.study.datasets:
+                    params.dataset(dataset)
+            else:
+                _known_dataset(params, name.partition(".")[0], word)
         elif folder == "results/paper":
             stem, _, ending = name.partition(".")
             _known("study", stem, list(params.studies), word)
+            for dataset in params.studies[stem].datasets:
+                params.dataset(dataset)
             endings = params.studies[stem].endings
             if ending not in endings:
                 files = ", ".join(f"{stem}.{each}" for each in endings)
                 raise UserError(f"{word}: the files of study '{stem}' are {files} (results/paper)")
         elif folder == "results/cost/reference":
-            _known("dataset", name.removesuffix(".json"), list(params.datasets), word)
+            _known_dataset(params, name.removesuffix(".json"), word)
         elif folder == "results/figures" or (
             folder in ("results", "results/cost", "results/tuning") and name.endswith(".json")
         ):
@@ -268,18 +273,23 @@ def check_targets(params: Params, words: list[str]) -> None:
                     f"{word} is no result: a result is called results/DATASET_METHOD.json, such as"
                     " results/cremad_aim.json"
                 )
-            _known("dataset", dataset, list(params.datasets), word)
+            _known_dataset(params, dataset, word)
             _known("method", method, params.method_names, word)
             params.check_pair(dataset, method)
         elif parts[0] == "models" and (len(parts) == 4 or name == "operations.json"):
-            _known("dataset", parts[1], list(params.datasets), word)
+            _known_dataset(params, parts[1], word)
             if parts[2] not in ("warmup", "prototypes", "unimodal"):
                 _known("method", parts[2], params.method_names, word)
         elif parts[0] == "data" and (
             parts[2:] in (["raw"], ["features"])
             or (len(parts) == 2 and name in ("index.json", "manifest.json", "weights.safetensors"))
         ):
-            _known("dataset", parts[1], list(params.datasets), word)
+            _known_dataset(params, parts[1], word)
+
+
+def _known_dataset(params: Params, name: str, word: str) -> None:
+    _known("dataset", name, [*params.datasets, *params.broken], word)
+    params.dataset(name)
 
 
 def _known(what: str, name: str, valid: list[str], word: str) -> None:

@@ -45,6 +45,9 @@ def targets(params: Params, words: list[str]) -> dict[str, list[str]]:
     Snakemake refuses a report with any file that was never built. The members left out are counted in one line on
     stderr; a report without any member ends Snakemake with one line.
     """
+    for dataset in params.study.datasets:
+        if dataset in params.broken:
+            sys.exit(f"error: {params.broken[dataset]}")
     found = members(params)
     if not asks_for_report(words):
         return {kind: list(paths) for kind, paths in found.items()}

@@ -10,7 +10,7 @@ from typing import Any
 
 from equimodal.engines import declarations, estimate, locks
 from equimodal.errors import UserError
-from equimodal.params import Params, load_params
+from equimodal.params import Params, load_params, warn_of_broken
 
 _held = ExitStack()
 
@@ -26,8 +26,7 @@ def command_line(words: list[str]) -> Params:
     os.environ["EQUIMODAL_ENGINE"] = "snakemake"
     try:
         params = load_params()
-        for name, why in params.broken.items():
-            print(f"warning: dataset {name} is left out: {why}", file=sys.stderr)
+        warn_of_broken(params)
         declarations.check_targets(params, words[1:])
     except UserError as error:
         sys.exit(f"error: {error}")

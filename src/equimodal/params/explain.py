@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
-from pydantic_core import to_jsonable_python
 
 from equimodal.errors import UserError
 from equimodal.params import Params
@@ -97,7 +96,7 @@ def _as_yaml(value: Any) -> str:
         return f"a section: {', '.join(type(value).model_fields)}"
     if isinstance(value, float):
         return str(value)
-    return flow(to_jsonable_python(value))
+    return flow(TypeAdapter(Any).dump_python(value, mode="json"))
 
 
 def _type_name(annotation: Any) -> str:

@@ -1,13 +1,25 @@
 """Where a setting stands in params.yaml, for messages: in `methods`, in a dataset's overrides, or in its base's."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from equimodal.params.bases import base_chain
 from equimodal.settings.base import Layers, holder
+from equimodal.settings.datasets import DatasetSettings
 
-if TYPE_CHECKING:
-    from equimodal.params.resolve import Params
+
+class Read(Protocol):
+    """What is asked of `Params` here: section `datasets` before any `base`, `methods`, a method's chain of bases."""
+
+    @property
+    def methods(self) -> dict[str, dict[str, Any]]: ...
+
+    @property
+    def written(self) -> Mapping[str, Any]: ...
+
+    def dataset(self, name: str) -> DatasetSettings: ...
+
+    def chain(self, name: str) -> list[str]: ...
 
 
 def of_entry(written: Mapping[str, Any], dataset: str, *path: str) -> list[tuple[str, Any]]:
@@ -28,7 +40,7 @@ def of_entry(written: Mapping[str, Any], dataset: str, *path: str) -> list[tuple
     return layers
 
 
-def of_dataset(params: "Params", dataset: str, *path: str) -> Layers:
+def of_dataset(params: Read, dataset: str, *path: str) -> Layers:
     """The same of a dataset that is read; below all entries what the section is in the end, whose rest comes from a
     protocol.
     """
@@ -38,12 +50,12 @@ def of_dataset(params: "Params", dataset: str, *path: str) -> Layers:
     return [(".".join(["datasets", dataset, *path]), found), *of_entry(params.written, dataset, *path)]
 
 
-def place(params: "Params", dataset: str, *path: str) -> str:
+def place(params: Read, dataset: str, *path: str) -> str:
     """What a setting of a dataset is called where it stands: `datasets.cremad.training.epochs`, or that of its base."""
     return ".".join([holder(of_entry(params.written, dataset), path) or f"datasets.{dataset}", *path])
 
 
-def of_method(params: "Params", dataset: str, name: str) -> Layers:
+def of_method(params: Read, dataset: str, name: str) -> Layers:
     """The sections that a method's settings on a dataset are merged from."""
     return [
         layer
@@ -52,7 +64,7 @@ def of_method(params: "Params", dataset: str, name: str) -> Layers:
     ]
 
 
-def key(params: "Params", dataset: str, method: str, setting: str) -> str:
+def key(params: Read, dataset: str, method: str, setting: str) -> str:
     """What a method's setting is called where its value on a dataset stands: `methods.aim.tau`, or
     `datasets.cremad.methods.aim.tau`.
     """

@@ -1,22 +1,21 @@
 """Reading params.yaml: what each section must be by itself, and that the names in it fit each other."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from equimodal.datasets.registry import KINDS
 from equimodal.errors import UserError
-from equimodal.methods.registry import Family
+from equimodal.methods.registry import METHODS, Family
 from equimodal.params import places
 from equimodal.params.bases import with_base
 from equimodal.params.resolve import Params
 from equimodal.params.studies import judged_pairs, paper_study
 from equimodal.params.text import LARGEST, read_yaml
-from equimodal.settings.base import describe, hint, nearest
+from equimodal.settings.base import describe, hint, layered, nearest
 from equimodal.settings.datasets import DatasetSettings
 from equimodal.settings.method import WarmupSettings
 from equimodal.settings.studies import OF_PROTOTYPES
@@ -46,6 +45,12 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     return parse_params(read_yaml(text, str(path)))
 
 
+def warn_of_broken(params: Params) -> None:
+    """A line on stderr for each dataset that cannot be used: for commands that it does not concern."""
+    for name, why in params.broken.items():
+        print(f"warning: dataset {name} is left out: {why}", file=sys.stderr)
+
+
 def parse_params(raw: Any) -> Params:
     """Check a params.yaml that is already a dict (as an engine read it).
 
@@ -60,13 +65,14 @@ def parse_params(raw: Any) -> Params:
     broken: dict[str, str] = {}
     entries = dict(_judged(written, lambda name: with_base(written, name), broken))
     params = _read({**raw, "datasets": entries} if written else raw, written, broken)
-    # before the rest is resolved, which may take place in this order only
+    # now already, because what is written tells the checks where a value stands
     params = params.without_broken(broken, written)
+    _check_methods(params)
     whole = dict(_judged(params.datasets, lambda name: _check_dataset(params, name), broken))
     if written and not whole:
         raise UserError(next(iter(broken.values())))
     params = params.without_broken(broken, written)
-    _check_shared(params)
+    _check_weights_for(params)
     _check_study(params)
     for name in params.studies:
         _check_paper_study(params, name)
@@ -92,12 +98,13 @@ def _read(raw: dict[str, Any], written: Mapping[str, Any], broken: dict[str, str
         return Params.model_validate(raw)
     except ValidationError as error:
         problems = error.errors(include_url=False)
-    of: dict[str, list[ErrorDetails]] = {}
+    of: dict[str, list[dict[str, Any]]] = {}
     for problem in problems:
         place = problem["loc"]
-        if place[0] != "datasets" or len(place) < 2:
-            raise UserError(describe(Params, problems, "", raw))
-        of.setdefault(str(place[1]), []).append({**problem, "loc": place[2:]})
+        if place[0] == "datasets" and len(place) > 1:
+            of.setdefault(str(place[1]), []).append({**problem, "loc": place[2:]})
+    if not of:
+        raise UserError(describe(Params, problems, "", raw))
     for name, own in of.items():
         entry = raw["datasets"][name]
         kind = KINDS.get(str(entry.get("kind"))) if isinstance(entry, dict) else None
@@ -106,7 +113,7 @@ def _read(raw: dict[str, Any], written: Mapping[str, Any], broken: dict[str, str
     kept = {name: entry for name, entry in raw["datasets"].items() if name not in of}
     if not kept:
         raise UserError(next(iter(broken.values())))
-    return Params.read({**raw, "datasets": kept}, "")
+    return Params.read({**raw, "datasets": kept}, "")  # and what else is wrong
 
 
 def _check_dataset(params: Params, name: str) -> None:
@@ -126,13 +133,19 @@ def _check_dataset(params: Params, name: str) -> None:
             params.method(name, method)
 
 
-def _check_shared(params: Params) -> None:
-    """What is said of methods and models for all datasets."""
+def _check_methods(params: Params) -> None:
+    """What is said of methods for all datasets."""
     for method in params.methods:
         chain = params.chain(method)
         plain = (name for name, data in params.datasets.items() if not any(link in data.methods for link in chain))
-        for name in islice(plain, 1):  # the others resolve it to the same
-            params.method(name, method)
+        if (name := next(plain, None)) is not None:
+            params.method(name, method)  # the others resolve it to the same
+        else:
+            _check_alone(params, method)
+
+
+def _check_weights_for(params: Params) -> None:
+    """The section `model` names modalities that some dataset has."""
     modalities = {name for settings in params.datasets.values() for name in settings.modalities}
     for name in params.model.weights_for or ():
         if name not in modalities and not params.broken:
@@ -140,6 +153,22 @@ def _check_shared(params: Params) -> None:
                 f"params.yaml: model.weights_for names '{name}', which no dataset has"
                 + nearest(name, sorted(modalities))
             )
+
+
+def _check_alone(params: Params, method: str) -> None:
+    """The values of a method that every dataset overrides, though none may show them; in what they lack, and how they
+    fit together, each dataset has its word.
+    """
+    chain = params.chain(method)
+    layers = [(f"methods.{link}", params.methods.get(link, {})) for link in chain]
+    model = METHODS[chain[0]].load_settings()
+    given = {key: value for key, value in layered(model, layers).items() if key != "base"}
+    try:
+        model.model_validate(given)
+    except ValidationError as error:
+        problems = [each for each in error.errors(include_url=False) if each["type"] not in ("missing", "value_error")]
+        if problems:
+            raise UserError(describe(model, problems, f"methods.{method}", given, layers)) from None
 
 
 def _check_search(params: Params) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, ValidationError
-from pydantic_core import ErrorDetails
 
 from equimodal.errors import UserError
 
@@ -72,7 +71,7 @@ _WRONG = {
 
 
 def describe(
-    model: type[BaseModel], problems: Sequence[ErrorDetails], where: str, given: Any = None, layers: Layers = ()
+    model: type[BaseModel], problems: Sequence[Mapping[str, Any]], where: str, given: Any = None, layers: Layers = ()
 ) -> str:
     """One line for the first of the problems that validating `given` has; `where` and `layers` as `Settings.read` has
     them.
@@ -144,7 +143,7 @@ def nearest(word: str, valid: list[str]) -> str:
     close = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
     if close:
         return f"; did you mean '{close[0]}'?"
-    return f"; valid keys: {', '.join(sorted(valid))}" if valid else ""
+    return f"; valid keys: {', '.join(sorted(set(valid)))}" if valid else ""
 
 
 def hint(word: str, valid: list[str]) -> str:

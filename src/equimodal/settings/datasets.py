@@ -3,10 +3,11 @@
 Each kind adds its own in its file in `datasets`.
 """
 
+import re
 from collections import Counter
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from equimodal.settings.base import Listed, Settings, deep_merge
 from equimodal.settings.features import ArraySettings, Feature
@@ -14,8 +15,22 @@ from equimodal.settings.regression import RegressionSettings
 from equimodal.settings.training import Seed
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+\S*$")]
-SHA256 = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{64}$", to_lower=True)]
+
+
+def _form(pattern: str, what: str) -> BeforeValidator:
+    def judged(value: Any) -> Any:
+        if isinstance(value, str) and not re.search(pattern, value):
+            raise ValueError(f"should be {what}")
+        return value
+
+    return BeforeValidator(judged)
+
+
+ADDRESS, CHECKSUM = r"^https?://[^\s/]+\S*$", "^[0-9a-fA-F]{64}$"
+Url = Annotated[str, StringConstraints(pattern=ADDRESS), _form(ADDRESS, "an address, http://... or https://...")]
+SHA256 = Annotated[
+    str, StringConstraints(pattern=CHECKSUM, to_lower=True), _form(CHECKSUM, "a SHA-256, 64 hexadecimal digits")
+]
 Side = Annotated[int, Field(ge=16, le=1024)]  # of generated videos, in px
 
 

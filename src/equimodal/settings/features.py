@@ -9,7 +9,7 @@ from equimodal.settings.training import Seed
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Pixels = Annotated[int, Field(ge=8, le=4096)]
-LARGEST = 2**30  # numbers of one sample: with more the arrays of any dataset fill the memory
+LARGEST = 2**27  # numbers of one sample: with more the arrays of any dataset fill the memory
 
 
 class Preset(Settings):
