@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equimodal.datasets.mosi import pickle_program
+from equimodal import pickle_program
 from equimodal.datasets.mosi.plain_pickle import load_plain
 from equimodal.errors import UserError
 

@@ -19,8 +19,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from equimodal.datasets.mosi.pickle_program import ExcessiveError, check_program
 from equimodal.errors import UserError
+from equimodal.pickle_program import ExcessiveError, check_program
 
 DEPTH = 40  # of nested containers
 UNFOLDED = 16  # values for each byte of the file: one that is named again counts again
@@ -48,6 +48,7 @@ def load_plain(path: Path, advice: str) -> Any:
     try:
         with open(path, "rb") as file:
             check_program(file)
+            file.seek(0)
             # latin1: Python 2's text, and its arrays' bytes
             content = _PlainUnpickler(file, encoding="latin1").load()
             return _Finished(UNFOLDED * file.seek(0, io.SEEK_END)).of(content)

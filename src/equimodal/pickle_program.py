@@ -35,8 +35,9 @@ class _Bounded:
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
+        here = file.tell()
         self.size = file.seek(0, io.SEEK_END)
-        file.seek(0)
+        file.seek(here)
 
     def read(self, count: int) -> bytes:
         """`count` bytes; an EOFError if there are fewer."""
@@ -54,8 +55,12 @@ class _Bounded:
         return self.file.tell()
 
 
-def check_program(file: BinaryIO) -> None:
-    """Read a pickle's instructions; the file stands at its beginning afterwards.
+def check_program(file: BinaryIO, copies: float = COPIES) -> None:
+    """Read a pickle's instructions, from where the file stands to their end.
+
+    Args:
+        file: it can be sought in.
+        copies: of what the file holds, at most.
 
     Raises:
         ExcessiveError: more instructions, depth, copies or memory than such a file needs.
@@ -86,10 +91,9 @@ def check_program(file: BinaryIO) -> None:
                 raise ExcessiveError(f"containers within containers, more than {DEPTH} deep")
             if code.name in ("BUILD", "REDUCE"):
                 copied += made.bytes
-            if copied > COPIES * bounded.size:
-                raise ExcessiveError(f"it makes more than {COPIES} copies of what it holds")
+            if copied > copies * bounded.size:
+                raise ExcessiveError(f"it makes more than {copies} copies of what it holds")
             stack += [made] * len(code.stack_after)
-    file.seek(0)
 
 
 def _taken(code: pickletools.OpcodeInfo, stack: list[_Value | None]) -> list[_Value]:
