@@ -216,6 +216,11 @@ def test_more_instructions_than_any_packaging_has_are_refused(tmp_path: Path, mo
     refused(tmp_path, b"\x80\x02" + b"N0" * 25 + b"N.", "it has more than 50 instructions")
 
 
+def test_a_long_list_is_filled_in_many_goes_and_not_deep(tmp_path: Path) -> None:
+    (tmp_path / "a.pkl").write_bytes(b"\x80\x02]" + b"(K\x01e" * 300 + b".")
+    assert load_plain(tmp_path / "a.pkl", "") == [1] * 300
+
+
 def test_shared_parts_are_fine(tmp_path: Path) -> None:
     shared = ["a", "b"] * 50
     (tmp_path / "a.pkl").write_bytes(pickle.dumps({"x": [shared] * 20}))
