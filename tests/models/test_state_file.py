@@ -23,6 +23,13 @@ def test_both_formats_give_the_same_weights_without_the_classifier(tmp_path: Pat
     assert all(torch.equal(value, made[key]) for key, value in read.items())
 
 
+def test_files_of_old_versions_of_torch_are_read(tmp_path: Path) -> None:
+    made = weight_files.state(WIDTH, LAYERS)
+    torch.save(made, tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+    read = read_resnet(tmp_path / "a.pth", WIDTH, LAYERS)
+    assert all(torch.equal(value, made[key]) for key, value in read.items())
+
+
 def test_half_precision_and_missing_counters_are_fine(tmp_path: Path) -> None:
     made = {
         name: value.half() if value.is_floating_point() else value
@@ -83,6 +90,13 @@ def compressed(path: Path) -> None:
             archive.writestr(name, content)
 
 
+def deep_archive(path: Path) -> None:
+    """A tuple of a tuple of ..., to be hashed, which would end the process."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02}N" + b"\x85" * 10**6 + b"Ns.")
+        archive.writestr("a/version", b"3\n")
+
+
 class Evil:
     """Would run a command if it were unpickled."""
 
@@ -141,6 +155,11 @@ class Evil:
         ),
         (counter(torch.tensor(1.5)), r"num_batches_tracked is of torch\.float32 \[\], not a whole number"),
         (counter(torch.zeros(3, dtype=torch.int64)), r"num_batches_tracked is of torch\.int64 \[3\], not a whole"),
+        (
+            lambda path: path.write_bytes(b"\x80\x02}N" + b"\x85" * 10**6 + b"Ns."),
+            r"cannot be read .* more than 200 deep",
+        ),
+        (deep_archive, r"cannot be read .* more than 200 deep"),
         (compressed, r"cannot be read .*: it is a compressed archive, as torch\.save writes none"),
         (truncated, r"cannot be read as a state dict .* get it again"),
         (lambda path: path.write_text("<!DOCTYPE html><html>404</html>"), r"it is a web page"),

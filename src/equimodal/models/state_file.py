@@ -1,5 +1,7 @@
 """Files of weights that people bring: read without running code, and compared with the network they are meant for."""
 
+import io
+import math
 import re
 import zipfile
 from collections.abc import Mapping
@@ -12,10 +14,12 @@ from torch import Tensor
 from equimodal.errors import UserError
 from equimodal.files import no_file
 from equimodal.models.resnet import ResNet
+from equimodal.pickle_program import check_program
 
 FORMATS = (".pth", ".pt", ".safetensors")
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 GET_ANOTHER = "save model.state_dict() of a model in float32, or get the file again"
+LEGACY = 5  # pickles at the front of a file of torch before 1.6: number, version, system, tensors, keys
 WANTED = "a state dict of torchvision's resnet18 (.pth, .pt or .safetensors)"
 
 
@@ -105,11 +109,24 @@ def _kind(value: Tensor) -> str:
 
 
 def _check_stored(path: Path) -> None:
-    """Refuse a .pth that is compressed: torch.save writes none, and few bytes could become any number of them."""
+    """Refuse a .pth that would take the process with it, which torch's restricted unpickler does not see to.
+
+    Raises:
+        ValueError: compressed, as torch.save writes none: few bytes could become any number of them.
+        ExcessiveError: instructions that no such file needs.
+    """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            entries = archive.infolist()
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
                 raise ValueError("it is a compressed archive, as torch.save writes none")
+            for entry in entries:
+                if entry.filename.endswith(".pkl"):
+                    check_program(io.BytesIO(archive.read(entry)), math.inf)
+    else:
+        with open(path, "rb") as file:
+            for _ in range(LEGACY):
+                check_program(file, math.inf)
 
 
 def _what(tensors: Mapping[str, Tensor], width: int, layers: tuple[int, int, int, int]) -> str:

@@ -78,6 +78,11 @@ def test_the_unaligned_dialect_states_its_lengths(tmp_path: Path) -> None:
     assert (found.ids[0], found.videos[0]) == ("_dI--train[0]", "_dI--train")
 
 
+def test_names_of_splits_may_be_bytes(tmp_path: Path) -> None:
+    content = {name.encode(): fields for name, fields in aligned().items()}
+    assert read(tmp_path, content).ids == read(tmp_path, aligned()).ids
+
+
 def test_empty_text_has_length_zero(tmp_path: Path) -> None:
     content = aligned()
     content["train"]["text"][2] = 0
@@ -117,7 +122,20 @@ def test_names_of_segments(tmp_path: Path, ids: Any, names: str | None, video: s
         ({"labels": None}, r"train: sequences of unequal batch.*labels has 0 rows"),
         ({"text": np.zeros((5, 6))}, r"text is float64 \[5, 6\]: numbers \[samples, steps, width\]"),
         ({"text": np.zeros((5, 7, 9))}, r"text has another shape in each split: \[7, 6\], \[7, 9\]"),
-        ({"audio_lengths": [8] * 5}, r"audio_lengths are not between 0 and the 7 steps"),
+        ({"audio_lengths": [1.0, 2.0, np.nan, 1.0, 2.0]}, r"audio_lengths are not whole numbers between 0 and the 7"),
+        ({"audio_lengths": [1.5] * 5}, r"audio_lengths are not whole numbers between 0 and the 7"),
+        ({"vision_lengths": np.ones((5, 2))}, r"vision_lengths is float64 \[5, 2\]: one number per sample"),
+        ({"vision_lengths": 3}, r"vision_lengths is a int: one for each sample is needed"),
+        ({"vision_lengths": [[1], [1, 2], [], [], []]}, r"vision_lengths has parts of different sizes"),
+        ({"text": [[[0.0] * 6] * 7] * 4 + [[[0.0] * 6]]}, r"train: text has parts of different sizes: one array"),
+        ({"audio": np.zeros((5, 0, 4))}, r"train: audio is \[5, 0, 4\]: it holds nothing"),
+        ({"audio": np.zeros((5, 7, 0))}, r"train: audio is \[5, 7, 0\]: it holds nothing"),
+        ({"id": [1, 2, 3, 4, 5]}, r"train: the id of row 0 is '1': text is needed"),
+        ({"id": [{}, 2, 3, 4, 5]}, r"train: the id of row 0 is '\{\}': text is needed"),
+        ({"id": ["a", [], "c", "d", "e"]}, r"train: the id of row 1 is '\[\]': text is needed"),
+        ({"id": [["a", [1]], "b", "c", "d", "e"]}, r"train: id has parts of different sizes"),
+        ({"id": np.array("a")}, r"train: id is a ndarray: one for each sample is needed"),
+        ({"audio_lengths": [8] * 5}, r"audio_lengths are not whole numbers between 0 and the 7 steps"),
         ({"id": ["vid-test_x[0]", "b", "c", "d", "e"]}, r"1 ids come twice \(first: vid-test_x\[0\]\)"),
     ],
 )

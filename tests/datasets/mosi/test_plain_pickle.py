@@ -3,12 +3,14 @@
 import builtins
 import os
 import pickle
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from equimodal import pickle_program
 from equimodal.datasets.mosi.plain_pickle import load_plain
 from equimodal.errors import UserError
 
@@ -160,6 +162,69 @@ def test_a_container_that_holds_itself_is_refused(tmp_path: Path) -> None:
     loop: list[Any] = []
     loop.append(loop)
     refused(tmp_path, pickle.dumps(loop), "holds itself")
+
+
+def doubled(times: int) -> bytes:
+    """A list of a list twice, of a list twice, ..., each in the memo before it is filled."""
+    levels = b"".join(b"]q%c(h%ch%ce" % (n, n - 1, n - 1) for n in range(1, times))
+    return b"\x80\x02]q\x00K\x01a" + levels + b"."
+
+
+ONES = b"X\x00\x04\x00\x00" + b"1" * 1024  # a text of 1 KB
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\x80\x02r\xff\xff\xff\x7f.", "it asks for place 2147483647 of the memo after 1 instructions"),
+        (b"\x80\x02Nr\xff\xff\xff\x7f.", "it asks for place 2147483647 of the memo after 2 instructions"),
+        (b"Np2147483647\n.", "it asks for place 2147483647 of the memo"),
+        (b"\x80\x04\x8e\xff\xff\xff\x7f\x00\x00\x00\x00.", "it asks for 2147483647 bytes where 1 are left"),
+        (b"\x80\x05\x96\xff\xff\xff\x7f\x00\x00\x00\x00.", "it asks for 2147483647 bytes where 1 are left"),
+        (b"\x80\x02}N" + b"\x85" * 10**6 + b"Ns.", "more than 200 deep"),  # as a key, which is hashed
+        (b"\x80\x02N" + b"\x85" * 199 + b".", "more than 40 deep"),
+        (doubled(30), "name the same ones again and again"),
+        (
+            b"\x80\x02c_codecs\nencode\nq\x00"
+            + ONES
+            + b"q\x010"
+            + b"h\x00h\x01X\x06\x00\x00\x00latin1\x86R0" * 9
+            + b"N.",
+            "it makes more than 4 copies",
+        ),
+        (
+            b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01J\xff\xff\xff\x7f\x85"
+            b"cnumpy\ndtype\nX\x02\x00\x00\x00S0\x85R\x89C\x00tb.",
+            r"an array \[2147483647\] of nothing",
+        ),
+    ],
+    ids=lambda value: "" if isinstance(value, bytes) else value,
+)
+def test_what_asks_for_more_than_it_holds_is_refused_before_it_is_given(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    tracemalloc.start()
+    try:
+        refused(tmp_path, content, words)
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_more_instructions_than_any_packaging_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pickle_program, "OPCODES", 50)
+    refused(tmp_path, b"\x80\x02" + b"N0" * 25 + b"N.", "it has more than 50 instructions")
+
+
+def test_a_long_list_is_filled_in_many_goes_and_not_deep(tmp_path: Path) -> None:
+    (tmp_path / "a.pkl").write_bytes(b"\x80\x02]" + b"(K\x01e" * 300 + b".")
+    assert load_plain(tmp_path / "a.pkl", "") == [1] * 300
+
+
+def test_shared_parts_are_fine(tmp_path: Path) -> None:
+    shared = ["a", "b"] * 50
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"x": [shared] * 20}))
+    assert load_plain(tmp_path / "a.pkl", "")["x"] == [shared] * 20
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x80\x04", b"PK\x03\x04zip", pickle.dumps(PLAIN)[:-100]])

@@ -54,6 +54,8 @@ def read_packaging(path: Path, key: str) -> Packaging:
     content = load_plain(
         path, f"set {key} to mosi_data.pkl, mosi_raw.pkl, unaligned_50.pkl or another packaging in their form"
     )
+    if isinstance(content, dict):
+        content = {_text(name): fields for name, fields in content.items()}
     if not isinstance(content, dict) or {SPLITS.get(str(name)) for name in content} < {"train", "val", "test"}:
         names = ", ".join(map(str, content)) if isinstance(content, dict) else f"a {type(content).__name__}"
         raise UserError(
@@ -89,8 +91,10 @@ def _read_split(fields: Any, where: str, split: str) -> Packaging:
     if not isinstance(fields, Mapping) or any(name not in fields for name in MODALITIES):
         names = ", ".join(map(str, fields)) if isinstance(fields, Mapping) else f"a {type(fields).__name__}"
         raise UserError(f"{where} has no text, audio and vision: it holds {names[:100]}")
-    arrays = {name: np.asarray(fields[name]) for name in MODALITIES}
+    arrays = {name: _array(fields[name], f"{where}: {name}") for name in MODALITIES}
     for name, array in arrays.items():
+        if array.ndim == 3 and not array.size:
+            raise UserError(f"{where}: {name} is {list(array.shape)}: it holds nothing")
         if array.ndim != 3 or array.dtype.kind not in "fiu":
             raise UserError(
                 f"{where}: {name} is {array.dtype} {list(array.shape)}: numbers [samples, steps, width] are needed"
@@ -100,21 +104,19 @@ def _read_split(fields: Any, where: str, split: str) -> Packaging:
         raise UserError(
             f"{where} has neither labels nor regression_labels: it holds {', '.join(map(str, fields))[:100]}"
         )
-    labels = np.asarray(fields[source])
+    labels = _array(fields[source], f"{where}: {source}")
     rows = {**{name: len(array) for name, array in arrays.items()}, source: labels.shape[0] if labels.ndim else 0}
-    rows.update(
-        {
-            name: len(fields[name])
-            for name in ("id", "audio_lengths", "vision_lengths", "text_bert")
-            if fields.get(name) is not None
-        }
-    )
+    for name in ("id", "audio_lengths", "vision_lengths", "text_bert"):
+        if fields.get(name) is not None:
+            if not isinstance(fields[name], list | tuple | np.ndarray) or getattr(fields[name], "shape", None) == ():
+                raise UserError(f"{where}: {name} is a {type(fields[name]).__name__}: one for each sample is needed")
+            rows[name] = len(fields[name])
     if len(set(rows.values())) > 1:
         raise UserError(
             f"{where}: sequences of unequal batch:"
             f" {', '.join(f'{name} has {count} rows' for name, count in rows.items())}"
         )
-    ids, videos = _names(fields.get("id"), len(labels), split)
+    ids, videos = _names(fields.get("id"), len(labels), split, where)
     numbers = _labels(labels, ids, f"{where}: {source}")
     spans = _spans(fields, arrays, where)
     moved = {name: _to_front(arrays[name], *spans[name]) for name in MODALITIES}
@@ -136,7 +138,15 @@ def _labels(labels: np.ndarray, ids: Sequence[str], where: str) -> list[float]:
     return [float(value) for value in labels.reshape(-1)]
 
 
-def _names(ids: Any, count: int, split: str) -> tuple[list[str], list[str | None]]:
+def _array(value: Any, where: str) -> np.ndarray:
+    """Numbers in one array."""
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UserError(f"{where} has parts of different sizes: one array of numbers is needed ({error})") from None
+
+
+def _names(ids: Any, count: int, split: str, where: str) -> tuple[list[str], list[str | None]]:
     """Id and video of every sample: from `video[3]`, `video$_$3`, `video_3`, or rows (video, start, end); numbered
     where there are no ids.
     """
@@ -144,11 +154,11 @@ def _names(ids: Any, count: int, split: str) -> tuple[list[str], list[str | None
         return [f"{split}-{row:04d}" for row in range(count)], [None] * count
     names: list[str] = []
     videos: list[str | None] = []
-    for row in ids:
-        words = [
-            _text(word)
-            for word in (np.asarray(row).reshape(-1).tolist() if not isinstance(row, str | bytes) else [row])
-        ]
+    for number, row in enumerate(ids):
+        parts = [row] if isinstance(row, str | bytes) else _array(row, f"{where}: id").reshape(-1).tolist()
+        if not parts or not isinstance(parts[0], str | bytes) or not _text(parts[0]):
+            raise UserError(f"{where}: the id of row {number} is {str(row)[:80]!r}: text is needed")
+        words = [_text(word) for word in parts]
         if len(words) > 1:
             names.append(f"{words[0]}@{words[1]}")
             videos.append(words[0])
@@ -170,19 +180,26 @@ def _spans(
     of aligned ones the words'.
     """
     stated = {
-        name: np.asarray(fields[f"{name}_lengths"]).reshape(-1)
+        name: _array(fields[f"{name}_lengths"], f"{where}: {name}_lengths")
         for name in ("audio", "vision")
         if fields.get(f"{name}_lengths") is not None
     }
-    bert = np.asarray(fields["text_bert"]) if fields.get("text_bert") is not None else None
+    bert = _array(fields["text_bert"], f"{where}: text_bert") if fields.get("text_bert") is not None else None
     if bert is not None and bert.ndim == 3 and bert.shape[1] == 3 and bert.shape[2] == arrays["text"].shape[1]:
         stated["text"] = (bert[:, 1] > 0).sum(1)
     spans = {}
     for name, array in arrays.items():
         if name in stated:
             ends = stated[name]
-            if ends.dtype.kind not in "iuf" or (ends < 0).any() or (ends > array.shape[1]).any():
-                raise UserError(f"{where}: {name}_lengths are not between 0 and the {array.shape[1]} steps of {name}")
+            if ends.size != len(array) or ends.dtype.kind not in "iuf":
+                raise UserError(
+                    f"{where}: {name}_lengths is {ends.dtype} {list(ends.shape)}: one number per sample is needed"
+                )
+            ends = ends.reshape(-1)
+            if not ((ends >= 0) & (ends <= array.shape[1]) & (ends == np.floor(ends))).all():
+                raise UserError(
+                    f"{where}: {name}_lengths are not whole numbers between 0 and the {array.shape[1]} steps of {name}"
+                )
             spans[name] = (np.zeros(len(ends), np.int64), ends.astype(np.int64))
         else:
             spans[name] = _not_zero(array)

@@ -4,8 +4,14 @@ file names is ever called.
 A pickle is a program. Here its only words are six stand-ins of our own, which rebuild an array from its bytes without
 NumPy's unpickling (whose object arrays and structured types take pointers from the file). Python 2 pickles are read, as
 are the module names of NumPy 1 and 2.
+
+Libraries that were looked at in November 2026, and why none reads these files: fickling 0.1.12 judges the instructions
+and then lets pickle carry them out; picklescan 1.0.5 searches names and loads nothing; pandas.read_pickle, joblib and
+numpy.load(allow_pickle=True) run what the file says; torch.load(weights_only=True) reads torch's own archives alone,
+its unpickler is private, and it rebuilds arrays by NumPy's unpickling. None of them limits depth, memo or memory.
 """
 
+import io
 import pickle
 import re
 from pathlib import Path
@@ -14,8 +20,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from equimodal.errors import UserError
+from equimodal.pickle_program import ExcessiveError, check_program
 
 DEPTH = 40  # of nested containers
+UNFOLDED = 16  # values for each byte of the file: one that is named again counts again
 _PLAIN = re.compile(r"[biufSU]\d+")
 
 
@@ -39,8 +47,13 @@ def load_plain(path: Path, advice: str) -> Any:
     """
     try:
         with open(path, "rb") as file:
+            check_program(file)
+            file.seek(0)
             # latin1: Python 2's text, and its arrays' bytes
-            return _Finished().of(_PlainUnpickler(file, encoding="latin1").load())
+            content = _PlainUnpickler(file, encoding="latin1").load()
+            return _Finished(UNFOLDED * file.seek(0, io.SEEK_END)).of(content)
+    except ExcessiveError as error:
+        raise UserError(f"{path} was not loaded: {error}; {advice}") from None
     except NotPlainError as error:
         raise UserError(f"{path} holds more than plain arrays and was not loaded: {error}; {advice}") from None
     except OSError as error:
@@ -209,6 +222,8 @@ class _Array:
             content = data.encode("latin1") if isinstance(data, str) else data
             if not isinstance(content, bytes) or len(content) != count * kind.itemsize:
                 raise NotPlainError(f"an array {list(shape)} of {kind} with content of another length")
+            if count and not content:
+                raise NotPlainError(f"an array {list(shape)} of nothing")
             flat = np.frombuffer(content, kind) if content else np.empty(count, kind)
         self.finished = flat.reshape(shape, order=order)  # type: ignore[call-overload]
 
@@ -216,8 +231,10 @@ class _Array:
 class _Finished:
     """Replaces arrays under construction by NumPy's, everywhere below an object."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self.most = most
         self.seen: dict[int, Any] = {}
+        self.sizes: dict[int, int] = {}
         self.kept: list[Any] = []  # so that no id is used twice
 
     def of(self, value: Any, depth: int = 0) -> Any:
@@ -229,7 +246,17 @@ class _Finished:
         if id(value) not in self.seen:
             self.kept.append(value)
             self.seen[id(value)] = self._made(value, depth + 1)
+            self.sizes[id(value)] = self._size(value)
+            if self.sizes[id(value)] > self.most:
+                raise NotPlainError("containers that name the same ones again and again")
         return self.seen[id(value)]
+
+    def _size(self, value: Any) -> int:
+        """Values in a container whose members are finished, each time that they are named."""
+        if isinstance(value, _Array):
+            value = value.finished.reshape(-1) if value.finished.dtype.kind == "O" else ()
+        members = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+        return 1 + sum(self.sizes.get(id(member), 1) for member in members) if not isinstance(value, _Type) else 1
 
     def _made(self, value: Any, depth: int) -> Any:
         if isinstance(value, _Array):
