@@ -52,5 +52,6 @@ def last_words(log: Path, rule: str) -> str:
         return f"{lines[-1]} ({log})"
     if lines and lines[-1] == "KeyboardInterrupt":  # it had not yet begun
         return f"{INTERRUPTED} ({log})"
-    said = [*lines[-LINES:], ""] if any(line.startswith("Traceback ") for line in lines) else []
-    return "\n".join([*said, f"error: {rule} ended without saying why, such as by a lack of memory: {log}"])
+    if any(line.startswith("Traceback ") for line in lines):
+        return "\n".join([*lines[-LINES:], f"error: {rule} broke down: {lines[-1]} ({log})"])
+    return f"error: {rule} ended without saying why, such as by a lack of memory: {log}"

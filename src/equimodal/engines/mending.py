@@ -24,8 +24,10 @@ def mend_dvc(root: Path, folder: Path) -> None:
         root: the folder that has .dvc.
         folder: the one that has dvc.yaml.
     """
+    if not (root / ".dvc/tmp").is_dir():
+        return
     # the lock that each DVC holds, but while it runs a stage
-    with contextlib.suppress(Timeout, FileNotFoundError), FileLock(root / ".dvc/tmp/lock", timeout=0):
+    with contextlib.suppress(Timeout), FileLock(root / ".dvc/tmp/lock", timeout=0):
         rwlock = root / ".dvc/tmp/rwlock"
         if rwlock.is_file() and not _is_json(rwlock.read_bytes()):
             rwlock.unlink()
