@@ -108,6 +108,89 @@ def test_tensors_have_the_same_bytes_and_come_back(tmp_path: Path) -> None:
     assert all(torch.equal(back[name], value) and back[name].dtype == value.dtype for name, value in tensors.items())
 
 
+def sealed(path: Path) -> bytes:
+    """A file of weights; its content."""
+    store.write_tensors(path, {"a": torch.arange(8.0)}, {"epoch": 3, "name": '"seal":"' + "0" * 64})
+    return path.read_bytes()
+
+
+def test_any_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    whole = sealed(path)
+    assert store.read_tensors(path, sealed=True)[1] == {"epoch": 3, "name": '"seal":"' + "0" * 64}
+    for bit in range(0, 8 * len(whole), 7):
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"a\.safetensors is (damaged|not a readable)") as caught:
+            store.read_tensors(path, sealed=True)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_changed_fact_is_noticed_and_so_is_a_seal_that_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    whole = sealed(path)
+    path.write_bytes(whole.replace(b'epoch\\":3', b'epoch\\":4'))
+    with pytest.raises(UserError, match="is damaged, its content is not what its checksum says"):
+        store.read_tensors(path)
+    path.write_bytes(whole.replace(b"seal", b"leaf"))
+    store.read_tensors(path)  # as an older version wrote it
+    with pytest.raises(UserError, match="is damaged"):
+        store.read_tensors(path, sealed=True)
+
+
+def test_a_checksum_that_another_file_holds_is_compared(tmp_path: Path) -> None:
+    path = tmp_path / "val.safetensors"
+    found = store.write_tensors(path, {"a": torch.arange(8.0)}, {"epoch": 3}, sealed=False)
+    assert found == store.file_sha256(path) and store.stated_sha256(path) is None
+    assert store.read_tensors(path, found)[1] == {"epoch": 3}
+    for name, key in (("config.json", "files"), ("curves.json", "weights")):
+        store.write_json(tmp_path / name, {key: {"val.safetensors": found + key}})
+        assert store.stated_sha256(path) == found + key
+    with pytest.raises(UserError, match=r"val\.safetensors is damaged"):
+        store.read_tensors(path, store.stated_sha256(path))
+    for other in ([], {"weights": []}, {"weights": {"last.safetensors": "0"}}):
+        store.write_json(tmp_path / "curves.json", other)
+        assert store.stated_sha256(path) == found + "files"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (9,), }",
+        b"\x93NUMPY\x01\x00\x02\x00((",
+        b"\x93NUMPY\x01\x00\x3c\x00{'descr': 'O', 'fortran_order': False, 'shape': (1,), }      \n" + bytes(8),
+    ],
+    ids=["empty", "cut off", "no header", "objects"],
+)
+def test_a_damaged_array_is_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.npy is no readable array \(.*delete it and build it again") as caught:
+        store.open_array(tmp_path / "a.npy")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_and_json_without_end_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.json").mkdir()
+    (tmp_path / "a.safetensors").mkdir()
+    os.mkfifo(tmp_path / "fifo.json")
+    (tmp_path / "b.json").write_text("[" * 100_000)
+    (tmp_path / "c.json").write_text("9" * 5000)
+    for call, name, said in [
+        (store.read_json, "a.json", "is a folder, not a file"),
+        (store.read_json, "fifo.json", "is a pipe"),
+        (store.read_tensors, "fifo.json", "is a pipe"),
+        (store.open_array, "fifo.json", "is a pipe"),
+        (store.read_table, "fifo.json", "is a pipe"),
+        (store.read_json, "b.json", "is not valid JSON"),
+        (store.read_json, "c.json", "is not valid JSON"),
+        (store.read_tensors, "a.safetensors", "is a folder, not a file"),
+    ]:
+        with pytest.raises(UserError, match=rf"{name} {said}"):
+            call(tmp_path / name)  # type: ignore[operator]
+
+
 def test_arrays_appear_when_complete(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "a.npy"
     with pytest.raises(RuntimeError), store.array_writer(path, (2, 3), "uint8") as array:
@@ -149,6 +232,13 @@ def test_a_read_only_folder_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(store.tempfile, "mkdtemp", refused)
     with pytest.raises(UserError, match=r"cannot write .*permissions"):
         store.write_json(tmp_path / "a.json", {})
+
+
+@pytest.mark.parametrize("below", ["a.json", "deep/a.json"])
+def test_a_file_where_a_folder_belongs_is_one_line(tmp_path: Path, below: str) -> None:
+    (tmp_path / "data").touch()
+    with pytest.raises(UserError, match=r"cannot write .*a\.json: a file stands where a folder of that path belongs"):
+        store.write_json(tmp_path / "data" / below, {})
 
 
 def test_other_errors_are_not_disguised(tmp_path: Path) -> None:

@@ -159,7 +159,6 @@ def test_a_class_absent_from_a_split_is_named_with_the_split() -> None:
         counts(["a", "b"], [0, 0, 0, 1, 1], [*full, "train", "test"], "d")
 
 
-def test_a_given_validation_part_may_lack_a_class_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_given_validation_part_may_lack_a_class() -> None:
     table = counts(["a", "b"], [0, 0, 0, 1, 1], ["train", "val", "test", "train", "test"], "d", given_validation=True)
     assert table["val"] == {"a": 1, "b": 0}
-    assert "class b in split 'val'" in capsys.readouterr().err

@@ -1,6 +1,8 @@
 """Containers are looked into, not decoded: tracks, length, and a reason for what cannot be read."""
 
 import csv
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import soundfile
 
 from equimodal.datasets import tracks
 from equimodal.datasets.tracks import Tracks, probe
+from equimodal.features.media import MediaError, opened
+from media_files import write_video
 
 
 def test_missing_and_empty_files_have_reasons(tmp_path: Path) -> None:
@@ -20,6 +24,44 @@ def test_missing_and_empty_files_have_reasons(tmp_path: Path) -> None:
     assert probe(str(tmp_path / "empty.mp4")).error == "empty file"
     reason = probe(str(tmp_path / "text.mp4")).error
     assert reason is not None and reason.startswith("not a readable media file") and str(tmp_path) not in reason
+
+
+def test_what_is_no_file_or_a_playlist_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder.mp4").mkdir()
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "circle.mp4").symlink_to("circle.mp4")
+    (tmp_path / "nothing.mp4").symlink_to("gone.mp4")
+    (tmp_path / "device.mp4").symlink_to("/dev/zero")
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile 'a.mp4'\n")
+    (tmp_path / "web.mp4").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\na.ts\n")
+    write_video(tmp_path / "a.mp4")
+    said = {path.stem: probe(str(path)).error for path in tmp_path.iterdir()}
+    playlist = "a playlist, which names other files, not media"
+    assert said == {
+        "folder": "is a folder, not a file",
+        "pipe": "is a pipe (FIFO), not a file",
+        "circle": "cannot be read (Too many levels of symbolic links)",
+        "nothing": "is a link to nothing",
+        "device": "is a device, not a file",
+        "list": playlist,
+        "web": playlist,
+        "a": None,
+    }
+    for path in tmp_path.iterdir():
+        if (reason := said[path.stem]) is not None:
+            with pytest.raises(MediaError, match=re.escape(reason)), opened(path):
+                pass
+
+
+def test_an_lfs_pointer_is_called_so(tmp_path: Path) -> None:
+    text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 57702\n"
+    for name in ("clip.wav", "clip.flv", "rows.npy"):
+        (tmp_path / name).write_text(text)
+    said = "a git LFS pointer, not the file itself (run: git lfs pull)"
+    assert [probe(str(tmp_path / name)).error for name in ("clip.wav", "clip.flv")] == [said] * 2
+    assert tracks.probe_arrays(tmp_path / "rows.npy", None).error == said
+    (tmp_path / "clip.wav").write_text(text + "and more")
+    assert probe(str(tmp_path / "clip.wav")).error != said
 
 
 def test_odd_media_are_read_or_refused_as_listed(shared: Path) -> None:

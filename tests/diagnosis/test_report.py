@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from torch import nn
@@ -12,7 +13,7 @@ import equimodal
 from equimodal.diagnosis.report import Diagnosis
 from equimodal.errors import UserError
 
-HOSTILE = ("<script>a</script>", 'b" & $x_1$ \\')
+HOSTILE = ("<script>a</script>", 'b" & $x_1$ \\\x01')
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,8 @@ def test_the_page_stands_alone_and_runs_nothing(report: Diagnosis, tmp_path: Pat
     assert report.verdict in page.text
     assert all(name in page.text for name in HOSTILE)
     assert all(entry.text in page.text for entry in report.findings)
+    for figure in re.findall("<svg.*?</svg>", text, re.DOTALL):
+        ElementTree.fromstring(figure)
     report.to_html(tmp_path / "again.html")
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == text
 

@@ -1,6 +1,7 @@
 """Files of arrays: what is read from each format, and the reason that each broken one gets."""
 
 import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +79,35 @@ def test_parquet_rows_may_differ_in_length_and_be_absent(tmp_path: Path) -> None
     assert open_arrays(tmp_path / "a.parquet", "v").read(Place(1)).tolist() == [3, 4]
 
 
+def npz_of(path: Path, header: str, size: int = 0) -> None:
+    """An .npz whose array `x` says `header`, before `size` zeros."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as file:
+        file.write(b"\x93NUMPY\x02\x00" + len(header).to_bytes(4, "little") + header.encode())
+        for _ in range(size >> 20):
+            file.write(bytes(1 << 20))
+
+
+def header_of(*shape: int) -> str:
+    return f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}\n"
+
+
 def broken(folder: Path, name: str) -> Path:
     path = folder / name
+    if name == "negative.npz":
+        npz_of(path, header_of(4, -3, -2), 1 << 20)
+    elif name == "bomb.npz":
+        npz_of(path, header_of(1, 1 << 20, 1 << 10))
+    elif name == "overflow.npz":
+        npz_of(path, header_of(1, 1 << 32, 1 << 32))
+    elif name == "header.npz":
+        npz_of(path, "{" + " " * 20_000)
+    elif name == "negative.npy":
+        header = header_of(4, -3, -2)
+        path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(96))
+    elif name == "syntax.npy":
+        path.write_bytes(b"\x93NUMPY\x01\x00\x02\x00((")
+    elif name == "struct.parquet":
+        write_parquet(path, {"x": [{"a": 1.0}], "words": [["a"]], "deep": [[[[1.0]]]]})
     if name == "text.npy":
         path.write_text("1 2 3")
     elif name == "objects.npy":
@@ -107,7 +135,7 @@ def broken(folder: Path, name: str) -> Path:
     ("name", "key", "words"),
     [
         ("lost.npy", None, "no such file"),
-        ("folder.npy", None, "no such file"),
+        ("folder.npy", None, "is a folder, not a file"),
         ("a.csv", None, r"'.csv' is not one of .npy, .npz, .parquet"),
         ("text.npy", None, "unreadable"),
         ("objects.npy", None, "unreadable|holds object"),
@@ -115,6 +143,15 @@ def broken(folder: Path, name: str) -> Path:
         ("cut.npy", None, "unreadable"),
         ("cut.npz", "x", "unreadable"),
         ("fortran.npz", "x", "Fortran order"),
+        ("negative.npz", "x", "unreadable: its shape is "),
+        ("negative.npy", None, "unreadable"),
+        ("bomb.npz", "x", "one sample is .* 4.3 GB: more than is read at once"),
+        ("overflow.npz", "x", "more than is read at once"),
+        ("header.npz", "x", "has a header of 20001 bytes"),
+        ("syntax.npy", None, "unreadable"),
+        ("struct.parquet", "x", "column 'x' holds struct<a: double>, not numbers"),
+        ("struct.parquet", "words", "column 'words' holds list<.*string>, not numbers"),
+        ("struct.parquet", "deep", "column 'deep' holds list<.*, not numbers"),
         ("many.npz", None, "holds the arrays x, y: set key"),
         ("many.npz", "z", "no array 'z'; it has: x, y"),
         ("cut.npy", "x", "leave out key 'x'"),

@@ -78,7 +78,7 @@ def test_rows_are_where_the_index_has_them_and_failures_are_zero(clips: Path, tm
         "no picture between 7.00 and 7.50 s",
         "no visual file",
         "unreadable: Invalid data found when processing input",
-        "unreadable: No such file or directory",
+        "unreadable: no such file",
     ]
     assert not array[[2, 4, 5, 6]].any()
     assert array[[0, 1, 3]].any(axis=(1, 2, 3, 4)).all()

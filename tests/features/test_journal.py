@@ -49,11 +49,22 @@ def test_half_a_beginning_counts_for_nothing(tmp_path: Path, lost: str) -> None:
 
 def test_a_note_that_was_cut_off_is_not_believed(tmp_path: Path) -> None:
     begin(tmp_path / "work")
+    line = "2124f816 [7, [[1, 2]]]\n"
     with open(tmp_path / "work" / "done.txt", "a") as file:
-        file.write("[12, []]\n[13, []]")
+        file.write("f4ed9a83 [12, []]\n00000000 [13, []]")
     assert begin(tmp_path / "work")[1] == {7: [[1, 2]], 12: []}
     assert begin(tmp_path / "work")[1] == {7: [[1, 2]], 12: []}
-    assert (tmp_path / "work" / "done.txt").read_text() == "[7, [[1, 2]]]\n[12, []]\n[7, [[1, 2]]]\n[7, [[1, 2]]]\n"
+    assert (tmp_path / "work" / "done.txt").read_text() == f"{line}f4ed9a83 [12, []]\n{line}"
+
+
+@pytest.mark.parametrize("change", [(b"[7,", b"[6,"), (b"[[1, 2]]", b"\xff[1, 2]]"), (b"[7, [[1, 2]]]", b"7")], ids=str)
+def test_a_damaged_note_is_not_believed(tmp_path: Path, change: tuple[bytes, bytes]) -> None:
+    begin(tmp_path / "work")
+    notes = tmp_path / "work" / "done.txt"
+    content = notes.read_bytes()
+    assert change[0] in content
+    notes.write_bytes(content.replace(*change))
+    assert begin(tmp_path / "work")[1] == {}
 
 
 def test_success_publishes_and_leaves_nothing(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def test_the_card_has_the_result_s_numbers(cremad: Path, tmp_path: Path) -> None
     assert f"| accuracy | {100 * accuracy['mean']:.1f} ± {100 * accuracy['std']:.1f} |" in text
     assert "Generated sample: shows that the chain works, is no result." in text
     assert "seeds 0, 1" in text
+    assert "Samples, train / validation / test: d " in text and "Warning: d: validation has " in text
     export(MODEL, tmp_path / "one", onnx=False)
     one = read_json(MODEL.with_name("evaluation.json"))["selection"]["val"]["test"]["accuracy"]
     assert f"| accuracy | {100 * one:.1f} |" in (tmp_path / "one/README.md").read_text()

@@ -1,6 +1,7 @@
 """Files of weights: both formats read by name; anything else refused with one line that says what it is."""
 
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,27 @@ def not_finite(path: Path) -> None:
     torch.save(tensors, path)
 
 
+def with_bias(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        tensors = weight_files.state(WIDTH, LAYERS)
+        torch.save({**tensors, "bn1.bias": change(tensors["bn1.bias"])}, path)
+
+    return write
+
+
+def counter(change: torch.Tensor) -> Callable[[Path], None]:
+    return lambda path: torch.save({**weight_files.state(WIDTH, LAYERS), "bn1.num_batches_tracked": change}, path)
+
+
+def compressed(path: Path) -> None:
+    resnet()(path)
+    with zipfile.ZipFile(path) as stored:
+        files = {entry.filename: stored.read(entry) for entry in stored.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
 class Evil:
     """Would run a command if it were unpickled."""
 
@@ -105,6 +127,21 @@ class Evil:
         (saved([torch.zeros(2)]), r"is no state dict \(found: list\)"),
         (saved({}), r"is no state dict \(found: dict\)"),
         (not_finite, r"bn1\.bias has values that are not finite"),
+        (with_bias(lambda bias: bias.to_sparse()), r"bn1\.bias is a sparse tensor \(torch\.sparse_coo\), not plain"),
+        (with_bias(lambda bias: bias.to("meta")), r"bn1\.bias is .*without values .* not plain numbers"),
+        (with_bias(lambda bias: bias.to(torch.complex64)), r"bn1\.bias is of torch\.complex64 \[8\], not plain"),
+        (
+            with_bias(lambda bias: bias.to(torch.float8_e4m3fn)),
+            r"bn1\.bias is of torch\.float8_e4m3fn \[8\], not plain",
+        ),
+        (with_bias(lambda bias: bias.to(torch.int8)), r"bn1\.bias is of torch\.int8 \[8\], not plain"),
+        (
+            with_bias(lambda bias: torch.quantize_per_tensor(bias, 0.1, 0, torch.qint8)),
+            r"bn1\.bias is of torch\.qint8 \[8\], not plain|cannot be read as a state dict",
+        ),
+        (counter(torch.tensor(1.5)), r"num_batches_tracked is of torch\.float32 \[\], not a whole number"),
+        (counter(torch.zeros(3, dtype=torch.int64)), r"num_batches_tracked is of torch\.int64 \[3\], not a whole"),
+        (compressed, r"cannot be read .*: it is a compressed archive, as torch\.save writes none"),
         (truncated, r"cannot be read as a state dict .* get it again"),
         (lambda path: path.write_text("<!DOCTYPE html><html>404</html>"), r"it is a web page"),
         (lambda path: path.write_bytes(b""), r"cannot be read as a state dict"),

@@ -114,7 +114,9 @@ def test_a_protocol_or_preset_that_a_variant_names_goes_over_its_base() -> None:
 )
 def test_a_mistake_is_one_line_that_names_the_key(variants: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError) as caught:
-        with_variants(**variants)
+        params = with_variants(**variants)
+        assert list(params.datasets) == ["d"]  # which no variant's mistake concerns
+        params.dataset("v")
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 

@@ -34,7 +34,9 @@ def broken(raw: dict[str, Any], path: str, value: Any) -> str:
         place = place.setdefault(part, {})
     place[last] = value
     with pytest.raises(UserError) as caught:
-        parse_params(changed)
+        params = parse_params(changed)
+        for name in params.broken:
+            params.dataset(name)
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -118,6 +120,14 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_bytes("# für Übungen\n".encode("latin-1"))
     with pytest.raises(UserError, match="is not UTF-8 text"):
         load_params(tmp_path / "params.yaml")
+
+
+def test_what_is_no_file_of_settings_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").mkdir()
+    with pytest.raises(UserError, match=r"params\.yaml cannot be read: Is a directory"):
+        load_params(tmp_path / "params.yaml")
+    with pytest.raises(UserError, match="/dev/zero has more than 262,144 characters"):
+        load_params("/dev/zero")
 
 
 def test_a_method_without_a_warm_up_says_so(raw: dict[str, Any]) -> None:

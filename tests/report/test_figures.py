@@ -1,8 +1,11 @@
 """Figures: what is drawn, from what, and that equal input gives equal bytes."""
 
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 import made_results
 from equimodal.report.curves import Curves
@@ -44,6 +47,20 @@ def test_generated_samples_are_named_in_every_figure():
         ).items():
             assert ("source: sample" in words(figure)) == (source == "sample"), name
             assert "made_aim" in words(figure), name
+
+
+def test_any_name_of_a_class_is_drawn_and_svg_stays_valid(tmp_path):
+    names = ["$x$", "$\\frac{1}$", "_a^b", "a\0b\x1b\n", "\x85\ud800\uffff", "--><&\"'", "\\$"]
+    result = made_results.made(classes=len(names)).model_copy(update={"classes": names})
+    figure = confusion.draw(result)
+    save(figure, tmp_path / "confusion")
+    ElementTree.parse(tmp_path / "confusion.svg")
+    drawn = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert drawn[3:5] == ["a\ufffdb\ufffd\ufffd", "\ufffd" * 3]
+    for name, text in zip(names, drawn, strict=True):
+        label = Text(text=text)
+        shown, is_formula = label._preprocess_math(text)
+        assert not is_formula and ("$" not in name or shown == name)
 
 
 def test_same_input_same_bytes(tmp_path):

@@ -66,6 +66,13 @@ def styled():
         yield
 
 
+def test_every_table_says_how_many_samples_and_what_they_warn_of():
+    for module in (accuracy, leaderboard, unimodal):
+        lines = module.document(material()).lines
+        assert "Samples, train / validation / test: cremad 12 / 3 / 200; ks 12 / 3 / 200." in lines
+        assert any(line.startswith("Warning: cremad: validation has 6 samples (under 30)") for line in lines)
+
+
 def test_the_papers_numbers_stand_in_columns_of_their_own():
     heads, rows = accuracy.document(material()).tables[0][1]
     assert heads[:5] == [

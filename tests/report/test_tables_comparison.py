@@ -174,6 +174,13 @@ def test_nothing_is_printed_beside_a_generated_sample():
     assert not any(key.startswith("printed") for record in found.records for key in record)
 
 
+def test_the_caption_repeats_what_results_warn_of(three):
+    assert any(line.startswith("Warning: made: validation has 6 samples (under 30)") for line in three.lines)
+    part = made_results.of("joint", JOINT)
+    data = part.data.model_copy(update={"dropped_classes": {"class 3": "no clip"}})
+    assert "made: 3 of 4 classes." in study(part.model_copy(update={"data": data})).lines
+
+
 def test_the_caption_names_protocol_source_rule_and_seeds(three):
     line = next(line for line in three.lines if line.startswith("made: "))
     for part in (

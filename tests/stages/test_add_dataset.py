@@ -9,7 +9,7 @@ from equimodal.errors import UserError
 from equimodal.params import load_params
 from equimodal.stages import add_dataset, features, index, manifest, raw
 from equimodal.store import read_json
-from media_files import write_video
+from media_files import tone, write_video, write_wave
 
 
 @pytest.fixture
@@ -38,6 +38,25 @@ def added(**changed: object) -> None:
         "arrays": {},
     }
     add_dataset.run(load_params(), **{**settings, **changed})  # type: ignore[arg-type]
+
+
+def test_sound_and_picture_of_files_of_their_own_go_through_the_stages(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = project / "clips"
+    for number in range(24):
+        write_wave(clips / f"{number}.wav", tone(0.8))
+    rows = [f"{number}.mp4,{number}.wav,{'ab'[number % 2]}" for number in range(24)]
+    (clips / "list.csv").write_text("\n".join(["video,recording,mood", *rows]))
+    added()
+    assert "label = mood" in (out := capsys.readouterr().out) and "path = recording and video" in out
+    params = load_params()
+    for stage in (raw, index):
+        stage.run(params, dataset="mine")
+    features.run(params, dataset="mine", modality="audio")
+    assert {sample["paths"]["audio"] for sample in read_json(Path("data/mine/index.json"))["samples"]} == {
+        f"{number}.wav" for number in range(24)
+    }
 
 
 def test_the_entry_goes_through_the_stages(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

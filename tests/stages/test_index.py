@@ -74,6 +74,13 @@ def test_the_sample_becomes_an_index(project: Path) -> None:
     assert counts == {"train": 12, "val": 6, "test": 6} and found["split"]["rule"] == "actor"
 
 
+def test_small_splits_are_warned_of_where_they_are_made(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build(params_of(CREMAD))
+    err = capsys.readouterr().err
+    assert "warning: d: validation has 6 samples (under 30)" in err and "warning: d: test has 6 samples" in err
+    assert "validation has fewer than 2 samples of 6 of 6 classes (NEU 1, HAP 1, SAD 1 and 3 more)" in err
+
+
 def test_the_index_is_the_same_bytes_each_time(project: Path) -> None:
     build(params_of(CREMAD))
     before = (project / "data/d/index.json").read_bytes()
@@ -169,6 +176,50 @@ def test_a_class_that_is_lost_by_rejection_is_named(project: Path) -> None:
     shutil.copy(project / "media/00.flv", project / "media/24.flv")
     with pytest.raises(UserError, match=r"class z in split"):
         build(params_of(TABLE, split=BY_CLASS))
+
+
+def test_dropped_classes_are_recorded_and_the_others_numbered_anew(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of CREMA-D: no clip of NEU; of HAP a test clip only, the others being pointers; chosen are all but ANG."""
+    raw.run(params_of(CREMAD), dataset="d")
+    shutil.copytree(project / "data/d/raw", project / "copy")
+    tested = {s["group"] for s in build(params_of(CREMAD))["samples"] if s["split"] == "test"}
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 57702\n"
+    for path in [*(project / "copy").rglob("*.wav"), *(project / "copy").rglob("*.flv")]:
+        if "_NEU_" in path.name:
+            path.unlink()
+        elif "_HAP_" in path.name and path.name[:4] not in tested:
+            path.write_text(pointer)
+    own = {"source": "local", "raw": "copy", "max_rejected": 0.3, "classes": ["NEU", "HAP", "SAD", "FEA", "DIS"]}
+    with pytest.raises(UserError, match=r"1 of 5 classes have no clip in copy \(NEU\)"):
+        build(params_of(CREMAD, **own))
+    with pytest.raises(
+        UserError, match=r"no sample of class HAP in split 'train'.*, or set datasets\.d\.missing_classes: drop"
+    ):
+        build(params_of(CREMAD, **{**own, "classes": ["HAP", "SAD", "FEA", "DIS"]}))
+    found = build(params_of(CREMAD, **own, missing_classes="drop"))
+    assert found["classes"] == ["SAD", "FEA", "DIS"] and {s["label"] for s in found["samples"]} == {0, 1, 2}
+    assert all(found["classes"][s["label"]] == s["id"].split("_")[2] for s in found["samples"])
+    assert found["dropped_classes"] == {
+        "ANG": "not among the setting classes",
+        "HAP": "no usable clip in split 'train' (missing_classes: drop)",
+        "NEU": "no clip in the copy (missing_classes: drop)",
+    }
+    assert {e["reason"] for e in found["rejected"]} == {"a git LFS pointer, not the file itself (run: git lfs pull)"}
+    err = capsys.readouterr().err
+    assert "d: 3 of 6 classes used (1 not among the setting classes, 1 no clip in the copy" in err
+    assert "dropped_classes" not in build(params_of(CREMAD))
+
+
+def test_two_usable_classes_must_be_left(project: Path) -> None:
+    raw.run(params_of(CREMAD), dataset="d")
+    shutil.copytree(project / "data/d/raw", project / "copy")
+    for path in [*(project / "copy").rglob("*.wav")]:
+        if "_ANG_" not in path.name:
+            path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"1 classes have usable clips in every split, at least two .*NEU: no usable"):
+        build(params_of(CREMAD, source="local", raw="copy", max_rejected=1, missing_classes="drop"))
 
 
 def test_index_without_raw_says_what_to_build() -> None:

@@ -171,13 +171,20 @@ def test_a_class_absent_from_validation_is_a_warning(folder: Path, capsys: pytes
     """GRID's 51 words, as committed in params.yaml, have no "h" there."""
     write({"audio": {"rejected": [4, 6]}})
     assert len(made()["rows"]) == 10
-    assert (
-        capsys.readouterr().err
-        == "warning: own: the val split has no sample of 1 of 2 classes (x): model selection does not see them\n"
-    )
+    err = capsys.readouterr().err
+    assert "warning: own: validation has fewer than 2 samples of 1 of 2 classes (x 0)" in err
+    assert "warning: own: validation has 2 samples (under 30)" in err and "test has 4 samples" in err
     write({"audio": {"rejected": [4, 5, 6, 7]}})
     with pytest.raises(UserError, match="the val split has no sample of 2 of 2 classes"):
         made()
+
+
+def test_dropped_classes_go_along(folder: Path) -> None:
+    assert "dropped_classes" not in made()
+    path = Path("data/own/index.json")
+    dropped = {"z": "no clip in the copy (missing_classes: drop)"}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "dropped_classes": dropped}))
+    assert made()["dropped_classes"] == dropped
 
 
 def test_one_class_is_refused(folder: Path) -> None:

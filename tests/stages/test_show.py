@@ -45,6 +45,13 @@ def test_generated_samples_are_called_so(shown, tmp_path):
     assert "generated" not in shown("joint")
 
 
+def test_numbers_of_few_clips_are_shown_with_how_few(shown, tmp_path):
+    made_results.write(tmp_path)
+    text = shown("joint")
+    assert "Samples, train / validation / test: made 12 / 3 / 6." in text
+    assert "Warning: made: validation has 6 samples (under 30): chance alone moves an accuracy on it by ±40" in text
+
+
 def write(root, method, dataset):
     found = made_results.of(method, [0.6], dataset=dataset)
     write_json(root / f"results/{dataset}_{method}.json", found.model_dump(mode="json"))

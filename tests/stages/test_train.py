@@ -7,12 +7,14 @@ import pytest
 
 import tiny_dataset
 import training_process
-from equimodal.engines.layout import model_folder
+from equimodal.engines.layout import model_folder, unimodal_path
 from equimodal.errors import UserError
 from equimodal.params import Params
+from equimodal.report.rules import RULES
 from equimodal.stages import evaluate, prototypes, train, warmup
 from equimodal.stages.setup import Setup
-from equimodal.store import read_json, read_tensors, write_tensors
+from equimodal.store import file_sha256, read_json, read_tensors, write_tensors
+from tiny_method import alone, unimodal_models
 
 FILES = ("val.safetensors", "last.safetensors", "test.safetensors", "curves.json")
 
@@ -166,6 +168,48 @@ def interrupted(params: Params) -> None:
     assert Path(".checkpoints/train-tiny-joint-0/state.safetensors").is_file()
 
 
+def test_a_damaged_checkpoint_is_refused_and_the_training_is_the_same(
+    tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = tiny_dataset.params()
+    train.run(params, "tiny", "joint", 0)
+    unbroken = outputs("joint")
+    interrupted(params)
+    path = Path(".checkpoints/train-tiny-joint-0/state.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 4
+    path.write_bytes(content)
+    capsys.readouterr()
+    train.run(params, "tiny", "joint", 0)
+    said = capsys.readouterr().err
+    assert f"{path} is damaged, its content is not what its checksum says" in said and "starting afresh" in said
+    assert "continuing" not in said and outputs("joint") == unbroken
+
+
+def test_damaged_weights_are_not_evaluated(tiny: Path) -> None:
+    params = tiny_dataset.params()
+    train.run(params, "tiny", "joint", 0)
+    folder = model_folder("tiny", "joint", 0)
+    weights = read_json(folder / "curves.json")["weights"]
+    assert weights == {f"{rule}.safetensors": file_sha256(folder / f"{rule}.safetensors") for rule in RULES}
+    content = bytearray((folder / "last.safetensors").read_bytes())
+    content[-9] ^= 4
+    (folder / "last.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match=r"models/tiny/joint/0/last\.safetensors is damaged"):
+        evaluate.run(params, "tiny", "joint", 0)
+
+
+def test_damaged_models_of_one_modality_are_not_started_from(tiny: Path) -> None:
+    params = tiny_dataset.params(methods={**alone(False), "frozen": {}})
+    unimodal_models(params)
+    path = unimodal_path("tiny", "visual", 0)
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"models/tiny/unimodal/0/visual\.safetensors is damaged"):
+        train.run(params, "tiny", "frozen", 0)
+
+
 def test_modalities_keep_their_declared_order_from_batches_to_exported_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +224,7 @@ def test_modalities_keep_their_declared_order_from_batches_to_exported_files(
     tensors, meta = read_tensors(path)
     assert meta["modalities"] == ["visual", "audio"]
     evaluate.load(setup, path)
+    (path.parent / "curves.json").unlink()  # which knows the checksum
     for wrong in ({**meta, "modalities": ["audio", "visual"]}, {"structure": {}}):
         write_tensors(path, tensors, wrong)
         with pytest.raises(UserError, match="the dataset declares visual, audio: train it again"):

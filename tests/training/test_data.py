@@ -2,6 +2,7 @@
 in an order that only the seed decides.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from equimodal.errors import UserError
 from equimodal.seeding import generator
 from equimodal.settings.training import AugmentSettings
 from equimodal.stages.setup import Setup, load_data
-from equimodal.store import read_json, write_json
+from equimodal.store import file_sha256, read_json, write_json
+from equimodal.training import data as data_module
 from equimodal.training.data import DataModule
 
 CPU = torch.device("cpu")
@@ -29,6 +31,37 @@ def batches(
 
 def joined(parts: list[tuple[dict[str, Tensor], Tensor]]) -> tuple[dict[str, Tensor], Tensor]:
     return {name: torch.cat([x[name] for x, _ in parts]) for name in parts[0][0]}, torch.cat([y for _, y in parts])
+
+
+@pytest.mark.parametrize("resident", ["device", "map"])
+def test_a_flipped_byte_of_features_names_the_file(tiny: Path, resident: str) -> None:
+    path = Path("data/tiny/features/visual.npy")
+    before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    load_data("tiny", None, CPU, resident)
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"^data/tiny/features/visual\.npy is damaged, .* build it again"):
+            load_data("tiny", None, CPU, resident)
+    load_data("tiny", ["audio"], CPU, resident)
+
+
+def test_an_array_behind_a_map_is_read_whole_once_for_each_of_its_versions(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(data_module, "file_sha256", lambda path: read.append(path.stem) or file_sha256(path))
+    for _ in range(2):
+        load_data("tiny", None, CPU, "map")
+    assert read == ["audio", "visual"]
+    os.utime("data/tiny/features/audio.npy")
+    load_data("tiny", None, CPU, "map")
+    assert read == ["audio", "visual", "audio"]
+    for _ in range(2):
+        load_data("tiny", ["audio"], CPU, "device")
+    assert read[3:] == ["audio", "audio"], "what is kept at hand is compared each time"
 
 
 @pytest.mark.parametrize("resident", ["device", "map"])

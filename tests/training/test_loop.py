@@ -15,7 +15,7 @@ from equimodal.methods.joint.method import Joint
 from equimodal.models.framework import Outputs
 from equimodal.seeding import derive
 from equimodal.stages.setup import Setup
-from equimodal.store import read_tensors
+from equimodal.store import read_tensors, write_tensors
 from equimodal.training import loop as loop_module
 from equimodal.training.loop import Loop
 
@@ -219,10 +219,74 @@ def test_each_rule_selects_its_epoch(tiny: Path, monkeypatch: pytest.MonkeyPatch
     loop.run()
     assert loop.progress.selected == {"val": 2, "test": 0, "last": 4}
     for rule, epoch in (("val", 2), ("test", 0)):
-        tensors, meta = read_tensors(Path(f"run/{rule}.safetensors"))
+        tensors, meta = read_tensors(Path(f"run/{rule}-{epoch}.safetensors"))
         own = {"modalities": ["audio", "visual"], "structure": {}, "about": {"seed": 0}}
         assert meta == {"rule": rule, "epoch": epoch, **own}
         assert torch.equal(tensors["fusion.linear.weight"], weights[epoch])
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    for place in range(20):
+        content[len(content) * (2 * place + 1) // 40] ^= 1 << place % 8
+    path.write_bytes(content)
+
+
+def other_epoch(path: Path) -> None:
+    tensors, meta = read_tensors(path)
+    write_tensors(path, tensors, {**meta, "epoch": 0}, sealed=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("state", flipped),
+        ("state", other_epoch),
+        ("state", lambda path: path.write_bytes(b"")),
+        ("val-0", flipped),
+        ("val-0", Path.unlink),
+    ],
+    ids=["bits of the state", "epoch", "empty", "bits of chosen weights", "no chosen weights"],
+)
+def test_a_damaged_checkpoint_starts_afresh(
+    tiny: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    damage: Callable[[Path], None],
+) -> None:
+    scripted(monkeypatch, {split: [(0.5, 1.0), (0.4, 1.0)] for split in ("val", "test")})
+    made().run(until=2)
+    assert sorted(path.name for path in Path("run").iterdir()) == [
+        f"{n}.safetensors" for n in ("state", "test-0", "val-0")
+    ]
+    assert made().resume()
+    damage(Path(f"run/{name}.safetensors"))
+    capsys.readouterr()
+    loop = made()
+    assert not loop.resume() and loop.progress.epoch == 0 and not Path("run").exists()
+    said = capsys.readouterr().err
+    assert said.startswith("train of tiny joint, seed 0: run/") and said.endswith(": starting afresh\n")
+    assert said.count("\n") == 1
+
+
+def test_a_kill_between_the_chosen_weights_and_the_state_loses_one_epoch(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = [(0.5, 1.0), (0.6, 1.0), (0.6, 1.0)]
+    scripted(monkeypatch, {split: [*scores] for split in ("val", "test")})
+    loop = made()
+    loop.run(until=1)
+
+    def killed(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(until=2)
+    assert Path("run/val-1.safetensors").is_file()
+    resumed = made()
+    assert resumed.resume() and resumed.progress.epoch == 1 and resumed.progress.selected["val"] == 0
 
 
 class Broken(Joint):

@@ -238,7 +238,7 @@ class Resets(Plain):
 def test_what_a_method_changes_after_evaluation_is_not_in_what_was_measured_but_in_what_goes_on(tiny: Path) -> None:
     loop = loop_of(tiny, Resets)
     loop.run(until=1)
-    kept, exported = state(loop.method.model), tiny / "state" / "val.safetensors"
+    kept, exported = state(loop.method.model), tiny / "state" / "val-0.safetensors"
     assert all(float(p.abs().sum()) == 0 for p in loop.method.model.fusion.parameters()), "changed for the next epoch"
     from equimodal.store import read_tensors
 

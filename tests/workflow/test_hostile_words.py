@@ -67,12 +67,7 @@ def study(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     monkeypatch.setenv("PATH", f"{project.root / 'bin'}{os.pathsep}{os.environ['PATH']}")
     params = Path("params.yaml")
     before = params.read_text()
-    plain: dict[str, Any] = dict.fromkeys(LISTS, "joint") | {
-        "datasets": "cremad",
-        "seeds": 0,
-        "tables": "table3",
-        "figures": "f",
-    }
+    plain = dict.fromkeys(LISTS, "joint") | {"datasets": "cremad", "seeds": 0, "tables": "table3", "figures": "f"}
 
     def write(**places: Any) -> None:
         lists = {name: [word] for name, word in {**plain, **places}.items()}

@@ -1,6 +1,7 @@
 """The program, and how a command runs a stage."""
 
 import os
+import sys
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 from equimodal.engines import experiments, locks
 from equimodal.engines.layout import manifest_path
 from equimodal.errors import UserError
-from equimodal.params import load_params
+from equimodal.params import Params, load_params
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,11 +52,19 @@ def run_stage(stage: str, **axes: Any) -> None:
         call(stage, **axes)
 
 
+def read_params(dataset: str | None = None) -> Params:
+    """params.yaml, for a command that concerns `dataset`; what is wrong with another one is a warning."""
+    params = load_params()
+    if dataset is not None:
+        params.dataset(dataset)
+    for name, why in params.broken.items():
+        print(f"warning: dataset {name} is left out: {why}", file=sys.stderr)
+    return params
+
+
 def call(stage: str, **axes: Any) -> None:
     """`stages.<stage>.run` with params.yaml and the axes, with CPU threads as params.yaml says."""
-    params = load_params()
-    if "dataset" in axes:
-        params.dataset(axes["dataset"])
+    params = read_params(axes.get("dataset"))
     if "method" in axes:
         params.check_pair(axes["dataset"], axes["method"])
     if stage in FROM_MANIFEST and not (path := manifest_path(axes["dataset"])).is_file():

@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from equimodal.cli.program import app, call, run_stage
+from equimodal.cli.program import app, call, read_params, run_stage
 from equimodal.errors import UserError
-from equimodal.params import load_params
 from equimodal.settings.training import SEEDS
 
 command = partial(app.command, rich_help_panel="Workflow: settings and results")
@@ -45,7 +44,7 @@ def study_section(name: Annotated[str, typer.Argument(help="a name of `studies` 
     """Print a section `study` for params.yaml with which plain `snakemake` and `dvc repro` build one of `studies`."""
     from equimodal.params.studies import study_section as section
 
-    typer.echo(section(load_params(), name), nl=False)
+    typer.echo(section(read_params(), name), nl=False)
 
 
 @command()
@@ -135,4 +134,4 @@ def explain(
     from equimodal.params.explain import explain as explained
     from equimodal.params.explain import sections
 
-    typer.echo(explained(load_params(), key) if key else sections(load_params()))
+    typer.echo(explained(read_params(), key) if key else sections(read_params()))

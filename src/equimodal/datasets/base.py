@@ -2,12 +2,13 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from equimodal.errors import UserError
+from equimodal.files import no_file
 from equimodal.settings.datasets import DatasetSettings
 
 
@@ -51,6 +52,8 @@ class Listing:
     lists: Mapping[str, frozenset[str]] | None = field(default=None)
     rejected: Mapping[str, str] = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
+    # Class -> why it is not used: neither among `classes` nor the label of a sample
+    left_out: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] | None = (
         None  # ids that the dataset's lists name and the files lack; None where there are no lists of what is wanted
     )
@@ -111,6 +114,16 @@ class DatasetKind(ABC):
         """What `equimodal verify` compares the files with; the raw manifest where nothing better is published."""
         return files
 
+    def names(self) -> Collection[str]:
+        """Paths of a whole copy's files, which `equimodal verify` looks for where no sizes and checksums can be had;
+        empty where they are not known either.
+        """
+        return ()
+
+    def strays(self, expected: Collection[str]) -> list[str]:
+        """Files beside the dataset's own that look like media and are none of `expected`: nothing reads them."""
+        return []
+
     def key(self, setting: str) -> str:
         """Full name of one of this dataset's settings, for messages."""
         return f"datasets.{self.name}.{setting}"
@@ -137,8 +150,8 @@ def some_of(names: list[str], most: int = 5) -> str:
 def size_of(path: Path, where: str) -> int:
     """Size of a file in bytes; a UserError that ends in `where` if it cannot be told."""
     try:
-        if not path.is_file():
-            raise UserError(f"{path} {'is a folder, not a file' if path.is_dir() else 'does not exist'}: {where}")
+        if (why := no_file(path)) is not None:
+            raise UserError(f"{path} {why}: {where}")
         with open(path, "rb"):
             return path.stat().st_size
     except OSError as error:

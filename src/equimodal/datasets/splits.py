@@ -1,6 +1,5 @@
 """Which samples train, validate and test: deterministic from the seed, whatever order the files come in."""
 
-import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -34,7 +33,12 @@ def assign(listing: Listing, settings: SplitSettings, dataset: str) -> dict[str,
 
 
 def counts(
-    classes: Sequence[str], labels: Sequence[int], splits: Sequence[str], dataset: str, given_validation: bool = False
+    classes: Sequence[str],
+    labels: Sequence[int],
+    splits: Sequence[str],
+    dataset: str,
+    given_validation: bool = False,
+    droppable: bool = False,
 ) -> dict[str, dict[str, int]]:
     """Samples by split and class.
 
@@ -44,8 +48,9 @@ def counts(
         splits: one split per sample.
         dataset: name, for messages.
         given_validation: the validation part is the data's own (a split column), not carved by us. A class absent from
-            it is then only noted: GRID's words have a letter that its 600 validation words lack, and selection on the
+            it is then no error: GRID's words have a letter that its 600 validation words lack, and selection on the
             other classes is still sound.
+        droppable: the dataset has the setting `missing_classes`, which the message then names.
 
     Raises:
         UserError: a class is absent from a split; names both.
@@ -58,14 +63,11 @@ def counts(
         if not absent:
             continue
         if split == "val" and given_validation and len(absent) < len(classes):
-            print(
-                f"{dataset}: note: no sample of class {some_of(absent)} in split 'val' of the data's own split",
-                file=sys.stderr,
-            )
             continue
         raise UserError(
             f"{dataset}: no sample of class {some_of(absent)} in split '{split}': every class must be there;"
             f" change datasets.{dataset}.split (fold, seed, validation) or the data"
+            + (f", or set datasets.{dataset}.missing_classes: drop" if droppable else "")
         )
     return table
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from equimodal.datasets.pointers import REASON, is_pointer
 from equimodal.features.arrays import open_arrays
-from equimodal.features.media import MediaError
+from equimodal.features.media import PLAYLIST, MediaError, absent, is_playlist
 
 # A wav's header says it all; without these FFmpeg reads on, to see whether its samples are something else in disguise.
 HEADER_ONLY = {"probesize": "4096", "analyzeduration": "0"}
@@ -29,10 +30,14 @@ def probe(path: str) -> Tracks:
     import av
     from av import logging
 
-    if not Path(path).is_file():
-        return Tracks(error="no such file")
+    if (why := absent(path)) is not None:
+        return Tracks(error=why)
     if Path(path).stat().st_size == 0:
         return Tracks(error="empty file")
+    if is_playlist(path):
+        return Tracks(error=PLAYLIST)
+    if is_pointer(Path(path)):
+        return Tracks(error=REASON)
     logging.set_level(logging.PANIC)
     try:
         # file: keeps FFmpeg from reading a name such as "-x.mp4" or "concat:..." as anything but a file's.
@@ -76,7 +81,7 @@ def probe_arrays(path: Path, key: str | None) -> Tracks:
     try:
         open_arrays(path, key)
     except MediaError as error:
-        return Tracks(error=str(error))
+        return Tracks(error=REASON if is_pointer(path) else str(error))
     return Tracks()
 
 

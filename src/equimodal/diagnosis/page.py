@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from equimodal.diagnosis.content import Content, Entry, Measured
 from equimodal.diagnosis.text import cost, footer, label, number, summary
 from equimodal.report.figures.lines import BAND
-from equimodal.report.figures.style import FUSED, color, style
+from equimodal.report.figures.style import FUSED, color, plain, style
 from equimodal.report.formats.html import STYLE
 
 MORE_STYLE = """
@@ -81,7 +81,7 @@ def _figure(content: Content, measured: Measured) -> str:
         FigureCanvasAgg(figure)
         for place, (quantity, entries) in enumerate(drawn.items(), 1):
             axes = figure.add_subplot(1, len(drawn), place)
-            axes.set_title(_plain(quantity))
+            axes.set_title(plain(quantity))
             if entries[0].at is None:
                 _bars(axes, content, entries)
                 if quantity == "share":
@@ -103,7 +103,7 @@ def _bars(axes: Axes, content: Content, entries: list[Entry]) -> None:
         axes.barh(place, estimate.value, height=0.5, color=_color(content, entry.of))
         if estimate.low is not None and estimate.high is not None:
             axes.plot([estimate.low, estimate.high], [place, place], color="#1a1a1a", linewidth=1.2, marker="|")
-    axes.set_yticks(range(len(entries)), [_plain(entry.of) for entry in entries])
+    axes.set_yticks(range(len(entries)), [plain(entry.of) for entry in entries])
     axes.grid(False, axis="y")
     axes.invert_yaxis()
 
@@ -113,19 +113,15 @@ def _lines(axes: Axes, content: Content, entries: list[Entry], axis: str) -> Non
         line = [entry for entry in entries if entry.of == of]
         x = [float(entry.at or 0) for entry in line]
         drawn = _color(content, of)
-        axes.plot(x, [entry.estimate.value for entry in line], color=drawn, marker="o", markersize=3, label=_plain(of))
+        axes.plot(x, [entry.estimate.value for entry in line], color=drawn, marker="o", markersize=3, label=plain(of))
         ends = [(e.estimate.low, e.estimate.high) for e in line]
         if all(low is not None and high is not None for low, high in ends):
             lows, highs = [low or 0.0 for low, _ in ends], [high or 0.0 for _, high in ends]
             axes.fill_between(x, lows, highs, color=drawn, alpha=BAND, linewidth=0)
     if axis in ("depth", "epoch"):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel(_plain(axis))
+    axes.set_xlabel(plain(axis))
     axes.legend()
-
-
-def _plain(text: str) -> str:
-    return text.replace("$", r"\$")  # matplotlib would read formulas
 
 
 def _color(content: Content, of: str) -> str:

@@ -30,6 +30,7 @@ NOT_RAW = (
     "regression",
     "split",
     "missing",
+    "missing_classes",
     "max_rejected",
     "modalities",
     "model",
@@ -80,7 +81,7 @@ def settings(
     if stage == "index":
         kinds = {name: feature["kind"] for name, feature in data["modalities"].items()}
         named = {} if data["protocol"] == "custom" else {"protocol": data["protocol"]}
-        named |= {"labels": data["labels"]} if "labels" in data else {}
+        named |= {key: data[key] for key in ("labels", "missing_classes") if key in data}
         numbers = params.dataset(dataset).numbers
         grid = (
             {} if numbers is None else {"regression": {key: numbers.slice()[key] for key in ("low", "high", "points")}}

@@ -49,6 +49,11 @@ def model_folder(dataset: str, method: str, seed: int) -> Path:
     return Path("models") / dataset / method / str(seed)
 
 
+def chosen_path(dataset: str, method: str, seed: int) -> Path:
+    """The weights of a trained model that validation chose."""
+    return model_folder(dataset, method, seed) / "val.safetensors"
+
+
 def operations_path(dataset: str, method: str) -> Path:
     """Operations of a method's training step, the same for all seeds."""
     return Path("models") / dataset / method / "operations.json"

@@ -33,6 +33,8 @@ def command_line(words: list[str]) -> Params:
     os.environ["EQUIMODAL_ENGINE"] = "snakemake"
     try:
         params = load_params()
+        for name, why in params.broken.items():
+            print(f"warning: dataset {name} is left out: {why}", file=sys.stderr)
         declarations.check_targets(params, words[1:])
     except UserError as error:
         sys.exit(f"error: {error}")

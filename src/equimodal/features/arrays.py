@@ -4,6 +4,7 @@ A sample's path may name a row of a file that holds all samples:
 `text.npy#12` is row 12, `text.npy#12:37` its first 37 steps.
 """
 
+import math
 import re
 import zipfile
 import zlib
@@ -16,12 +17,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from equimodal.features.contract import Place, Row, Segment
-from equimodal.features.media import MediaError, MissingTrackError
+from equimodal.features.media import MediaError, MissingTrackError, absent
+from equimodal.store import DAMAGED
 
 if TYPE_CHECKING:
     import pyarrow.parquet
 
 _LOCATOR = re.compile(r"(.+)#(\d+)(?::(\d+))?", re.DOTALL)
+# Bytes of one sample, and of what an array in a .npz says of itself, at most.
+SAMPLE, HEADER = 1 << 30, 10_000
 SUFFIXES = (".npy", ".npz", ".parquet")
 
 
@@ -87,8 +91,8 @@ def open_arrays(path: Path, key: str | None) -> ArrayFile:
     opener = openers.get(path.suffix.lower())
     if opener is None:
         raise MediaError(f"unreadable: '{path.suffix}' is not one of {', '.join(openers)}")
-    if not path.is_file():
-        raise MediaError("no such file")
+    if (why := absent(path)) is not None:
+        raise MediaError(why)
     return _guarded(lambda: opener(path, key))
 
 
@@ -103,18 +107,7 @@ def _guarded(action: Callable[[], Any]) -> Any:
         return action()
     except MediaError:
         raise
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        IndexError,
-        TypeError,
-        NotImplementedError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except (*DAMAGED, KeyError, IndexError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         words = getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0] or type(error).__name__
         raise MediaError(f"unreadable: {words[:160]}") from None
 
@@ -123,8 +116,8 @@ def _open_npy(path: Path, key: str | None) -> ArrayFile:
     if key is not None:
         raise MediaError(f"a .npy file holds one array, without names: leave out key '{key}'")
     array = np.lib.format.open_memmap(path, mode="r")
-    _check_plain(array.dtype)
-    return ArrayFile(array.shape, lambda row: np.array(array[row]), lambda: np.array(array))
+    _check_plain(array.dtype, array.shape)
+    return ArrayFile(array.shape, lambda row: np.array(_sized(array[row])), lambda: np.array(_sized(array)))
 
 
 def _open_npz(path: Path, key: str | None) -> ArrayFile:
@@ -136,17 +129,23 @@ def _open_npz(path: Path, key: str | None) -> ArrayFile:
     wanted = names[0] if key is None else key
     if wanted not in names:
         raise MediaError(f"has no array '{wanted}'; it has: {', '.join(names) or 'none'}")
-    stream = archive.open(archive.namelist()[names.index(wanted)])
+    member = archive.namelist()[names.index(wanted)]
+    with archive.open(member) as stream:
+        start = stream.read(12)  # NumPy would read a header of any length before it refuses it
+        length = int.from_bytes(start[8 : 10 if start[6:7] == b"\x01" else 12], "little")
+        if length > HEADER:
+            raise MediaError(f"unreadable: array '{wanted}' has a header of {length} bytes")
+    stream = archive.open(member)
     version = np.lib.format.read_magic(stream)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = header(stream)
-    _check_plain(dtype)
+    _check_plain(dtype, shape)
     if fortran and len(shape) > 1:
         raise MediaError(f"array '{wanted}' is in Fortran order: save np.ascontiguousarray of it")
     offset = stream.tell()
 
     def read(row: int, rows: tuple[int, ...]) -> np.ndarray:
-        size = int(np.prod(rows, dtype=np.int64)) * dtype.itemsize
+        size = _check_size(rows, dtype)
         stream.seek(offset + row * size)
         data = stream.read(size)
         if len(data) < size:
@@ -156,9 +155,24 @@ def _open_npz(path: Path, key: str | None) -> ArrayFile:
     return ArrayFile(shape, lambda row: read(row, shape[1:]), lambda: read(0, shape))
 
 
-def _check_plain(dtype: np.dtype) -> None:
+def _check_plain(dtype: np.dtype, shape: tuple[int, ...]) -> None:
     if dtype.kind not in "fiub":
         raise MediaError(f"holds {dtype}, not numbers")
+    if any(side < 0 for side in shape):
+        raise MediaError(f"unreadable: its shape is {list(shape)}")
+
+
+def _check_size(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """Bytes of one sample; few bytes of a compressed file may claim any number of them."""
+    size = math.prod(shape) * dtype.itemsize
+    if size > SAMPLE:
+        raise MediaError(f"one sample is {list(shape)} of {dtype}, {size / 1e9:.1f} GB: more than is read at once")
+    return size
+
+
+def _sized(values: np.ndarray) -> np.ndarray:
+    _check_size(values.shape, values.dtype)
+    return values
 
 
 def _open_parquet(path: Path, key: str | None) -> ArrayFile:
@@ -175,12 +189,26 @@ def _open_parquet(path: Path, key: str | None) -> ArrayFile:
             (f"has no column '{key}'" if key else "needs key, the name of a column")
             + f"; it has: {', '.join(columns) or 'none'}"
         )
+    if columns.count(key) > 1:
+        raise MediaError(f"has {columns.count(key)} columns '{key}'")
+    kind = file.schema_arrow.field(key).type
+    if not _numbers(kind):
+        raise MediaError(f"column '{key}' holds {str(kind)[:80]}, not numbers, lists of numbers or lists of those")
     rows = _ParquetColumn(file, key)
 
     def whole() -> np.ndarray:
         raise MediaError("a .parquet file holds many samples: add #ROW to the path, or use file")
 
     return ArrayFile((file.metadata.num_rows,), rows.row, whole)
+
+
+def _numbers(kind: Any, depth: int = 0) -> bool:
+    """Whether an Arrow type is numbers, or at most two lists around them."""
+    from pyarrow import types
+
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return depth < 2 and _numbers(kind.value_type, depth + 1)
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
 
 
 class _ParquetColumn:

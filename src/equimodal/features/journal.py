@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,9 @@ class Journal:
         self._notes = folder / "done.txt"
         self.done: dict[int, Any] = {}
         if self._notes.is_file():
-            whole = self._notes.read_text(encoding="ascii").rpartition("\n")[0].splitlines(keepends=True)
-            self.done = dict(map(json.loads, whole))
-            os.truncate(self._notes, len("".join(whole)) + bool(whole))  # a last line without its end was cut off
+            notes = map(_noted, self._notes.read_bytes().splitlines(keepends=True))
+            self.done = dict(note for note in notes if note is not None)  # else the job is done again
+            self._notes.write_text("".join(map(_line, self.done.items())), encoding="ascii")
         self._pending: dict[int, Any] = {}
         self._last = time.monotonic()
 
@@ -45,7 +46,7 @@ class Journal:
         if self._pending:
             _force(self.rows)
             with open(self._notes, "a", encoding="ascii") as file:
-                file.write("".join(json.dumps(item) + "\n" for item in self._pending.items()))
+                file.write("".join(map(_line, self._pending.items())))
             _force(self._notes)
         self.done.update(self._pending)
         self._pending = {}
@@ -100,6 +101,21 @@ def _fits(folder: Path, key: str, shape: tuple[int, ...], dtype: str) -> bool:
     except (OSError, ValueError):
         return False
     return array.shape == shape and array.dtype == np.dtype(dtype)
+
+
+def _line(note: tuple[int, Any]) -> str:
+    """A job's note as it is written, after its checksum."""
+    text = json.dumps(note)
+    return f"{zlib.crc32(text.encode()):08x} {text}\n"
+
+
+def _noted(line: bytes) -> tuple[int, Any] | None:
+    """The note of a line; None if the line is cut off or damaged."""
+    try:
+        number, note = json.loads(line[9:])
+        return (number, note) if _line((number, note)).encode() == line else None
+    except (ValueError, TypeError):
+        return None
 
 
 def _force(path: Path) -> None:

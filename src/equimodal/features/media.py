@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from equimodal.files import no_file
+
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
@@ -42,8 +44,12 @@ def opened(path: Path) -> Iterator["InputContainer"]:
 
     av.logging.set_level(av.logging.PANIC)  # type: ignore[attr-defined]  # its complaints come back as exceptions
     try:
+        if (why := absent(path)) is not None:
+            raise MediaError(f"unreadable: {why}")
         if Path(path).stat().st_size == 0:
             raise MediaError("unreadable: the file is empty (0 bytes)")
+        if is_playlist(path):
+            raise MediaError(f"unreadable: {PLAYLIST}")
         # `file:` keeps FFmpeg from reading a protocol or an option into an odd file name.
         with av.open(
             f"file:{path}", options={"fflags": "+genpts"}, metadata_errors="ignore"
@@ -53,6 +59,21 @@ def opened(path: Path) -> Iterator["InputContainer"]:
             yield container
     except (av.FFmpegError, OSError) as error:
         raise MediaError(f"unreadable: {_cause(error)}") from None
+
+
+def absent(path: Path | str) -> str | None:
+    """Why there is no file to read: "no such file", "is a folder, not a file"; None if there is one."""
+    why = no_file(path)
+    return "no such file" if why == "does not exist" else why
+
+
+PLAYLIST = "a playlist, which names other files, not media"
+
+
+def is_playlist(path: Path | str) -> bool:
+    """Whether FFmpeg would read other files, which the dataset does not list, in this one's place."""
+    with open(path, "rb") as file:
+        return file.read(20).startswith((b"ffconcat version", b"#EXTM3U"))
 
 
 def _cause(error: Exception) -> str:

@@ -1,8 +1,10 @@
 """The model card of an exported model, filled from what was measured of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from equimodal.inference.model import TrainedModel, summary
+from equimodal.report.information import sizes_line, warning_lines
 from equimodal.report.names import method_name
 from equimodal.report.overview import number, percent
 from equimodal.report.result import Result, Spread
@@ -43,8 +45,16 @@ def measured(source: Path, paths: list[Path]) -> Numbers:
     return {**found, **{f"accuracy of {name} alone": _one(value) for name, value in own.items()}}
 
 
-def card(model: TrainedModel, numbers: Numbers, onnx: bool) -> str:
-    """Markdown with the front matter of the Hugging Face hub."""
+def warned(source: Path) -> list[str]:
+    """How many samples a result's numbers are of, and why they say little; nothing of a single model."""
+    if source.suffix != ".json":
+        return []
+    result = Result.read(source)
+    return [sizes_line([result]), *(f"Warning: {line}" for line in warning_lines([result]))]
+
+
+def card(model: TrainedModel, numbers: Numbers, onnx: bool, notes: Sequence[str] = ()) -> str:
+    """Markdown with the front matter of the Hugging Face hub; `notes` stand below the numbers."""
     about = model.about
     sample = about.source == "sample"
     lines = [
@@ -88,6 +98,8 @@ def card(model: TrainedModel, numbers: Numbers, onnx: bool) -> str:
         lines += [f"| {name} | {value} |" for name, value in numbers.items()]
         if len(model.seeds) > 1:
             lines += ["", "Predictions of this folder are the seeds' mean, which was not measured."]
+        for note in notes:
+            lines += ["", note]
     else:
         lines += ["Nothing was measured of these weights."]
     lines += [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from equimodal.errors import UserError
-from equimodal.store import read_tensors
+from equimodal.store import read_tensors, stated_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -178,5 +178,5 @@ def read(path: Path) -> "tuple[Description, dict[str, Tensor]]":
     Raises:
         UserError: missing, damaged, of an older version, or no model's.
     """
-    tensors, meta = read_tensors(path)
+    tensors, meta = read_tensors(path, stated_sha256(path))
     return Description.of_file(meta, path), tensors

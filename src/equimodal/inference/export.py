@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from equimodal.errors import UserError
-from equimodal.inference.card import card, measured
+from equimodal.inference.card import card, measured, warned
 from equimodal.inference.model import load
 from equimodal.inference.onnx_graph import write_onnx
 from equimodal.store import atomic, file_sha256, write_json
@@ -58,5 +58,5 @@ def export(source: str | os.PathLike[str], folder: Path, onnx: bool = True) -> E
             "files": {f"{name}.safetensors": file_sha256(scratch / f"{name}.safetensors") for name in names},
         }
         write_json(scratch / CONFIG, config)
-        (scratch / CARD).write_text(card(model, numbers, onnx), encoding="utf-8")
+        (scratch / CARD).write_text(card(model, numbers, onnx, warned(Path(source))), encoding="utf-8")
     return Exported(folder, sorted(path.name for path in folder.iterdir()), difference)

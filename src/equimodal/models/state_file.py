@@ -1,6 +1,7 @@
 """Files of weights that people bring: read without running code, and compared with the network they are meant for."""
 
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ import torch
 from torch import Tensor
 
 from equimodal.errors import UserError
+from equimodal.files import no_file
 from equimodal.models.resnet import ResNet
 
 FORMATS = (".pth", ".pt", ".safetensors")
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+GET_ANOTHER = "save model.state_dict() of a model in float32, or get the file again"
 WANTED = "a state dict of torchvision's resnet18 (.pth, .pt or .safetensors)"
 
 
@@ -31,8 +35,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """Name -> tensor of a .safetensors file, or of a .pth or .pt file through torch's restricted unpickler."""
     if path.suffix not in FORMATS:
         raise UserError(f"model.weights = {path}: the name of a file of weights ends in {', '.join(FORMATS)}")
-    if not path.is_file():
-        raise UserError(f"model.weights = {path} does not exist: give {WANTED}, download, or null")
+    if (why := no_file(path)) is not None:
+        raise UserError(f"model.weights = {path} {why}: give {WANTED}, download, or null")
     state: Any
     try:
         if path.suffix == ".safetensors":
@@ -40,6 +44,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
             state = load_file(path)
         else:
+            _check_stored(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling what is no pickle raises nearly anything
         raise UserError(f"model.weights = {path} cannot be read as {WANTED}: {_reason(path, error)}") from None
@@ -69,6 +74,9 @@ def check(path: Path, tensors: Mapping[str, Tensor], width: int, layers: tuple[i
     where = f"model.weights = {path}: "
     for name, value in expected.items():
         if name.endswith("num_batches_tracked"):
+            counter = tensors.get(name, value)
+            if counter.layout != torch.strided or counter.dtype != torch.int64 or counter.dim():
+                raise UserError(f"{where}{name} is {_kind(counter)}, not a whole number: {GET_ANOTHER}")
             continue
         if name not in tensors:
             raise UserError(f"{where}{name} is not in it{_what(tensors, width, layers)}")
@@ -80,8 +88,28 @@ def check(path: Path, tensors: Mapping[str, Tensor], width: int, layers: tuple[i
     for name, value in tensors.items():
         if name not in expected:
             raise UserError(f"{where}{name} is not in the model{_what(tensors, width, layers)}")
+        if name.endswith("num_batches_tracked"):
+            continue
+        if value.layout != torch.strided or value.device.type == "meta" or value.dtype not in FLOATS:
+            raise UserError(f"{where}{name} is {_kind(value)}, not plain numbers: {GET_ANOTHER}")
         if not torch.isfinite(value).all():
             raise UserError(f"{where}{name} has values that are not finite: the file is damaged, get it again")
+
+
+def _kind(value: Tensor) -> str:
+    """What a tensor is beside plain numbers."""
+    if value.layout != torch.strided:
+        return f"a sparse tensor ({value.layout})"
+    where = " without values (on the device meta)" if value.device.type == "meta" else ""
+    return f"of {value.dtype} {list(value.shape)}{where}"
+
+
+def _check_stored(path: Path) -> None:
+    """Refuse a .pth that is compressed: torch.save writes none, and few bytes could become any number of them."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("it is a compressed archive, as torch.save writes none")
 
 
 def _what(tensors: Mapping[str, Tensor], width: int, layers: tuple[int, int, int, int]) -> str:

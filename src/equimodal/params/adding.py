@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 
 from equimodal.errors import UserError
-from equimodal.params.text import LOADER
+from equimodal.params.text import LOADER, flow
 
 
 def with_dataset(text: str, name: str, entry: dict[str, Any], comment: str) -> str:
@@ -41,12 +41,7 @@ def block(name: str, entry: dict[str, Any], comment: str, indent: int) -> list[s
     lines = [f"{name}:  # {comment}"]
     for key, value in entry.items():
         if key == "modalities":
-            lines += [f"  {key}:", *(f"    {modality}: {_flow(feature)}" for modality, feature in value.items())]
+            lines += [f"  {key}:", *(f"    {modality}: {flow(feature)}" for modality, feature in value.items())]
         else:
-            lines.append(f"  {key}: {_flow(value)}")
+            lines.append(f"  {key}: {flow(value)}")
     return [f"{' ' * indent}{line}\n" for line in lines]
-
-
-def _flow(value: Any) -> str:
-    written = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True)
-    return written.removesuffix("...\n").strip()

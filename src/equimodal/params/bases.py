@@ -5,8 +5,10 @@ from typing import Any
 
 from equimodal.datasets.registry import KINDS
 from equimodal.errors import UserError
-from equimodal.settings.base import deep_merge, nearest
+from equimodal.settings.base import deep_merge, nearest, shown
 from equimodal.settings.features import SpectrogramSettings
+
+LONGEST = 20  # chain of bases
 
 
 def with_bases(datasets: Any) -> Any:
@@ -21,37 +23,40 @@ def with_bases(datasets: Any) -> Any:
     """
     if not isinstance(datasets, Mapping):
         return datasets  # a mistake that reading the sections names
-    return {name: _whole(datasets, name) for name in datasets}
+    return {name: with_base(datasets, name) for name in datasets}
 
 
-def _whole(datasets: Mapping[str, Any], name: str) -> Any:
-    chain = _chain(datasets, name)
+def with_base(datasets: Mapping[str, Any], name: str) -> Any:
+    """One entry of `datasets`, as `with_bases` has it."""
+    chain = base_chain(datasets, name)
     whole = datasets[chain[0]]
     for link in chain[1:]:
         own = datasets[link]
         if not isinstance(whole, Mapping):
-            raise UserError(f"params.yaml: datasets.{own['base']} = {whole!r}: should be a section (key: value)")
+            raise UserError(f"params.yaml: datasets.{own['base']} = {shown(whole)}: should be a section (key: value)")
         if own.get("kind", whole.get("kind")) != whole.get("kind"):
             raise UserError(
-                f"params.yaml: datasets.{link}.kind = {own['kind']!r}, but its base {own['base']} is of kind"
+                f"params.yaml: datasets.{link}.kind = {shown(own['kind'])}, but its base {own['base']} is of kind"
                 f" {whole.get('kind')}: a variant is of its base's kind; leave it out, or leave out base"
             )
         whole = _over(whole, _expanded(own, whole))
     return whole
 
 
-def _chain(datasets: Mapping[str, Any], name: str) -> list[str]:
+def base_chain(datasets: Mapping[str, Any], name: str) -> list[str]:
     """From the dataset that has no base to `name`."""
     chain = [name]
     while isinstance(entry := datasets[chain[0]], Mapping) and entry.get("base") is not None:
         base = entry["base"]
         if not isinstance(base, str) or base not in datasets:
             raise UserError(
-                f"params.yaml: datasets.{chain[0]}.base = {base!r} is an unknown dataset"
+                f"params.yaml: datasets.{chain[0]}.base = {shown(base)} is an unknown dataset"
                 + nearest(str(base), list(datasets))
             )
         if base in chain:
             raise UserError(f"params.yaml: datasets.{name}.base goes round in a circle: {' -> '.join([base, *chain])}")
+        if len(chain) == LONGEST:
+            raise UserError(f"params.yaml: datasets.{name}.base: more than {LONGEST} entries, each based on the next")
         chain.insert(0, base)
     return chain
 

@@ -1,19 +1,30 @@
 """What a key of params.yaml means: description, type, default and value, from the settings models."""
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from equimodal.errors import UserError
 from equimodal.params import Params
+from equimodal.params.text import flow
 from equimodal.settings.base import nearest
 
 # `base` is resolved before a method's settings are read, and so is none of them.
 BASE = FieldInfo(
     annotation=str | None, default=None, description="the method that this one is based on: the rest is as there"
 )
+
+_NAMES: dict[Any, str] = {
+    int: "whole number",
+    float: "number",
+    str: "text",
+    bool: "true | false",
+    type(None): "null",
+    Any: "any value",
+}
 
 
 def explain(params: Params, key: str) -> str:
@@ -27,6 +38,8 @@ def explain(params: Params, key: str) -> str:
     described: FieldInfo | None = None
     gone: list[str] = []
     for part in key.split("."):
+        if gone == ["datasets"] and part in params.broken:
+            params.dataset(part)
         below = _below(params, here, gone)
         if part not in below:
             raise UserError(
@@ -67,7 +80,8 @@ def _below(params: Params, here: Any, path: list[str]) -> dict[str, tuple[FieldI
         return {name: (None, params.methods.get(name, {})) for name in params.method_names}
     # As the first dataset of the study sees the method, overrides included.
     if path[:1] == ["methods"] and len(path) == 2:
-        below = _below(params, params.method(params.study.datasets[0], path[1]).settings, [])
+        dataset = params.first
+        below = _below(params, params.method(dataset, path[1]).settings, [])
         return {**below, "base": (BASE, params.methods.get(path[1], {}).get("base"))}
     if path[:1] == ["datasets"] and len(path) == 3 and path[2] in ("model", "training"):
         here = params.model_of(path[1]) if path[2] == "model" else params.training_of(path[1])
@@ -81,27 +95,24 @@ def _below(params: Params, here: Any, path: list[str]) -> dict[str, tuple[FieldI
 def _as_yaml(value: Any) -> str:
     if isinstance(value, BaseModel):
         return f"a section: {', '.join(type(value).model_fields)}"
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    if isinstance(value, float):
+        return str(value)
+    return flow(to_jsonable_python(value))
 
 
 def _type_name(annotation: Any) -> str:
     """A type as a user would say it: choices as a | b, optional as `or null`."""
-    if annotation is type(None):
-        return "null"
-    arguments = get_args(annotation)
-    if getattr(annotation, "__origin__", None) is dict:
-        return "section"
-    if str(annotation).startswith("typing.Literal"):
+    arguments, origin = get_args(annotation), get_origin(annotation)
+    if origin is Literal:
         return " | ".join(map(str, arguments))
-    if hasattr(annotation, "__metadata__"):
+    if origin is Annotated:
         return _type_name(arguments[0])
-    if arguments and getattr(annotation, "__origin__", None) not in (list, tuple):
-        return " or ".join(_type_name(argument) for argument in arguments)
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if origin in (list, tuple):
+        kinds = list(dict.fromkeys(_type_name(argument) for argument in arguments if argument is not Ellipsis))
+        count = f"{len(arguments)} x " if origin is tuple and Ellipsis not in arguments else ""
+        return f"list of {count}{' or '.join(kinds)}"
+    if origin is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
         return "section"
-    names = {int: "whole number", float: "number", str: "text", bool: "true | false"}
-    return names.get(annotation, str(annotation))
+    if arguments:
+        return " or ".join(dict.fromkeys(map(_type_name, arguments)))
+    return _NAMES[annotation]

@@ -1,17 +1,27 @@
 """Reading params.yaml: what each section must be by itself, and that the names in it fit each other."""
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from equimodal.datasets.registry import KINDS
 from equimodal.errors import UserError
 from equimodal.methods.registry import Family
-from equimodal.params.bases import with_bases
+from equimodal.params import places
+from equimodal.params.bases import with_base
 from equimodal.params.resolve import Params
 from equimodal.params.studies import judged_pairs, paper_study
-from equimodal.params.text import read_yaml
-from equimodal.settings.base import hint, nearest
+from equimodal.params.text import LARGEST, read_yaml
+from equimodal.settings.base import describe, hint, nearest
+from equimodal.settings.datasets import DatasetSettings
 from equimodal.settings.method import WarmupSettings
 from equimodal.settings.studies import OF_PROTOTYPES
+
+T = TypeVar("T")
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:
@@ -22,65 +32,129 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            text = file.read(4 * LARGEST + 1).decode()  # no more of what is no params.yaml than shows that
     except FileNotFoundError:
         raise UserError(
             f"{path} not found: run in the project's root folder (where the Snakefile is), or make one: equimodal init"
             " FOLDER"
         ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8") from None
     return parse_params(read_yaml(text, str(path)))
 
 
 def parse_params(raw: Any) -> Params:
-    """Check a params.yaml that is already a dict (as an engine read it)."""
+    """Check a params.yaml that is already a dict (as an engine read it).
+
+    A mistake in the entry of one dataset is kept for those who ask for that dataset (`Params.broken`).
+
+    Raises:
+        UserError: a mistake anywhere else; in an entry when no dataset is without.
+    """
     if not isinstance(raw, dict):
         raise UserError("params.yaml is empty or not a mapping of sections")
-    params = Params.read({**raw, "datasets": with_bases(raw["datasets"])} if "datasets" in raw else raw, "")
+    written = raw["datasets"] if isinstance(raw.get("datasets"), dict) else {}
+    broken: dict[str, str] = {}
+    entries = dict(_judged(written, lambda name: with_base(written, name), broken))
+    params = _read({**raw, "datasets": entries} if written else raw, written, broken)
+    # before the rest is resolved, which may take place in this order only
+    params = params.without_broken(broken, written)
+    whole = dict(_judged(params.datasets, lambda name: _check_dataset(params, name), broken))
+    if written and not whole:
+        raise UserError(next(iter(broken.values())))
+    params = params.without_broken(broken, written)
+    _check_shared(params)
+    _check_study(params)
+    for name in params.studies:
+        _check_paper_study(params, name)
+    for name in (*params.study.tables, *params.study.figures):
+        if name not in params.studies:
+            paper_study(params, name)
+    _check_search(params)
+    return params
+
+
+def _judged(names: Iterable[str], judge: Callable[[str], T], broken: dict[str, str]) -> Iterator[tuple[str, T]]:
+    """(name, what `judge` makes of it), without those that it refuses: they come to `broken`."""
+    for name in list(names):
+        try:
+            yield name, judge(name)
+        except UserError as error:
+            broken[name] = str(error)
+
+
+def _read(raw: dict[str, Any], written: Mapping[str, Any], broken: dict[str, str]) -> Params:
+    """The sections by themselves, without the datasets that are none: they come to `broken`."""
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+    of: dict[str, list[ErrorDetails]] = {}
+    for problem in problems:
+        place = problem["loc"]
+        if place[0] != "datasets" or len(place) < 2:
+            raise UserError(describe(Params, problems, "", raw))
+        of.setdefault(str(place[1]), []).append({**problem, "loc": place[2:]})
+    for name, own in of.items():
+        entry = raw["datasets"][name]
+        kind = KINDS.get(str(entry.get("kind"))) if isinstance(entry, dict) else None
+        model = kind.load_settings() if kind else DatasetSettings
+        broken[name] = describe(model, own, f"datasets.{name}", entry, places.of_entry(written, name))
+    kept = {name: entry for name, entry in raw["datasets"].items() if name not in of}
+    if not kept:
+        raise UserError(next(iter(broken.values())))
+    return Params.read({**raw, "datasets": kept}, "")
+
+
+def _check_dataset(params: Params, name: str) -> None:
+    """What a dataset overrides is right, and every method that it says something of."""
+    params.encoders_of(name)
+    params.weights_of(name)
+    params.training_of(name)
+    overrides, known = params.datasets[name].methods, params.method_names
+    for override in overrides:
+        if override not in known:
+            raise UserError(
+                f"params.yaml: {places.place(params, name, 'methods', override)} is not in `methods`"
+                + hint(override, known)
+            )
+    for method in params.methods:
+        if any(link in overrides for link in params.chain(method)):
+            params.method(name, method)
+
+
+def _check_shared(params: Params) -> None:
+    """What is said of methods and models for all datasets."""
+    for method in params.methods:
+        chain = params.chain(method)
+        plain = (name for name, data in params.datasets.items() if not any(link in data.methods for link in chain))
+        for name in islice(plain, 1):  # the others resolve it to the same
+            params.method(name, method)
     modalities = {name for settings in params.datasets.values() for name in settings.modalities}
     for name in params.model.weights_for or ():
-        if name not in modalities:
+        if name not in modalities and not params.broken:
             raise UserError(
                 f"params.yaml: model.weights_for names '{name}', which no dataset has"
                 + nearest(name, sorted(modalities))
             )
-    known = params.method_names
-    for dataset in params.datasets:
-        params.encoders_of(dataset)
-        params.weights_of(dataset)
-        params.training_of(dataset)
-        for name in params.methods:
-            params.method(dataset, name)
-        for override in params.datasets[dataset].methods:
-            if override not in known:
-                raise UserError(
-                    f"params.yaml: datasets.{dataset}.methods.{override} is not in `methods`" + hint(override, known)
-                )
-    for dataset in params.study.datasets:
-        params.dataset(dataset)
-    _check_study(params)
-    for name in params.studies:
-        _check_paper_study(params, name)
-    _check_search(params)
-    for name in (*params.study.tables, *params.study.figures):
-        paper_study(params, name)
-    return params
 
 
 def _check_search(params: Params) -> None:
     """Every value that tuning may choose is a setting of its method, and none changes what it starts from."""
     tuning = params.tuning
+    dataset = params.first
     for method, search in tuning.search.items():
-        own = params.method(params.study.datasets[0], method)
+        own = params.method(dataset, method)
         for key, values in search.items():
             where = f"params.yaml: tuning.search.{method}.{key}"
             if not values:
                 raise UserError(f"{where} is empty: list the values to try")
             for value in values:
                 try:
-                    changed = params.with_method(params.study.datasets[0], method, {key: value})
-                    settings = changed.method(params.study.datasets[0], method).settings
+                    settings = params.with_method(dataset, method, {key: value}).method(dataset, method).settings
                 except UserError as error:
                     raise UserError(f"{where}: {str(error).removeprefix('params.yaml: ')}") from None
                 if isinstance(settings, WarmupSettings) and settings.fit != own.warm.fit:
@@ -98,6 +172,8 @@ def _check_paper_study(params: Params, name: str) -> None:
     """Its datasets and methods exist, some of the pairs can be run, and what it shows is measured."""
     study = params.studies[name]
     for dataset in study.datasets:
+        if dataset in params.broken:
+            return  # whoever asks for the study is told
         params.dataset(dataset)
     for method in study.methods:
         family = params.family(method)
@@ -142,6 +218,9 @@ def _check_study(params: Params) -> None:
     too.
     """
     study = params.study
+    datasets = [name for name in study.datasets if name not in params.broken]
+    for dataset in datasets:
+        params.dataset(dataset)
     families: dict[Family, list[str]] = {
         "from-scratch": study.from_scratch,
         "from-warmup": study.from_warmup,
@@ -159,12 +238,12 @@ def _check_study(params: Params) -> None:
             )
     for family, names in families.items():
         for name in names:
-            for dataset in study.datasets:
+            for dataset in datasets:
                 params.check_pair(dataset, name)
             own = params.family(name)
             if own != family:
                 raise UserError(f"params.yaml: study.{family} lists '{name}', which belongs in study.{own}")
-            for dataset in study.datasets:
+            for dataset in datasets:
                 for key, needed in params.starts_of(dataset, name):
                     if needed not in getattr(study, key.replace("-", "_")):
                         raise UserError(

@@ -1,18 +1,21 @@
 """params.yaml as typed, resolved settings. Cheap to import: no torch, no media libraries."""
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from equimodal.datasets.registry import KINDS
 from equimodal.errors import UserError
-from equimodal.methods.registry import METHODS, Entry, Family
+from equimodal.methods.registry import METHODS, Family
 from equimodal.models.registry import choose, used_settings
-from equimodal.settings.base import Settings, deep_merge, hint, layered, nearest
+from equimodal.params import places
+from equimodal.params.bases import LONGEST
+from equimodal.params.resolved import ResolvedMethod, Weights
+from equimodal.settings.base import Settings, deep_merge, hint, layered, nearest, shown
 from equimodal.settings.datasets import DatasetSettings, Name
-from equimodal.settings.method import MethodSettings, WarmupSettings
+from equimodal.settings.method import WarmupSettings
 from equimodal.settings.studies import PaperStudySettings
 from equimodal.settings.training import (
     ModelSettings,
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     Dataset = DatasetSettings
 else:
     Dataset = Annotated[Union[tuple(entry.load_settings() for entry in KINDS.values())], Field(discriminator="kind")]  # noqa: UP007  # a list, not names
+
+Section = TypeVar("Section", bound=Settings)
 
 
 class Params(Settings):
@@ -43,9 +48,37 @@ class Params(Settings):
     )
     tuning: TuningSettings = TuningSettings()
     studies: dict[Name, PaperStudySettings] = Field({}, description="name -> a table or a figure of results/paper")
+    _broken: dict[str, str] = PrivateAttr(default_factory=dict)
+    _written: Mapping[str, Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def written(self) -> Mapping[str, Any]:
+        """Section `datasets` as params.yaml has it, before any `base`."""
+        return self._written
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """Datasets whose entry has a mistake, with the mistake: they are not in `datasets`, and nobody else minds."""
+        return self._broken
+
+    def without_broken(self, broken: Mapping[str, str], written: Mapping[str, Any]) -> "Params":
+        """The same without these datasets."""
+        kept = {name: settings for name, settings in self.datasets.items() if name not in broken}
+        params = self.model_copy(update={"datasets": kept})
+        params._broken, params._written = dict(broken), written
+        return params
+
+    @property
+    def first(self) -> str:
+        """The first dataset of the study that is not broken, else of all: for what is asked of a method by itself."""
+        return next(name for name in (*self.study.datasets, *self.datasets) if name in self.datasets)
 
     def dataset(self, name: str) -> Dataset:
-        """Settings of one dataset; an unknown name is a UserError that lists the valid ones."""
+        """Settings of one dataset; an unknown name is a UserError that lists the valid ones, and so is the mistake of a
+        broken one.
+        """
+        if name in self._broken:
+            raise UserError(self._broken[name])
         if name not in self.datasets:
             raise UserError(
                 f"unknown dataset '{name}'; params.yaml has: {', '.join(sorted(self.datasets))}"
@@ -55,8 +88,14 @@ class Params(Settings):
 
     def model_of(self, dataset: str) -> ModelSettings:
         """Section `model` with the dataset's overrides."""
-        layers = [self.model.slice(), self.dataset(dataset).model]
-        return ModelSettings.read(layered(ModelSettings, layers, "model"), f"datasets.{dataset}.model")
+        return self._section(ModelSettings, self.model, self.dataset(dataset).model, dataset, "model")
+
+    def _section(
+        self, kind: type[Section], shared: Section, own: Mapping[str, Any], dataset: str, section: str
+    ) -> Section:
+        where = f"datasets.{dataset}.{section}"
+        merged = layered(kind, [(section, shared.slice()), (where, own)])
+        return kind.read(merged, where, lambda: places.of_dataset(self, dataset, section))
 
     def model_slice(self, dataset: str) -> dict[str, Any]:
         """Of the section `model` what sets this dataset's models:
@@ -73,19 +112,19 @@ class Params(Settings):
         """Modality -> encoder, a name of models/registry.py;
         a UserError for one that cannot read the modality's features.
         """
-        kinds = self._kinds(dataset)
+        kinds, model = self._kinds(dataset), self.model_of(dataset)
         for modality in self.dataset(dataset).model.get("encoders", {}):
             if modality not in kinds:
                 raise UserError(
-                    f"params.yaml: datasets.{dataset}.model.encoders names '{modality}'; {dataset} has:"
-                    f" {', '.join(kinds)}"
+                    f"params.yaml: {places.place(self, dataset, 'model', 'encoders')} names '{modality}';"
+                    f" {dataset} has: {', '.join(kinds)}"
                 )
-        return choose(kinds, self.model_of(dataset).encoders)
+        return choose(kinds, model.encoders)
 
     def _kinds(self, dataset: str) -> dict[str, str]:
         return {name: feature.kind for name, feature in self.dataset(dataset).modalities.items()}
 
-    def weights_of(self, dataset: str) -> "Weights | None":
+    def weights_of(self, dataset: str) -> Weights | None:
         """What this dataset's encoders start from; None: from random numbers,
         also when no modality is one of frames or flow.
         """
@@ -103,7 +142,9 @@ class Params(Settings):
         for name in wanted if own else ():
             if name not in able:
                 why = "its encoder is no resnet" if name in kinds else f"{dataset} has: {', '.join(kinds)}"
-                raise UserError(f"params.yaml: datasets.{dataset}.model.weights_for names '{name}', but {why}")
+                raise UserError(
+                    f"params.yaml: {places.place(self, dataset, 'model', 'weights_for')} names '{name}', but {why}"
+                )
         names = [name for name in wanted if name in able]
         if model.weights == "download" and names and (model.width, model.layers) != (64, (2, 2, 2, 2)):
             shape = f"width: {model.width}, layers: {list(model.layers)}"
@@ -115,28 +156,33 @@ class Params(Settings):
 
     def training_of(self, dataset: str) -> TrainingSettings:
         """Section `training` with the dataset's overrides."""
-        layers = [self.training.slice(), self.dataset(dataset).training]
-        return TrainingSettings.read(layered(TrainingSettings, layers, "training"), f"datasets.{dataset}.training")
+        return self._section(TrainingSettings, self.training, self.dataset(dataset).training, dataset, "training")
 
-    def method(self, dataset: str, name: str) -> "ResolvedMethod":
+    def method(self, dataset: str, name: str) -> ResolvedMethod:
         """One method's settings on one dataset: along its base chain, each method's own and then the dataset's
         overrides of it.
         """
-        chain = self._chain(name)
+        chain = self.chain(name)
         kind = chain[0]
         entry = METHODS[kind]
         overrides = self.dataset(dataset).methods
-        layers = [layer for link in chain for layer in (self.methods.get(link, {}), overrides.get(link, {}))]
-        plain = [{key: value for key, value in layer.items() if key != "base"} for layer in layers]
+        layers = [
+            (where, {key: value for key, value in layer.items() if key != "base"})
+            for link in chain
+            for where, layer in (
+                (f"methods.{link}", self.methods.get(link, {})),
+                (f"datasets.{dataset}.methods.{link}", overrides.get(link, {})),
+            )
+        ]
         model = entry.load_settings()
-        read = model.read(layered(model, plain, f"methods.{name}"), f"methods.{name}")
+        read = model.read(layered(model, layers), f"methods.{name}", lambda: places.of_method(self, dataset, name))
         return ResolvedMethod(name, kind, entry, read)
 
     def search_of(self, method: str) -> dict[str, list[Any]]:
         """Setting -> values that tuning chooses from: the method's own entry of `tuning.search`, or the nearest of its
         base chain; {} without any.
         """
-        for link in reversed(self._chain(method)):
+        for link in reversed(self.chain(method)):
             if link in self.tuning.search:
                 return self.tuning.search[link]
         return {}
@@ -156,12 +202,14 @@ class Params(Settings):
         resolved, data = self.method(dataset, method), self.dataset(dataset)
         why = resolved.settings.refusal(method, dataset, list(data.modalities), data.task)
         if why is not None:
-            raise UserError(why)
+            # a method's settings know their names, not where their values stand
+            keys = re.compile(rf"\bmethods\.{method}\.([a-z_]+)")
+            raise UserError(keys.sub(lambda found: places.key(self, dataset, method, found[1]), why))
         settings, epochs = resolved.settings, self.training_of(dataset).epochs
         if isinstance(settings, WarmupSettings) and settings.start_epoch >= epochs:
             raise UserError(
-                f"params.yaml: methods.{method}.start_epoch = {settings.start_epoch} leaves no epoch for modulation:"
-                f" {dataset} trains {epochs} (training.epochs); lower start_epoch or raise epochs"
+                f"params.yaml: {places.key(self, dataset, method, 'start_epoch')} = {settings.start_epoch} leaves no"
+                f" epoch for modulation: {dataset} trains {epochs} (training.epochs); lower start_epoch or raise epochs"
             )
         if resolved.entry.family == "from-unimodal":
             self.unimodal_of(dataset)
@@ -185,7 +233,7 @@ class Params(Settings):
         """
         found: dict[str, str] = {}
         for name in self.method_names:
-            if self._chain(name)[0] == "unimodal":
+            if self.chain(name)[0] == "unimodal":
                 found.setdefault(self.method(dataset, name).settings.slice()["modality"], name)
         for modality in self.dataset(dataset).modalities:
             if modality not in found:
@@ -213,28 +261,32 @@ class Params(Settings):
 
     def _owner(self, dataset: str, method: str, what: Callable[[WarmupSettings], dict[str, Any]]) -> str:
         wanted = what(self.method(dataset, method).warm).items()
-        links = ((link, what(self.method(dataset, link).warm)) for link in self._chain(method))
+        links = ((link, what(self.method(dataset, link).warm)) for link in self.chain(method))
         return next(link for link, found in links if all(found.get(name) == value for name, value in wanted))
 
     def family(self, name: str) -> Family:
         """What a method is trained from, on every dataset."""
-        return METHODS[self._chain(name)[0]].family
+        return METHODS[self.chain(name)[0]].family
 
-    def _chain(self, name: str) -> list[str]:
+    def chain(self, name: str) -> list[str]:
         """From the registered method to `name`, following `base`."""
         chain = [name]
         while (link := chain[0]) in self.methods:
             base = self.methods[link].get("base")
             if base is None:
                 break
-            if not isinstance(base, str) or base not in {*self.methods, *METHODS}:
+            if not isinstance(base, str) or (base not in self.methods and base not in METHODS):
                 raise UserError(
-                    f"params.yaml: methods.{link}.base = {base!r} is an unknown method"
+                    f"params.yaml: methods.{link}.base = {shown(base)} is an unknown method"
                     + nearest(str(base), [*self.methods, *METHODS])
                 )
             if base in chain:
                 raise UserError(
                     f"params.yaml: methods.{name}.base goes round in a circle: {' -> '.join([base, *chain])}"
+                )
+            if len(chain) == LONGEST:
+                raise UserError(
+                    f"params.yaml: methods.{name}.base: more than {LONGEST} entries, each based on the next"
                 )
             chain.insert(0, base)
         if chain[0] in METHODS:
@@ -247,33 +299,3 @@ class Params(Settings):
             f"unknown method '{chain[0]}'; params.yaml has: {', '.join(sorted(self.methods))}"
             + hint(chain[0], list(self.methods))
         )
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Where a dataset's encoders start: `source` is a path or "download", `modalities` those that take part."""
-
-    source: str
-    modalities: tuple[str, ...]
-
-    @property
-    def file(self) -> str | None:
-        """The path, None for a download."""
-        return None if self.source == "download" else self.source
-
-
-@dataclass(frozen=True)
-class ResolvedMethod:
-    """A method as one dataset uses it. `kind` is the registered method that the variant `name` is based on."""
-
-    name: str
-    kind: str
-    entry: Entry
-    settings: MethodSettings
-
-    @property
-    def warm(self) -> WarmupSettings:
-        """The settings of a method that starts from a warm-up; any other method's are a UserError."""
-        if not isinstance(self.settings, WarmupSettings):
-            raise UserError(f"{self.name} has no warm-up and no prototypes")
-        return self.settings

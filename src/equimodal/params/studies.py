@@ -33,6 +33,8 @@ def paper_study(params: Params, name: str) -> PaperStudy:
         has = ", ".join(sorted(params.studies)) or "none"
         raise UserError(f"unknown study '{name}'; params.yaml has: {has}" + hint(name, list(params.studies)))
     study = params.studies[name]
+    for dataset in study.datasets:
+        params.dataset(dataset)  # one that is broken is no refusal of a pair
     judged = list(judged_pairs(params, study))
     pairs = [pair for pair, why in judged if why is None]
     refused = [why for _, why in judged if why is not None]

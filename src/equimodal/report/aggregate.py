@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from equimodal.datasets.small_splits import small_splits
+from equimodal.metrics.chance import apart
 from equimodal.metrics.spread import interval95, sample_std
+from equimodal.report.information import disagreement
 from equimodal.report.result import (
+    Agreement,
     Availability,
     Calibration,
     Data,
@@ -60,7 +64,11 @@ def result(seeds: list[int], evaluations: list[dict[str, Any]], step_flops: dict
         alpha=_by_depth([e["alpha"] for e in evaluations]) if first["alpha"] is not None else None,
         s={name: _by_depth([e["s"][name] for e in evaluations]) for name in first["s"]},
     )
-    return Result(
+    chosen = Selections(
+        **{rule: selection(rule, evaluations) if rule in first["selection"] else None for rule in RULES}
+    )
+    counts = samples_by_class(first)
+    found = Result(
         dataset=data["dataset"],
         source=data["source"],
         note=SAMPLE_NOTE if data["source"] == "sample" else None,
@@ -73,15 +81,38 @@ def result(seeds: list[int], evaluations: list[dict[str, Any]], step_flops: dict
         settings_digest=digest(settings),
         seeds=seeds,
         classes=first["classes"],
-        selection=Selections(
-            **{rule: selection(rule, evaluations) if rule in first["selection"] else None for rule in RULES}
-        ),
+        selection=chosen,
+        agreement=agreement(chosen.last, counts),
         imbalance=imbalance,
         calibration=calibration([e.get("calibration") for e in evaluations]),
         parameters=Parameters(**first["parameters"]),
         flops=Flops(**first["flops"], **step_flops),
         data=Data(**data["used"]),
     )
+    differing = disagreement(found)
+    warnings = [*small_splits(counts, by_class=found.task == "classification"), *([differing] if differing else [])]
+    return found.model_copy(update={"warnings": warnings})
+
+
+def samples_by_class(evaluation: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Split -> class (of a regression: grid value) -> samples that were measured."""
+    found = evaluation["selection"]["val"]
+    return {
+        split: {name: sum(row) for name, row in zip(evaluation["classes"], found[split]["confusion"], strict=True)}
+        for split in ("val", "test")
+    }
+
+
+def agreement(last: Selection, counts: dict[str, dict[str, int]]) -> Agreement:
+    """Whether validation and test differ, on the weights that neither of them chose: those that validation chose look
+    better on it than they are.
+    """
+    found = apart(
+        last.validation.accuracy.per_seed,
+        last.accuracy.per_seed,
+        (sum(counts["val"].values()), sum(counts["test"].values())),
+    )
+    return Agreement(difference=found.mean, interval95=found.interval95, p=found.p)
 
 
 def selection(rule: str, evaluations: list[dict[str, Any]]) -> Selection:
@@ -183,4 +214,5 @@ def _used(manifest: dict[str, Any]) -> Data:
         rejected=len({entry["id"] for entry in manifest["rejected"]}),
         zero_filled=manifest["zero_filled"],
         availability=Availability(**manifest["availability"]) if "availability" in manifest else None,
+        dropped_classes=manifest.get("dropped_classes"),
     )

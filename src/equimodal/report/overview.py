@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from equimodal.report.information import sizes_line, warning_lines
 from equimodal.report.result import Errors, Result, Selection, Spread
 from equimodal.report.rules import RULES
 
@@ -119,6 +120,7 @@ def caption(results: Sequence[Result]) -> list[str]:
             "Grid accuracy: nearest grid value. Binary: at or above the threshold or below; no ties: labels"
             " equal to the threshold left out."
         )
+    lines += [sizes_line(results), *(f"Warning: {line}" for line in warning_lines(results))]
     sampled = sorted({result.dataset for result in results if result.source == "sample"})
     if sampled:
         lines.append(

@@ -118,6 +118,16 @@ class Calibration(Part):
     accuracy: list[float | None] = Field(description="share of a bin's samples that are predicted right")
 
 
+class Agreement(Part):
+    """Validation accuracy minus test accuracy, with the last epoch's weights, which neither split chose
+    (metrics.chance.apart).
+    """
+
+    difference: float = Field(description="mean over seeds")
+    interval95: tuple[float, float]
+    p: float = Field(description="two-sided, over clips and seeds: small where validation is not like test")
+
+
 class Parameters(Part):
     """Trained weights of the model as exported."""
 
@@ -170,6 +180,11 @@ class Data(Part):
     availability: Availability | None = Field(
         None, description="what of the dataset's lists was there; null for data without lists"
     )
+    dropped_classes: dict[str, str] | None = Field(
+        None,
+        description="classes of the dataset that were left out -> why; absent where all are used",
+        exclude_if=lambda dropped: dropped is None,
+    )
 
 
 class Result(Part):
@@ -178,6 +193,9 @@ class Result(Part):
     dataset: str
     source: str = Field(description="sample (generated), local or download")
     note: str | None = Field(description="what a reader must know before quoting a number")
+    warnings: list[str] = Field(
+        [], description="why numbers say little: splits that are too small, validation that is not like test"
+    )
     protocol: str = Field(
         "custom",
         description="the published protocol that data and training follow; custom where params.yaml says all itself",
@@ -191,6 +209,7 @@ class Result(Part):
     seeds: list[int] = Field(min_length=1)
     classes: list[str]
     selection: Selections
+    agreement: Agreement | None = Field(None, description="whether validation and test differ by more than chance")
     imbalance: Imbalance
     calibration: Calibration | None = Field(None, description="null for a regression, which gives no probabilities")
     parameters: Parameters

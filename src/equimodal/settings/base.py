@@ -1,28 +1,52 @@
 """Common base of every settings model, and the error a wrong params.yaml gets."""
 
 import difflib
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, ValidationError
+from pydantic_core import ErrorDetails
 
 from equimodal.errors import UserError
 
+T = TypeVar("T")
+Listed = Annotated[T, Strict(False)]
+"""A tuple, which params.yaml writes as a list."""
+
+EPOCHS = 100_000  # largest number of any setting that counts epochs
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool | float):
+        raise ValueError("should be a whole number")
+    return value
+
+
+Whole = BeforeValidator(_whole)
+"""For a choice of whole numbers: Python takes `true` and `1.0` for 1."""
+
 
 class Settings(BaseModel):
-    """Frozen, closed to unknown keys; `presets` are named sets of values that explicit keys override."""
+    """Frozen, closed to unknown keys, each value of the very type that is asked for (a whole number will do for a
+    number); `presets` are named sets of values that explicit keys override.
+    """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
     @classmethod
-    def read(cls, value: Any, where: str) -> Self:
-        """Validate `value`; the first mistake becomes one line that names the key and the nearest valid one."""
+    def read(cls, value: Any, where: str, layers: "Callable[[], Layers]" = tuple) -> Self:
+        """Validate `value`; the first mistake becomes one line that names the key and the nearest valid one.
+
+        Args:
+            where: the section that it is.
+            layers: gives the sections that it was merged from, if it was: the mistake is named in that which holds it.
+        """
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            raise UserError(describe(cls, error, where, value)) from None
+            raise UserError(describe(cls, error.errors(include_url=False), where, value, layers())) from None
 
     @classmethod
     def complete(cls) -> bool:
@@ -34,28 +58,66 @@ class Settings(BaseModel):
         return self.model_dump(mode="json")
 
 
-def describe(model: type[BaseModel], error: ValidationError, where: str, given: Any = None) -> str:
-    """One line for the first problem of a validation error; `given` is what was validated."""
+Layers = Sequence[tuple[str, Any]]
+"""Sections of params.yaml that one is merged from: (its name, what it holds), later ones over earlier ones."""
+
+_WRONG = {
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "should be a section (key: value)"),
+    **dict.fromkeys(("list_type", "tuple_type"), "should be a list"),
+    **dict.fromkeys(("int_type", "int_from_float"), "should be a whole number"),
+    "float_type": "should be a number",
+    "bool_type": "should be true or false",
+    "string_type": "should be text",
+}
+
+
+def describe(
+    model: type[BaseModel], problems: Sequence[ErrorDetails], where: str, given: Any = None, layers: Layers = ()
+) -> str:
+    """One line for the first of the problems that validating `given` has; `where` and `layers` as `Settings.read` has
+    them.
+    """
     # A default that follows from another key is not made where that key is wrong: no mistake of its own.
-    problems = [problem for problem in error.errors() if problem["type"] != "default_factory_not_called"]
+    problems = [problem for problem in problems if problem["type"] != "default_factory_not_called"]
     problem = problems[0]
     kind, place = problem["type"], problem["loc"]
     tags = _tags(place, given, kind == "missing")
-    key = ".".join([where, *(str(part) for i, part in enumerate(place) if i not in tags)]).strip(".")
+    path = [part for i, part in enumerate(place) if i not in tags]
+    key = ".".join([holder(layers, path) or where, *map(str, path)]).strip(".")
     if kind == "extra_forbidden":
         return f"params.yaml: unknown key {key}" + nearest(str(place[-1]), _valid_keys(model, place[:-1], tags))
     if place[-1:] == ("[key]",):
-        return f"params.yaml: {key}: a name is lower-case letters and digits, with single hyphens between"
+        name = key.removesuffix(".[key]")
+        return f"params.yaml: {name}: a name is lower-case letters and digits, 60 at most, with single hyphens between"
     more = len(problems) - 1
-    value = repr(problem.get("input"))
-    shown = value if len(value) <= 60 else value[:57] + "..."
-    wrong = (
-        "should be a section (key: value)"
-        if kind in ("model_type", "model_attributes_type", "dict_type")
-        else problem["msg"].removeprefix("Value error, ")
-    )
-    what = "is missing" if kind == "missing" else f"= {shown}: {wrong}"
+    wrong = _WRONG.get(kind) or problem["msg"].removeprefix("Value error, ")
+    if kind in ("union_tag_invalid", "union_tag_not_found"):  # of sections that differ by `kind`
+        tag = problem["input"].get("kind")
+        valid = problem.get("ctx", {}).get("expected_tags", "")
+        return f"params.yaml: {key}.kind {f'= {shown(tag)} is unknown; valid: {valid}' if valid else 'is missing'}"
+    what = "is missing" if kind == "missing" else f"= {shown(problem.get('input'))}: {wrong}"
     return f"params.yaml: {key} {what}" + (f" (and {more} more)" if more else "")
+
+
+def shown(value: Any) -> str:
+    """The value in a message, cut to 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def holder(layers: Layers, path: Sequence[Any]) -> str | None:
+    """The last of the sections in which `path` stands; None where it stands in none."""
+    for name, section in reversed(layers):
+        here = section
+        for part in path:
+            keys = here if isinstance(here, Mapping) else range(len(here)) if isinstance(here, list) else ()
+            if part not in keys:
+                break
+            here = here[part]
+        else:
+            if path or here:
+                return name
+    return None
 
 
 def _tags(place: tuple[Any, ...], given: Any, missing: bool) -> set[int]:
@@ -134,17 +196,15 @@ def _tag(model: Any) -> Any:
     return values[0] if values else None
 
 
-def layered(model: type[Settings], layers: Sequence[Mapping[str, Any]], where: str) -> dict[str, Any]:
+def layered(model: type[Settings], layers: Layers) -> dict[str, Any]:
     """Merge layers, later ones over earlier ones; in each, a `preset` is expanded below its explicit keys."""
     merged: dict[str, Any] = {}
-    for layer in layers:
-        explicit = dict(layer)
+    for where, explicit in layers:
         preset = explicit.get("preset")
         if preset is not None:
-            if preset not in model.presets:
-                raise UserError(
-                    f"params.yaml: {where}.preset = {preset!r} is unknown; valid: {', '.join(sorted(model.presets))}"
-                )
+            if not isinstance(preset, str) or preset not in model.presets:
+                valid = ", ".join(sorted(model.presets)) or "none"
+                raise UserError(f"params.yaml: {where}.preset = {shown(preset)} is unknown; valid: {valid}")
             merged = deep_merge(merged, model.presets[preset])
         merged = deep_merge(merged, explicit)
     return merged

@@ -3,15 +3,20 @@
 Each kind adds its own in its file in `datasets`.
 """
 
+from collections import Counter
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from equimodal.settings.base import Settings, deep_merge
+from equimodal.settings.base import Listed, Settings, deep_merge
 from equimodal.settings.features import ArraySettings, Feature
 from equimodal.settings.regression import RegressionSettings
+from equimodal.settings.training import Seed
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+\S*$")]
+SHA256 = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{64}$", to_lower=True)]
+Side = Annotated[int, Field(ge=16, le=1024)]  # of generated videos, in px
 
 
 class SplitSettings(Settings):
@@ -22,7 +27,9 @@ class SplitSettings(Settings):
         description="actor: disjoint groups by folds; ogm: the 6,698/744 list; column: the table's own split column;"
         " stratified: by class; lists: the dataset's published train and test lists",
     )
-    folds: int = Field(5, ge=2, description="rule actor: folds of groups; rule stratified: 1/folds is the test part")
+    folds: int = Field(
+        5, ge=2, le=1000, description="rule actor: folds of groups; rule stratified: 1/folds is the test part"
+    )
     fold: int = Field(0, ge=0, description="the fold that is tested")
     validation: float = Field(
         0.15,
@@ -38,7 +45,7 @@ class SplitSettings(Settings):
     lists: str | None = Field(
         None, description="rule ogm: folder with train.csv and test.csv; null downloads them (pinned checksum)"
     )
-    seed: int = Field(0, ge=0, description="of what the rule draws: which groups or samples go where")
+    seed: Seed = Field(0, description="of what the rule draws: which groups or samples go where")
 
     @model_validator(mode="after")
     def _fold_in_range(self) -> Self:
@@ -50,12 +57,12 @@ class SplitSettings(Settings):
 class VideoSample(Settings):
     """What every generated dataset of videos has."""
 
-    size: tuple[int, int] = Field((64, 80), description="height, width of the video in px, even numbers")
-    seed: int = Field(0, ge=0, description="of what is generated")
+    size: Listed[tuple[Side, Side]] = Field((64, 80), description="height, width of the video in px, even numbers")
+    seed: Seed = Field(0, description="of what is generated")
 
     @model_validator(mode="after")
     def _size_can_be_encoded(self) -> Self:
-        if min(self.size) < 16 or any(side % 2 for side in self.size):
+        if any(side % 2 for side in self.size):
             raise ValueError(f"size {self.size} must be two even numbers of at least 16 px")
         return self
 
@@ -133,4 +140,29 @@ class DatasetSettings(Settings):
                 f"modality {arrays[0]} is a {self.modalities[arrays[0]].kind}, but kind {self.kind} reads"
                 " media: use kind: table for arrays"
             )
+        return self
+
+
+class ListedSettings(DatasetSettings):
+    """A dataset whose classes are known before its files are looked at: a copy may have some of them only."""
+
+    classes: Listed[tuple[str, ...]] | None = Field(
+        None,
+        min_length=2,
+        description="the classes to use, of the dataset's; null: all. Label ids count those that are left, in the"
+        " dataset's order",
+        exclude_if=lambda names: names is None,
+    )
+    missing_classes: Literal["refuse", "drop"] = Field(
+        "refuse",
+        description="a class of which the copy has no clip, or none that can be used in one of the splits: stop, or go"
+        " on without it (results name what was dropped)",
+        exclude_if=lambda rule: rule == "refuse",
+    )
+
+    @model_validator(mode="after")
+    def _classes_differ(self) -> Self:
+        twice = [name for name, number in Counter(self.classes or ()).items() if number > 1]
+        if twice:
+            raise ValueError(f"classes names {twice[0]} twice")
         return self

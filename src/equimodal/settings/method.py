@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from equimodal.settings.base import Settings
+from equimodal.settings.base import EPOCHS, Listed, Settings
 
 BOTH_TASKS = ("classification", "regression")
 
@@ -50,7 +50,7 @@ def miscounted(key: str, weights: Sequence[float] | None, modalities: Sequence[s
 class WindowSettings(MethodSettings):
     """Of methods that act in a part of the run only."""
 
-    window: tuple[float, float] = Field((0.0, 1.0), description="from and to, as shares of the run's epochs")
+    window: Listed[tuple[float, float]] = Field((0.0, 1.0), description="from and to, as shares of the run's epochs")
 
     @model_validator(mode="after")
     def _window_in_order(self) -> Self:
@@ -70,7 +70,7 @@ class WindowSettings(MethodSettings):
 class WarmupSettings(MethodSettings):
     """Of methods that start from a shared joint warm-up."""
 
-    start_epoch: int = Field(5, ge=0, description="E: epochs of joint training before the method begins")
+    start_epoch: int = Field(5, ge=0, le=EPOCHS, description="E: epochs of joint training before the method begins")
 
     @property
     def fit(self) -> dict[str, Any]:

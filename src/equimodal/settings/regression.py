@@ -1,11 +1,13 @@
 """Settings of a regression: the loss, and the grid of target values that stands where classification has classes."""
 
 import math
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from equimodal.settings.base import Settings
+
+Label = Annotated[float, Field(ge=-1e12, le=1e12)]
 
 
 class RegressionSettings(Settings):
@@ -15,17 +17,19 @@ class RegressionSettings(Settings):
     """
 
     loss: Literal["l1", "mse"] = Field("l1", description="absolute or squared error")
-    low: float = Field(description="smallest label; a smaller one is refused")
-    high: float = Field(description="largest label; a larger one is refused")
+    low: Label = Field(description="smallest label; a smaller one is refused")
+    high: Label = Field(description="largest label; a larger one is refused")
     points: int = Field(
         7,
         ge=2,
+        le=1000,
         description="grid values from low to high: AIM's prototypes, and the classes of accuracy, macro-F1 and"
         " confusion",
     )
     bandwidth: float = Field(
         1.0,
         ge=1,
+        le=1000,
         description="half-width, in grid steps, of the kernel that shares a label among grid values; 1 interpolates"
         " linearly",
     )
@@ -35,8 +39,12 @@ class RegressionSettings(Settings):
 
     @model_validator(mode="after")
     def _a_range(self) -> Self:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+        if not self.low < self.high:
             raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
+        if len(set(self.grid)) < self.points:
+            raise ValueError(
+                f"{self.points} points from low ({self.low}) to high ({self.high}) are too near each other"
+            )
         if not self.low < self.threshold <= self.high:
             raise ValueError(
                 f"threshold ({self.threshold:g}) must be above low ({self.low:g}) and at most high ({self.high:g})"

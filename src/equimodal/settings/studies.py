@@ -28,7 +28,7 @@ class PaperStudySettings(Settings):
         min_length=1, description="names of `datasets`; a method that one refuses is left out there"
     )
     methods: list[str] = Field(min_length=1, description="names of `methods`, in the order of the rows")
-    seeds: list[Seed] | None = Field(None, min_length=1, description="null: those of `study`")
+    seeds: list[Seed] | None = Field(None, min_length=1, max_length=1000, description="null: those of `study`")
 
     @property
     def is_table(self) -> bool:

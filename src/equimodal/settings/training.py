@@ -4,19 +4,20 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from equimodal.settings.base import Settings
+from equimodal.settings.base import EPOCHS, Listed, Settings, Whole
 
 SEEDS = 2**31  # a seed is below; every generator takes those
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
+Blocks = Annotated[int, Field(ge=1, le=100)]
 
 
 class TransformerSettings(Settings):
     """Encoder of sequences; one layer per block."""
 
-    layers: int = Field(3, ge=1, description="blocks D")
-    width: int = Field(40, ge=2, description="channels of its maps; a multiple of heads")
-    heads: int = Field(5, ge=1, description="attention heads")
-    ffn: int = Field(4, ge=1, description="width of the hidden layer of a block, in widths")
+    layers: int = Field(3, ge=1, le=200, description="blocks D")
+    width: int = Field(40, ge=2, le=8192, description="channels of its maps; a multiple of heads")
+    heads: int = Field(5, ge=1, le=256, description="attention heads")
+    ffn: int = Field(4, ge=1, le=64, description="width of the hidden layer of a block, in widths")
     dropout: float = Field(0.1, ge=0, lt=1, description="share of activations set to zero in training")
 
     @model_validator(mode="after")
@@ -29,8 +30,8 @@ class TransformerSettings(Settings):
 class MLPSettings(Settings):
     """Encoder of vectors; one linear map per block."""
 
-    layers: int = Field(2, ge=1, description="blocks D")
-    width: int = Field(64, ge=1, description="numbers that a block gives")
+    layers: int = Field(2, ge=1, le=200, description="blocks D")
+    width: int = Field(64, ge=1, le=8192, description="numbers that a block gives")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of activations set to zero in training")
 
 
@@ -40,8 +41,8 @@ class ModelSettings(Settings):
     What a dataset's encoders do not use is no part of its results.
     """
 
-    width: int = Field(64, ge=4, description="resnet: channels of the first stage; 64 is ResNet18's")
-    layers: tuple[int, int, int, int] = Field(
+    width: int = Field(64, ge=4, le=1024, description="resnet: channels of the first stage; 64 is ResNet18's")
+    layers: Listed[tuple[Blocks, Blocks, Blocks, Blocks]] = Field(
         (2, 2, 2, 2), description="resnet: basic blocks per stage; 2,2,2,2 is ResNet18"
     )
     fusion: Literal["concat", "sum", "film", "gated"] = Field(
@@ -52,7 +53,9 @@ class ModelSettings(Settings):
     frames: Literal["fold", "stack"] = Field(
         "fold", description="fold: frames pass one by one and are averaged; stack: frames as channels"
     )
-    stem_stride: Literal[1, 2] = Field(2, description="stride of the first convolution; 1 for small pictures")
+    stem_stride: Annotated[Literal[1, 2], Whole] = Field(
+        2, description="stride of the first convolution; 1 for small pictures"
+    )
     stem_pool: bool = Field(True, description="max pooling after the first convolution; off for small pictures")
     init: Literal["ogm", "torchvision"] = Field(
         "ogm", description="ogm: kaiming fan_out convolutions, xavier linear; torchvision: its defaults"
@@ -67,7 +70,7 @@ class ModelSettings(Settings):
         description="encoders start from a ResNet in torchvision's names: path (.pth, .pt, .safetensors), or download"
         " (ImageNet); null: from init",
     )
-    weights_for: tuple[str, ...] | None = Field(
+    weights_for: Listed[tuple[str, ...]] | None = Field(
         None, min_length=1, description="modalities that start from weights; null: every one of frames or flow"
     )
 
@@ -89,20 +92,24 @@ class ScheduleSettings(Settings):
     name: Literal["constant", "step", "cosine"] = Field(
         "step", description="constant; step: times gamma every `step` epochs; cosine: to 0 at the last epoch"
     )
-    step: int = Field(70, ge=1, description="step: epochs between drops")
+    step: int = Field(70, ge=1, le=EPOCHS, description="step: epochs between drops")
     gamma: float = Field(0.1, gt=0, le=1, description="step: factor of a drop")
-    warmup: int = Field(0, ge=0, description="epochs of linear increase at the start")
+    warmup: int = Field(0, ge=0, le=EPOCHS, description="epochs of linear increase at the start")
 
 
 class AugmentSettings(Settings):
     """Random changes of training inputs, drawn on the device by their own generator."""
 
     crop: bool = Field(True, description="pictures: random resized crop")
-    crop_scale: tuple[float, float] = Field((0.5, 1.0), description="share of the picture's area")
+    crop_scale: Listed[tuple[float, float]] = Field((0.5, 1.0), description="share of the picture's area")
     flip: bool = Field(True, description="pictures: horizontal flip, one draw per sample for all its frames and flow")
     per_frame: bool = Field(False, description="draw the crop for each frame, as the OGM-GE code does")
-    spec_time: int = Field(0, ge=0, description="SpecAugment: longest masked stretch in time steps; 0 is off")
-    spec_freq: int = Field(0, ge=0, description="SpecAugment: longest masked stretch in frequency bins; 0 is off")
+    spec_time: int = Field(
+        0, ge=0, le=100_000, description="SpecAugment: longest masked stretch in time steps; 0 is off"
+    )
+    spec_freq: int = Field(
+        0, ge=0, le=100_000, description="SpecAugment: longest masked stretch in frequency bins; 0 is off"
+    )
 
     @model_validator(mode="after")
     def _scales_in_order(self) -> Self:
@@ -117,9 +124,9 @@ class AugmentSettings(Settings):
 class TrainingSettings(Settings):
     """The one loop."""
 
-    epochs: int = Field(100, ge=1, description="of the whole run, a warm-up included")
-    batch_size: int = Field(64, ge=2, description="training samples in a step, of each process")
-    eval_batch_size: int = Field(256, ge=1, description="samples in a forward pass of evaluation")
+    epochs: int = Field(100, ge=1, le=EPOCHS, description="of the whole run, a warm-up included")
+    batch_size: int = Field(64, ge=2, le=65_536, description="training samples in a step, of each process")
+    eval_batch_size: int = Field(256, ge=1, le=65_536, description="samples in a forward pass of evaluation")
     test_every_epoch: bool = Field(
         True,
         description="measure the test split every epoch, which selection rule `test` needs; off: once, at the end, and"
@@ -140,12 +147,12 @@ class RuntimeSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where training runs; auto: a GPU if torch sees one"
     )
-    devices: int = Field(1, ge=1, description="processes of one training (DDP when above 1)")
+    devices: int = Field(1, ge=1, le=1024, description="processes of one training (DDP when above 1)")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "32-true", description="of training's forward and backward passes; weights are float32 (docs/training.md)"
     )
-    threads: int = Field(1, ge=1, description="CPU threads per training process")
-    workers: int = Field(2, ge=1, description="processes that decode media; no effect on results")
+    threads: int = Field(1, ge=1, le=1024, description="CPU threads per training process")
+    workers: int = Field(2, ge=1, le=256, description="processes that decode media; no effect on results")
     channels_last: bool = Field(
         True, description="memory format of pictures; 1.3 to 1.6 times faster on small CPU networks"
     )
@@ -181,7 +188,9 @@ class StudySettings(Settings):
     fits: list[str] = Field(
         [], description="methods whose prototypes are fitted (variants with equal fit settings share them)"
     )
-    seeds: list[Seed] = Field(min_length=1, description="one run of every method each; results are over all of them")
+    seeds: list[Seed] = Field(
+        min_length=1, max_length=1000, description="one run of every method each; results are over all of them"
+    )
     tables: list[str] = Field([], description="tables of `studies` that are drawn from its runs, too")
     figures: list[str] = Field([], description="figures of `studies` that are drawn from its runs, too")
 

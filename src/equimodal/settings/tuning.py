@@ -14,7 +14,7 @@ Values = list[Any]
 class TuningSettings(Settings):
     """The same budget for every method: results/tuning/DATASET_METHOD.json."""
 
-    trials: int = Field(4, ge=1, description="runs of each method; the first is as params.yaml sets it")
+    trials: int = Field(4, ge=1, le=1000, description="runs of each method; the first is as params.yaml sets it")
     seed: Seed = Field(100, description="of the trials; none of the studies', so that no result was tuned on itself")
     search: dict[Name, dict[str, Values]] = Field(
         {}, description="method -> setting -> values to choose from; a variant without an entry has its base's"

@@ -70,6 +70,8 @@ def told(params: Params, name: str, sheet: Sheet, notes: list[str], decode: floa
     """What was found, what to decide, how long it takes, what comes next: a line each."""
     settings = table_settings(params, name)
     columns = {role: column for role, column in settings.columns if column is not None}
+    if isinstance(settings.columns.path, dict):
+        columns["path"] = " and ".join(dict.fromkeys(settings.columns.path.values()))
     modalities = ", ".join(f"{modality} ({feature.kind})" for modality, feature in settings.modalities.items())
     workers = params.runtime.workers
     return [
@@ -96,8 +98,8 @@ def decoding(params: Params, name: str, sheet: Sheet) -> float:
     """Seconds of one core that all features take, by ten files of each modality."""
     settings, clock = table_settings(params, name), stopwatch(torch.device("cpu"))
     total = 0.0
-    for feature in settings.modalities.values():
-        column = feature.column if isinstance(feature, ArraySettings) else settings.columns.path
+    for modality, feature in settings.modalities.items():
+        column = feature.column if isinstance(feature, ArraySettings) else settings.media[modality]
         if column is None:
             continue  # one file with all rows
         values = sheet.values(column)

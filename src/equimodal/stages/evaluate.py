@@ -24,7 +24,7 @@ from equimodal.params import Params
 from equimodal.report.aggregate import described
 from equimodal.report.rules import RULES
 from equimodal.stages.setup import Setup
-from equimodal.store import canonical_json, read_json, read_tensors, write_json, write_table
+from equimodal.store import canonical_json, read_json, read_tensors, stated_sha256, write_json, write_table
 from equimodal.tracking import clock
 from equimodal.training.building import load_weights
 from equimodal.training.state import check_order
@@ -91,7 +91,7 @@ def check_trained_so(setup: Setup, curves: Path) -> None:
 
 def load(setup: Setup, path: Path) -> tuple[MultimodalModel, dict[str, Any]]:
     """A trained model and what its file says of it: {"rule", "epoch", "modalities", "structure"}."""
-    tensors, meta = read_tensors(path)
+    tensors, meta = read_tensors(path, stated_sha256(path))
     model = setup.model(meta["structure"])
     check_order(path, meta, model)
     load_weights(model, tensors, path, "params.yaml describes", f"train it again (snakemake --cores 4 -- {path})")

@@ -3,15 +3,18 @@ rejected and why.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from equimodal.datasets import targets
-from equimodal.datasets.base import FileFact, Sample
+from equimodal.datasets.base import FileFact, Listing, Sample
 from equimodal.datasets.registry import dataset_kind
 from equimodal.datasets.rejections import told
-from equimodal.datasets.splits import assign, counts
+from equimodal.datasets.small_splits import warn_of_small_splits
+from equimodal.datasets.splits import SPLITS, assign, counts
 from equimodal.datasets.tracks import Tracks, probe, probe_arrays
 from equimodal.engines.layout import index_path, raw_manifest_path
 from equimodal.errors import UserError
@@ -19,7 +22,7 @@ from equimodal.features import pool
 from equimodal.features.arrays import locate
 from equimodal.params import Params
 from equimodal.progress import watched
-from equimodal.settings.datasets import DatasetSettings
+from equimodal.settings.datasets import DatasetSettings, ListedSettings
 from equimodal.settings.features import ArraySettings, Feature
 from equimodal.store import read_json, write_json
 
@@ -47,7 +50,7 @@ def run(params: Params, dataset: str) -> None:
     # Before anything is rejected: one broken clip must not move the others
     split = assign(listing, kind.settings.split, dataset)
     tracks = look(kind.root, listing.samples, kind.settings, params.runtime.workers, dataset)
-    samples: list[dict[str, Any]] = []
+    usable: list[Sample] = []
     rejected = [
         {"id": name, "path": None, "modality": None, "reason": reason}
         for name, reason in sorted(listing.rejected.items())
@@ -56,21 +59,27 @@ def run(params: Params, dataset: str) -> None:
         reasons = unusable(sample, tracks, kind.settings)
         rejected += reasons
         if not reasons:
-            samples.append(
-                _entry(
-                    sample,
-                    values[sample.id] if values is not None else listing.classes.index(sample.label),
-                    split[sample.id],
-                )
-            )
+            usable.append(sample)
     check_rejected(rejected, len(listing.samples) + len(listing.rejected), kind.settings.max_rejected, dataset)
+    if isinstance(kind.settings, ListedSettings) and kind.settings.missing_classes == "drop":
+        listing = drop_unusable(listing, usable, split, dataset)
+        usable = [sample for sample in usable if sample.label in listing.classes]
+    samples = [
+        _entry(
+            sample,
+            values[sample.id] if values is not None else listing.classes.index(sample.label),
+            split[sample.id],
+        )
+        for sample in usable
+    ]
     labels, splits = [entry["label"] for entry in samples], [entry["split"] for entry in samples]
     own_validation = any(sample.split == "val" for sample in listing.samples)
     table = (
         targets.counts(labels, splits, numbers, dataset)
         if numbers is not None
-        else counts(listing.classes, labels, splits, dataset, own_validation)
+        else counts(listing.classes, labels, splits, dataset, own_validation, isinstance(kind.settings, ListedSettings))
     )
+    warn_of_small_splits(table, dataset, numbers is None)
     content = {
         "dataset": dataset,
         "kind": kind.settings.kind,
@@ -81,6 +90,9 @@ def run(params: Params, dataset: str) -> None:
         "samples": samples,
         "rejected": rejected,
     }
+    if listing.left_out:
+        content["dropped_classes"] = dict(listing.left_out)
+        print(left_out_line(listing, dataset), file=sys.stderr)
     if listing.dropped:
         content["dropped"] = [{"id": name, "reason": reason} for name, reason in sorted(listing.dropped.items())]
     if numbers is not None:
@@ -157,6 +169,35 @@ def unusable(
     if settings.missing == "zero" and len(absent) < len(sample.paths):
         return []
     return absent
+
+
+def drop_unusable(listing: Listing, usable: list[Sample], split: Mapping[str, str], dataset: str) -> Listing:
+    """The listing without the classes of which some split has no usable sample.
+
+    Raises:
+        UserError: fewer than two are left.
+    """
+    found = {(sample.label, split[sample.id]) for sample in usable}
+    lost = {
+        name: f"no usable clip in split '{absent[0]}' (missing_classes: drop)"
+        for name in listing.classes
+        if (absent := [part for part in SPLITS if (name, part) not in found])
+    }
+    kept = tuple(name for name in listing.classes if name not in lost)
+    if len(kept) < 2:
+        first = f"{next(iter(lost))}: {next(iter(lost.values()))}"
+        raise UserError(
+            f"{dataset}: {len(kept)} classes have usable clips in every split, at least two are needed ({first}):"
+            f" complete the copy, or change datasets.{dataset}.split"
+        )
+    return replace(listing, classes=kept, left_out={**listing.left_out, **lost})
+
+
+def left_out_line(listing: Listing, dataset: str) -> str:
+    """How many classes are used, and why not the others."""
+    reasons = Counter(listing.left_out.values())
+    told = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
+    return f"{dataset}: {len(listing.classes)} of {len(listing.classes) + len(listing.left_out)} classes used ({told})"
 
 
 def check_rejected(rejected: list[dict[str, Any]], total: int, limit: float, dataset: str) -> None:

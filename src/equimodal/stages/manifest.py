@@ -1,11 +1,11 @@
 """Stage manifest: the dataset as training sees it. Joins a dataset's features and leaves out what was rejected."""
 
-import sys
 from collections import Counter
 from typing import Any
 
 from equimodal.datasets import targets
 from equimodal.datasets.rejections import told
+from equimodal.datasets.small_splits import warn_of_small_splits
 from equimodal.engines.layout import feature_paths, index_path, manifest_path
 from equimodal.errors import UserError
 from equimodal.params import Params
@@ -50,6 +50,7 @@ def run(params: Params, dataset: str) -> None:
         found = targets.counts(
             [sample["label"] for sample in kept], [sample["split"] for sample in kept], numbers, dataset
         )
+    warn_of_small_splits(found, dataset, numbers is None)
     content = {
         "dataset": dataset,
         "source": index["source"],
@@ -68,8 +69,7 @@ def run(params: Params, dataset: str) -> None:
     }
     if numbers is not None:
         content["regression"] = numbers.slice()
-    if "protocol" in index:
-        content["protocol"] = index["protocol"]
+    content |= {key: index[key] for key in ("protocol", "dropped_classes") if key in index}
     if "missing" in index:
         content["availability"] = availability(content["ids"], index["missing"], rejected)
     write_json(manifest_path(dataset), {**content, "digest": digest(content)})
@@ -155,7 +155,7 @@ def check_share(rejected: list[dict[str, Any]], total: int, dataset: str, allowe
 
 
 def check_classes(samples: list[dict[str, Any]], classes: list[str], dataset: str) -> None:
-    """Refuse what cannot be learned or measured; warn of what validation cannot see (GRID's words have no "h" there).
+    """Refuse what cannot be learned or measured; validation may lack a class (GRID's words have no "h" there).
 
     Raises:
         UserError: fewer than two classes, or a class without a sample in train or test.
@@ -174,7 +174,6 @@ def check_classes(samples: list[dict[str, Any]], classes: list[str], dataset: st
             f" ({', '.join(absent[:QUOTED])})"
         )
         if split == "val" and len(absent) < len(classes):
-            print(f"warning: {what}: model selection does not see them", file=sys.stderr)
             continue
         raise UserError(f"{what}: change datasets.{dataset}.split, add samples, or take the class out")
 

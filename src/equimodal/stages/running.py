@@ -10,11 +10,11 @@ from typing import Self
 
 from equimodal.engines.closure import code_files, contents
 from equimodal.engines.declarations import encoder_modules
-from equimodal.engines.layout import fit_path, unimodal_path, warmup_path
+from equimodal.engines.layout import chosen_path, fit_path, unimodal_path, warmup_path
 from equimodal.methods.base import Method
 from equimodal.params import Params
 from equimodal.stages.setup import Setup
-from equimodal.store import digest, read_tensors, write_json
+from equimodal.store import digest, read_tensors, stated_sha256, write_json
 from equimodal.tracking import RunInfo, Tracker, clock
 from equimodal.training.device import is_first_process, stopwatch
 from equimodal.training.loop import Loop
@@ -76,7 +76,12 @@ class Run:
             method.load_fit(read_tensors(inputs[1])[0])
         elif family == "from-unimodal":
             modalities = setup.params.unimodal_of(setup.dataset)
-            method.load_unimodal({name: read_tensors(path)[0] for name, path in zip(modalities, inputs, strict=True)})
+            method.load_unimodal(
+                {
+                    name: read_tensors(path, stated_sha256(chosen_path(setup.dataset, own, setup.seed)))[0]
+                    for (name, own), path in zip(modalities.items(), inputs, strict=True)
+                }
+            )
         loop = self.loop(method)
         if not loop.resume() and family == "from-warmup":
             loop.start_from(inputs[0])
@@ -134,5 +139,9 @@ def code_digest(stage: str, *modules: str) -> str:
 
 
 def write_curves(path: Path, run: Run, loop: Loop) -> None:
-    """curves.json: the run's identity, its epochs' metrics, and the epoch that each selection rule chose."""
-    write_json(path, {"meta": run.meta, "epochs": loop.progress.history, "selected": loop.progress.selected})
+    """curves.json: the run's identity, its epochs' metrics, the epoch that each selection rule chose, and the sha256 of
+    its weights, by which they are known to be whole when they are read.
+    """
+    progress = loop.progress
+    weights = {f"{rule}.safetensors": sha256 for rule, sha256 in progress.weights.items()}
+    write_json(path, {"meta": run.meta, "epochs": progress.history, "selected": progress.selected, "weights": weights})

@@ -28,7 +28,7 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
             loop.export(folder / "last.safetensors", "last", loop.progress.epoch - 1)
             for rule in loop.measured:
                 with atomic(folder / f"{rule}.safetensors") as scratch:
-                    shutil.copyfile(run.folder / f"{rule}.safetensors", scratch)
+                    shutil.copyfile(loop.checkpoint.chosen(rule, loop.progress.selected[rule]), scratch)
             if "test" not in loop.measured:
                 # The engines know no optional outputs.
                 write_tensors(folder / "test.safetensors", {}, {"rule": "test", "epoch": None, "structure": {}})

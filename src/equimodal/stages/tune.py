@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from equimodal.datasets.small_splits import warn_of_small_splits
 from equimodal.engines.layout import tuning_path
 from equimodal.params import Params
 from equimodal.settings.base import deep_merge
@@ -57,6 +58,9 @@ def run(params: Params, dataset: str, method: str) -> None:
         "best": found[best]["settings"],
     }
     write_json(tuning_path(dataset, method), content)
+    manifest = runs[0].setup.data.manifest
+    held = {split: row for split, row in manifest["split"]["counts"].items() if split == "val"}
+    warn_of_small_splits(held, dataset, manifest["task"] == "classification")
     for each in runs:
         each.discard()
     print(f"best: datasets.{dataset}.methods: {{{method}: {found[best]['settings']}}}", file=sys.stderr)

@@ -6,7 +6,7 @@ them.
 
 import shutil
 
-from equimodal.engines.layout import model_folder, unimodal_path
+from equimodal.engines.layout import chosen_path, unimodal_path
 from equimodal.errors import UserError
 from equimodal.params import Params
 from equimodal.store import atomic
@@ -20,7 +20,7 @@ def run(params: Params, dataset: str, method: str, seed: int) -> None:
     """
     if params.method(dataset, method).kind != "unimodal":
         raise UserError(f"{method} is no model of one modality: name a method whose base is unimodal")
-    weights = model_folder(dataset, method, seed) / "val.safetensors"
+    weights = chosen_path(dataset, method, seed)
     if not weights.is_file():
         raise UserError(f"{weights} is missing: build it first (snakemake --cores 4 -- {weights})")
     with atomic(unimodal_path(dataset, method, seed)) as scratch:

@@ -3,8 +3,10 @@ what they may ask of it is `Trainer` there.
 """
 
 import copy
+import dataclasses
 import math
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,8 +22,8 @@ from equimodal.metrics.running import RunningMeans
 from equimodal.models.framework import MultimodalModel
 from equimodal.seeding import derive, generator
 from equimodal.settings.training import RuntimeSettings, TrainingSettings
-from equimodal.store import read_tensors
 from equimodal.training import state
+from equimodal.training.checkpoint import Checkpoint
 from equimodal.training.data import DataModule
 from equimodal.training.measure import measures, predict
 from equimodal.training.progress import Progress
@@ -61,8 +63,7 @@ class Loop:
         self.data = data
         self.training = training
         self.seed = seed
-        self.folder = folder
-        self.key = key
+        self.checkpoint = Checkpoint(folder, key)
         self.label = label
         self.on_epoch = on_epoch
         self.about = about
@@ -109,19 +110,24 @@ class Loop:
         self.progress = Progress(epoch=meta["epoch"], history=meta["history"])
 
     def resume(self) -> bool:
-        """Take up an interrupted run, if its checkpoint is of this very run."""
-        path = self.folder / "state.safetensors"
-        if not path.is_file():
+        """Take up an interrupted run, if its checkpoint is of this very run and whole."""
+        if not self.checkpoint.state.is_file():
             return False
-        other = read_tensors(path)[1]["key"] != self.key
-        self.fabric.barrier()  # every process has looked before one deletes
-        if other:
+        try:
+            found = self.checkpoint.read()
+        except UserError as error:
+            found = None
             if self.fabric.is_global_zero:
-                shutil.rmtree(self.folder)
+                print(f"{self.label}: {error}: starting afresh", file=sys.stderr, flush=True)
+        self.fabric.barrier()  # every process has looked before one deletes
+        if found is None:
+            if self.fabric.is_global_zero:
+                shutil.rmtree(self.checkpoint.folder)
             return False
-        meta = state.restore(path, self.method, self.plain_optimizer)
+        tensors, meta = found
+        state.restore(tensors, meta, self.method, self.plain_optimizer)
         self.precision.load_state_dict(meta["scaler"])
-        self.progress = Progress(meta["epoch"], meta["history"], meta["best"], meta["selected"])
+        self.progress = Progress(**{field.name: meta[field.name] for field in dataclasses.fields(Progress)})
         return True
 
     def run(self, until: int | None = None) -> Progress:
@@ -135,7 +141,9 @@ class Loop:
             self._select(epoch, metrics)
             if self.progress.epoch < self.epochs:
                 self.method.after_evaluation(epoch, metrics, self)
-            self.save(self.folder / "state.safetensors")
+            self.save(self.checkpoint.state)
+            if self.fabric.is_global_zero:
+                self.checkpoint.keep(self.progress.selected)
             if self.on_epoch is not None and self.fabric.is_global_zero:
                 self.on_epoch(epoch, metrics)
         return self.progress
@@ -229,7 +237,7 @@ class Loop:
         """Write the whole state of the run, and JSON-able `facts` beside (or instead of) its own."""
         if self.fabric.is_global_zero:
             meta = {
-                "key": self.key,
+                "key": self.checkpoint.key,
                 "modalities": self.method.model.modalities,
                 **vars(self.progress),
                 "scaler": self.precision.state_dict(),
@@ -295,10 +303,11 @@ class Loop:
         """
         for rule in self.measured:
             if self.progress.choose(rule, self.method.task.objective.rank(metrics, rule)):
-                self.export(self.folder / f"{rule}.safetensors", rule, epoch)
+                self.export(self.checkpoint.chosen(rule, epoch), rule, epoch)
         self.progress.selected["last"] = epoch
 
     def export(self, path: Path, rule: str, epoch: int) -> None:
         """Write the weights that a selection rule chose after an epoch."""
         if self.fabric.is_global_zero:
-            state.export(path, self.method, {"rule": rule, "epoch": epoch, "about": self.about})
+            facts = {"rule": rule, "epoch": epoch, "about": self.about}
+            self.progress.weights[rule] = state.export(path, self.method, facts)

@@ -16,12 +16,14 @@ class Progress:
         history: of each, {"epoch", "metrics"}.
         best: selection rule -> the score of what it chose.
         selected: selection rule -> the epoch that it chose; `last` too.
+        weights: selection rule -> sha256 of the weights that it chose.
     """
 
     epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, list[float]] = field(default_factory=dict)
     selected: dict[str, int] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
 
     def record(self, metrics: Mapping[str, float]) -> None:
         """One more epoch is done."""

@@ -36,15 +36,14 @@ def save(path: Path, method: Method, optimizer: torch.optim.Optimizer, meta: dic
     write_tensors(path, *pack(method, optimizer, meta))
 
 
-def export(path: Path, method: Method, meta: dict[str, Any]) -> None:
-    """Write the plain model: no trace of the method but what its structure needs."""
+def export(path: Path, method: Method, meta: dict[str, Any]) -> str:
+    """Write the plain model: no trace of the method but what its structure needs. Returns the file's sha256."""
     own = {"modalities": method.model.modalities, "structure": method.structure()}
-    write_tensors(path, method.model.state_dict(), {**meta, **own})
+    return write_tensors(path, method.model.state_dict(), {**meta, **own}, sealed=False)
 
 
-def restore(path: Path, method: Method, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Load a state written by the same method; returns its meta. Bit-identical to never having stopped."""
-    tensors, meta = read_tensors(path)
+def restore(tensors: dict[str, Tensor], meta: dict[str, Any], method: Method, optimizer: torch.optim.Optimizer) -> None:
+    """Load a state, as read, that the same method wrote. Bit-identical to never having stopped."""
     method.load_extra(meta["extra"])
     adopt(optimizer, method.main_parameters())
     method.load_state_dict(
@@ -52,7 +51,6 @@ def restore(path: Path, method: Method, optimizer: torch.optim.Optimizer) -> dic
     )
     for name, each in {"main": optimizer, **method.optimizers()}.items():
         _load_optimizer(each, tensors, f"optimizer/{name}/", meta["optimizers"][name])
-    return meta
 
 
 def start_from(path: Path, method: Method, optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from equimodal.datasets.cremad.public import (
     ogm_lists,
     pointer_facts,
     possible_files,
+    published_files,
     read_facts,
 )
 from equimodal.datasets.fetch import web
@@ -28,6 +29,7 @@ def test_the_shared_manifest_is_the_pinned_one(shared: Path) -> None:
     check_pinned(facts, "manifest", "key")
     assert len(facts) == 2 * CLIPS and sum(fact.bytes for fact in facts.values()) == ORIGIN_BYTES
     assert set(facts) < set(possible_files()) and len(possible_files()) == 2 * (CLIPS + 20)
+    assert set(facts) == set(published_files())
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,29 @@ def test_missing_clips_do_not_count_as_rejected(project: Path) -> None:
     assert (project / "data" / "availability.json").is_file()
 
 
+def test_some_classes_are_used_with_the_lists_of_all(project: Path) -> None:
+    ids = [f"ccccccccc{n:02d}_000001_000011" for n in range(24)]
+    train = "".join(f"{name},10,{n % 3}\n" for n, name in enumerate(ids[:15]))
+    test = "".join(f"{name},10,{n % 3}\n" for n, name in enumerate(ids[15:]))
+    params = local(project, train, test)
+    for name in ids[1:9:3] + ids[2:11:3]:  # none of class 0
+        (project / "copy" / f"{name}.mp4").write_bytes(b"x")
+    kind = kind_of(params, "d")
+    files = kind.acquire(project / "data")
+    with pytest.raises(
+        UserError, match=r"1 of 3 classes have no clip in copy \(blowing_nose\).*d\.missing_classes: drop"
+    ):
+        kind.listing(files)
+    for how in ({"missing_classes": "drop"}, {"classes": ["bowling", "blowing_out_candles"]}):
+        kind = kind_of(local(project, train, test, **how), "d")
+        listing = kind.listing(kind.acquire(project / "data"))
+        assert listing.classes == ("blowing_out_candles", "bowling") and set(listing.left_out) == {"blowing_nose"}
+        assert {s.label for s in listing.samples} == set(listing.classes) and len(listing.samples) == 6
+        assert len(listing.missing or ()) == 16 - 6  # the third class is not waited for
+    state = read_json(project / "data" / "availability.json")
+    assert sum(state["listed"].values()) == 16  # a download would not fetch the others
+
+
 @pytest.mark.parametrize("there", [[], ["holiday.mp4", "notes.txt"]])
 def test_a_folder_that_the_lists_do_not_describe_is_one_clear_line(project: Path, there: list[str]) -> None:
     params = local(project, f"{IDS[0]},10,0\n{IDS[1]},10,1\n", f"{IDS[2]},10,0\n")

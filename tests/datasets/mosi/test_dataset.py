@@ -203,7 +203,7 @@ def test_protocols_fill_in_what_is_not_given(project: Path) -> None:
             r"modality 'smell' is none of CMU-MOSI's: text, audio, visual",
         ),
         ({"modalities": {"text": {"file": "x.npy"}}}, r"modality text must be kind: sequence without file"),
-        ({"sample": {"lengths": {"text": 1}}}, r"2 steps or more"),
+        ({"sample": {"lengths": {"text": 1}}}, r"lengths.text = 1: .* greater than or equal to 2"),
         ({"protocol": "best"}, r"protocol 'best' is unknown; valid: custom, aligned, raw, unaligned"),
     ],
 )

@@ -219,7 +219,8 @@ def test_each_mistake_in_the_files_gets_its_line(arrays: Path, what: str, words:
             r"no column 'voice' \(datasets.d.modalities.audio.column\); it has: label, part, sound",
         ),
         ({"columns": {"id": "label"}}, r"lines 2 and 4 have the same label 'x': ids must be unique"),
-        ({"modalities": {"visual": MODALITIES["visual"]}}, r"columns.path is null, but visual must be read from media"),
+        ({"modalities": {"visual": MODALITIES["visual"]}}, r"columns.path names no column for visual, to be read from"),
+        ({"columns": {"path": {"text": "file"}}}, r"names a column for text, but .* read from media are none"),
         ({"modalities": {"text": {"width": None}}}, r"width"),
     ],
 )

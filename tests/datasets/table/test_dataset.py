@@ -68,6 +68,40 @@ def test_an_absolute_path_is_the_users_own_choice(project: Path, tmp_path_factor
     assert read(params_of(TABLE)).samples[1].paths["audio"] == elsewhere.as_posix()
 
 
+TWO_COLUMNS = {"path": {"audio": "sound", "visual": "picture"}}
+
+
+def test_a_file_for_each_modality(project: Path) -> None:
+    files = ("a.wav", "b.wav", "a.mp4", "b.mp4")
+    write(project, "sound,picture,label\na.wav,a.mp4,x\nb.wav,,y\n,b.mp4,y\na.wav,b.mp4,x\n", files)
+    samples = read(params_of(TABLE, columns=TWO_COLUMNS)).samples
+    assert [dict(sample.paths) for sample in samples] == [
+        {"audio": "a.wav", "visual": "a.mp4"},
+        {"audio": "b.wav", "visual": None},
+        {"audio": None, "visual": "b.mp4"},
+        {"audio": "a.wav", "visual": "b.mp4"},
+    ]
+    assert len({sample.id for sample in samples}) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "words"),
+    [
+        ("sound,label\na.mp4,x\n", TWO_COLUMNS, r"no column 'picture' \(datasets.d.columns.path.visual\)"),
+        ("sound,picture,label\n,,x\n", TWO_COLUMNS, r"line 2: column 'sound', 'picture' is empty: every row needs"),
+        ("sound,picture,label\na.mp4,b.mp4,x\na.mp4,b.mp4,y\n", TWO_COLUMNS, r"lines 2 and 3 .*\(a.mp4, b.mp4, with"),
+        ("sound,picture,label\na.mp4,lost.mp4,x\n", TWO_COLUMNS, r"lost.mp4 does not exist: mend .*line 2"),
+        ("path,label\na.mp4,x\n", {"path": {"audio": "path"}}, r"columns.path names no column for visual"),
+    ],
+)
+def test_what_is_wrong_with_files_for_each_modality(
+    project: Path, text: str, changes: dict[str, object], words: str
+) -> None:
+    write(project, text)
+    with pytest.raises(UserError, match=words):
+        read(params_of(TABLE, columns=changes))
+
+
 @pytest.mark.parametrize(
     ("text", "changes", "words"),
     [
@@ -75,6 +109,11 @@ def test_an_absolute_path_is_the_users_own_choice(project: Path, tmp_path_factor
         ("path,label\na.mp4,x\nlost.mp4,y\n", {}, r"lost.mp4 does not exist: mend .*rows.csv, line 3"),
         ("path,label\na.mp4,x\n.,y\n", {}, r"is a folder, not a file"),
         ("path,label\na.mp4,x\nb.mp4,x\n", {}, r"one class only \('x' in column 'label'\)"),
+        (
+            "path,label\na.mp4,2.5\nb.mp4,2.5\n",
+            {"task": "regression", "regression": {"low": -5, "high": 5}},
+            r"the same number in every row \('2.5' in column 'label'\), nothing to learn",
+        ),
         (
             "path,label,s,e\na.mp4,x,2,1\nb.mp4,y,0,1\n",
             {"columns": {"start": "s", "end": "e"}},

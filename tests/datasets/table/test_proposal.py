@@ -121,3 +121,37 @@ def test_many_rows_have_larger_batches_and_fewer_epochs(tmp_path: Path) -> None:
     few = proposed(tmp_path, ["a.wav", "b.wav"], copies=400).entry["training"]
     many = proposed(tmp_path, ["a.wav", "b.wav"], copies=5000).entry["training"]
     assert (few["batch_size"], many["batch_size"]) == (32, 64) and few["epochs"] > many["epochs"] >= 10
+
+
+def test_sound_and_picture_in_files_of_their_own(tmp_path: Path) -> None:
+    for number in range(4):
+        write_video(tmp_path / f"{number}.mp4", audio="aac")  # its own sound gives way to the recording's
+        write_wave(tmp_path / f"{number}.wav", tone(1.0))
+    lines = [f"{number}.mp4,{number}.wav,{'ab'[number % 2]}" for number in range(4)]
+    found = propose(table(tmp_path, "video,recording,label", lines), tmp_path, {}, {}, False)
+    assert found.entry["columns"] == {"path": {"audio": "recording", "visual": "video"}, "label": "label"}
+    assert [feature["kind"] for feature in found.entry["modalities"].values()] == ["spectrogram", "frames"]
+    assert not any("have no" in note for note in found.notes)
+
+
+def test_two_pictures_are_named_by_their_columns(tmp_path: Path) -> None:
+    for name in ("0f", "0s", "1f", "1s"):
+        write_video(tmp_path / f"{name}.mp4")
+    lines = ["0f.mp4,0s.mp4,a", "1f.mp4,,b"]
+    found = propose(table(tmp_path, "Front,Side View,label", lines), tmp_path, {}, {}, False)
+    assert found.entry["columns"]["path"] == {"front": "Front", "side-view": "Side View"}
+    assert any("column 'Side View' is empty in 1 of 2 rows" in note for note in found.notes)
+
+
+def test_a_column_of_arrays_never_takes_the_name_of_another_modality(tmp_path: Path) -> None:
+    for number in range(2):
+        write_wave(tmp_path / f"{number}.wav", tone(1.0))
+        np.save(tmp_path / f"{number}.npy", np.zeros(3, np.float32))
+    sheet = table(tmp_path, "file,audio,label", ["0.wav,0.npy,a", "1.wav,1.npy,b"])
+    modalities = propose(sheet, tmp_path, {}, {}, False).entry["modalities"]
+    assert {name: feature["kind"] for name, feature in modalities.items()} == {
+        "audio": "spectrogram",
+        "audio-2": "vector",
+    }
+    with pytest.raises(UserError, match="there is a modality audio already"):
+        propose(sheet, tmp_path, {}, {"audio": "0.npy"}, False)

@@ -33,7 +33,6 @@ def rows(*cells: str) -> list[str]:
 def test_columns_are_told_by_name_whatever_its_spelling(tmp_path: Path) -> None:
     found = read(tmp_path, "File,Emotion,Speaker_ID,start time,END", *rows("sad|glad", "p|q|r", "0", "1"))
     assert found.columns == {
-        "path": "File",
         "label": "Emotion",
         "group": "Speaker_ID",
         "start": "start time",
@@ -44,7 +43,7 @@ def test_columns_are_told_by_name_whatever_its_spelling(tmp_path: Path) -> None:
 
 def test_the_file_column_is_the_one_whose_cells_are_files_whatever_its_name(tmp_path: Path) -> None:
     found = read(tmp_path, "take,path,class", *rows("nowhere", "a|b"))
-    assert found.columns["path"] == "take"
+    assert found.media == ["take"]
 
 
 def test_a_column_of_files_has_no_other_role_whatever_its_name(tmp_path: Path) -> None:
@@ -52,7 +51,7 @@ def test_a_column_of_files_has_no_other_role_whatever_its_name(tmp_path: Path) -
     found = read(
         tmp_path, "source,class,mood", *[line.replace("@", f"v.npy#{i}") for i, line in enumerate(rows("@", "a|b"))]
     )
-    assert (found.columns, found.arrays) == ({"path": "source", "label": "mood"}, ["class"])
+    assert (found.columns, found.media, found.arrays) == ({"label": "mood"}, ["source"], ["class"])
 
 
 def test_a_label_without_a_known_name_is_the_one_column_whose_values_repeat(tmp_path: Path) -> None:
@@ -126,13 +125,13 @@ def test_array_columns_are_told_from_media(tmp_path: Path) -> None:
     found = read(
         tmp_path, "file,text,label", *[line.replace("@", f"v.npy#{i}") for i, line in enumerate(rows("@", "a|b"))]
     )
-    assert found.columns["path"] == "file" and found.arrays == ["text"]
+    assert found.media == ["file"] and found.arrays == ["text"]
 
 
 def test_a_unique_id_names_samples_where_no_media_do(tmp_path: Path) -> None:
     (tmp_path / "v.npy").write_bytes(b"x")
     found = read(tmp_path, "id,text,label", *[f"s{number},v.npy#{number},{'ab'[number % 2]}" for number in range(12)])
-    assert found.columns == {"path": None, "label": "label", "id": "id"}
+    assert found.media == [] and found.columns == {"label": "label", "id": "id"}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +141,7 @@ def test_a_unique_id_names_samples_where_no_media_do(tmp_path: Path) -> None:
         ("file,label", ["a|b"], {"speaker": "label"}, "roles are path, label, split, group, start, end, id"),
         ("file,label", ["a|"], {}, "column 'label' is empty in 6 of 12 rows"),
         ("file,label", ["a"], {}, "has one class only .'a' in column 'label'."),
-        ("file,other,label", ["c0.mp4|c1.mp4", "a|b"], {}, "has 2 columns of media files .file, other."),
+        ("file,label", ["2.5"], {}, "has the same number in every row .'2.5' in column 'label'., nothing to learn"),
         ("file,other,label", ["c0.mp4|c1.mp4", "a|b"], {"path": "label"}, "names no media file below .* .as 'a'."),
     ],
 )
@@ -155,8 +154,15 @@ def test_what_cannot_be_told_is_asked_in_one_line(
 
 
 def test_of_two_columns_of_media_one_may_be_chosen(tmp_path: Path) -> None:
-    found = read(tmp_path, "file,other,label", *rows("c0.mp4|c1.mp4", "a|b"), path="file")
-    assert found.columns["path"] == "file"
+    assert read(tmp_path, "file,other,label", *rows("c0.mp4|c1.mp4", "a|b")).media == ["file", "other"]
+    assert read(tmp_path, "file,other,label", *rows("c0.mp4|c1.mp4", "a|b"), path="file").media == ["file"]
+
+
+def test_parts_of_one_of_two_files_stay_together(tmp_path: Path) -> None:
+    lines = [f"c{number}.mp4,c{number // 3}.mp4,{'ab'[number % 2]}" for number in range(12)]
+    assert read(tmp_path, "sound,picture,label", *lines).columns["group"] == "picture"
+    lines[0] = "c0.mp4,,a"  # an empty cell is no group
+    assert "group" not in read(tmp_path, "sound,picture,label", *lines).columns
 
 
 def test_files_that_are_elsewhere_are_told_with_an_example(tmp_path: Path) -> None:

@@ -94,11 +94,101 @@ def test_clips_of_no_class_and_twins_are_refused(project: Path) -> None:
     lists(project / "lists")
     copy(project / "copy", [*CLIPS, "Fencing/v_Fencing_g01_c01"])
     kind = kind_of(params_of(UCF101, **local()), "d")
-    with pytest.raises(UserError, match=r"1 clips in copy are of no class of classInd\.txt"):
+    with pytest.raises(
+        UserError, match=r"1 clips in copy are of no class of lists/classInd\.txt .* datasets\.d\.classes"
+    ):
         kind.listing(kind.acquire(project / "unused"))
     copy(project / "copy", CLIPS[:1], flat=True)
     with pytest.raises(UserError, match=r"v_Archery_g01_c01 is there twice"):
         kind.acquire(project / "unused")
+
+
+def test_some_classes_are_used_with_the_official_lists_and_numbered_anew(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = "".join(f"Rowing/v_Rowing_g{group:02d}_c01.avi{' 3' if group > 1 else ''}\n" for group in (1, 2))
+    test, train = more.splitlines(keepends=True)
+    lists(project / "lists", classInd=CLASSES + "3 Rowing\n", trainlist01=TRAIN + train, testlist01=TEST + test)
+    copy(project / "copy", [*CLIPS[2:], "Rowing/v_Rowing_g01_c01", "Rowing/v_Rowing_g02_c01"])
+    with pytest.raises(
+        UserError,
+        match=r"^d: 1 of 3 classes have no clip in copy \(Archery\): complete the copy, or set"
+        r" datasets\.d\.missing_classes: drop to use the 2 that are there \(HandstandPushups, Rowing\), or"
+        r" datasets\.d\.classes to your choice$",
+    ):
+        kind = kind_of(params_of(UCF101, **local()), "d")
+        kind.listing(kind.acquire(project / "unused"))
+    chosen = {"classes": ["Rowing", "HandstandPushups"]}  # the order is the dataset's all the same
+    for how, reason in ((chosen, "not among"), ({"missing_classes": "drop"}, "no clip in the copy")):
+        kind = kind_of(params_of(UCF101, **local(**how)), "d")
+        listing = kind.listing(kind.acquire(project / "unused"))
+        assert listing.classes == ("HandstandPushups", "Rowing")
+        assert [s.id for s in listing.samples] == [
+            "v_HandStandPushups_g01_c01",
+            "v_HandStandPushups_g02_c01",
+            "v_Rowing_g01_c01",
+            "v_Rowing_g02_c01",
+        ]
+        assert list(listing.left_out) == ["Archery"] and listing.left_out["Archery"].startswith(reason)
+        assert "listed clips are not in" not in capsys.readouterr().err  # Archery's are not missed
+    copy(project / "copy", ["Fencing/v_Fencing_g01_c01", "Archery/v_Archery_g09_c09"])  # of no class, on no list
+    kind = kind_of(params_of(UCF101, **local(**chosen)), "d")
+    assert len(kind.listing(kind.acquire(project / "unused")).samples) == 4
+
+
+def test_all_that_an_incomplete_copy_needs_is_said_at_once(project: Path) -> None:
+    lists(
+        project / "lists",
+        classInd=CLASSES + "3 Rowing\n",
+        trainlist01=TRAIN + "Rowing/v_Rowing_g02_c01.avi 3\n",
+        testlist01=TEST + "Rowing/v_Rowing_g01_c01.avi\n",
+    )
+    copy(project / "copy", [CLIPS[0], *CLIPS[2:]])
+    kind = kind_of(params_of(UCF101, **local()), "d")
+    with pytest.raises(
+        UserError,
+        match=r"missing_classes: drop .*; of their 4 listed clips 3 are there: datasets\.d\.max_rejected: 0\.25 allows",
+    ):
+        kind.listing(kind.acquire(project / "unused"))
+
+
+def test_six_real_classes_with_the_real_lists(project: Path, shared: Path) -> None:
+    folder = shared / "splits" / "ucf101"
+    there = ["Archery", "Basketball", "BenchPress", "HandstandPushups", "Rowing", "YoYo"]
+    names = [
+        line.split()[0]
+        for part in ("train", "test")
+        for line in (folder / f"{part}list01.txt").read_text().splitlines()
+        if line.split("/")[0] in there
+    ]
+    files = {f"UCF-101/{name}": FileFact(1) for name in names}
+    kind = kind_of(params_of(UCF101, **local(split={"lists": str(folder)})), "d")
+    with pytest.raises(
+        UserError, match=r"95 of 101 classes have no clip .*missing_classes: drop .*\(Archery, .*YoYo\)"
+    ):
+        kind.listing(files)
+    kind = kind_of(params_of(UCF101, **local(split={"lists": str(folder)}, missing_classes="drop")), "d")
+    listing = kind.listing(files)
+    assert listing.classes == tuple(there) and len(listing.left_out) == 95
+    assert {s.label for s in listing.samples} == set(there) and all(s.paths["rgb"] for s in listing.samples)
+    split = assign(listing, kind.settings.split, "d")
+    assert sum(part == "test" for part in split.values()) == sum(
+        line.split("/")[0] in there for line in (folder / "testlist01.txt").read_text().splitlines()
+    )
+
+
+def test_a_wrong_id_in_a_real_list_is_the_fault_that_is_named(project: Path, shared: Path) -> None:
+    folder = shared / "splits" / "ucf101"
+    texts = {name: (folder / f"{name}.txt").read_text() for name in ("classInd", "trainlist01", "testlist01")}
+    lines = texts["trainlist01"].splitlines(keepends=True)
+    clip, number = lines[4999].split()
+    lines[4999] = f"{clip} {int(number) + 1}\n"
+    lists(project / "lists", **{**texts, "trainlist01": "\n" + "".join(lines)})  # an empty line counts, too
+    kind = kind_of(params_of(UCF101, **local()), "d")
+    with pytest.raises(
+        UserError, match=rf"^lists/trainlist01\.txt, line 5001: '.*' has class id {int(number) + 1}, but"
+    ):
+        kind.listing({"UCF-101/Archery/v_Archery_g01_c01.avi": FileFact(1)})
 
 
 def test_a_missing_copy_says_what_where_and_how_much(project: Path) -> None:
@@ -177,9 +267,10 @@ def test_a_protocol_fills_in_what_is_not_given(protocol: str) -> None:
     assert (params.model_of("d").width, params.model_of("d").weights) == (64, "download")
 
 
-def test_settings_shown_in_the_docs_are_accepted(root: Path) -> None:
+@pytest.mark.parametrize("name", ["ucf101", "ucf101-part"])
+def test_settings_shown_in_the_docs_are_accepted(root: Path, name: str) -> None:
     text = (root / "docs" / "datasets" / "ucf101.md").read_text(encoding="utf-8")
-    block = text[text.index("    ucf101:\n") :].split("\n\n")[0]
-    study = {"datasets": ["ucf101"], "from-scratch": [], "from-warmup": [], "warmups": [], "fits": [], "seeds": [0]}
+    block = text[text.index(f"    {name}:\n") :].split("\n\n")[0]
+    study = {"datasets": [name], "from-scratch": [], "from-warmup": [], "warmups": [], "fits": [], "seeds": [0]}
     params = parse_params({"study": study, "datasets": yaml.safe_load(textwrap.dedent(block)), "methods": {}})
-    assert (params.dataset("ucf101").protocol, params.training_of("ucf101").batch_size) == ("bench", 32)
+    assert (params.dataset(name).protocol, params.training_of(name).batch_size) == ("bench", 32)

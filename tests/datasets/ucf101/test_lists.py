@@ -37,15 +37,26 @@ def test_classes_and_parts(tmp_path: Path) -> None:
 
 
 WRONG = {
-    "id": ({"trainlist01": TRAIN.replace("avi 2", "avi 1")}, r"trainlist01.txt, line 2: .* is no clip of a class"),
-    "folder": ({"testlist01": TEST.replace("Fencing/", "Archery/")}, r"testlist01.txt, line 2"),
-    "class": ({"testlist01": "Rowing/v_Rowing_g01_c01.avi\n"}, r"testlist01.txt, line 1"),
-    "path": ({"testlist01": "../v_Archery_g01_c01.avi\n"}, r"testlist01.txt, line 1"),
+    "id": (
+        {"trainlist01": TRAIN.replace("avi 2", "avi 1")},
+        r"trainlist01.txt, line 2: '.*avi 1' has class id 1, but Fencing is 2",
+    ),
+    "folder": (
+        {"testlist01": TEST.replace("Fencing/", "Archery/")},
+        r"testlist01.txt, line 3: .* lies in folder Archery",
+    ),
+    "class": ({"testlist01": "Rowing/v_Rowing_g01_c01.avi\n"}, r"testlist01.txt, line 1: .* is of class Rowing"),
+    "path": ({"testlist01": "../v_Archery_g01_c01.avi\n"}, r"testlist01.txt, line 1: .* is no clip"),
     "both": (
         {"testlist01": TEST + "Archery/v_Archery_g02_c01.avi\n"},
         r"1 clips are in both trainlist01.txt and testlist01.txt \(v_Archery_g02_c01\)",
     ),
     "order": ({"classInd": "2 Archery\n1 Fencing\n"}, r"classInd.txt, line 1: '2 Archery' is not 'ID NAME' with id 1"),
+    "some classes": (
+        {"classInd": "1 Archery\n9 Fencing\n"},
+        r"classInd.txt, line 2: '9 Fencing' .* leave the lists as they are, and set datasets.d.classes\)",
+    ),
+    "class twice": ({"classInd": "1 Archery\n2 archery\n"}, r"classInd.txt lists archery twice"),
     "one class": ({"classInd": "1 Archery\n"}, r"at least two are needed"),
 }
 
@@ -54,7 +65,7 @@ WRONG = {
 def test_what_contradicts_itself_is_named_by_line(tmp_path: Path, wrong: str) -> None:
     texts, said = WRONG[wrong]
     with pytest.raises(UserError, match=said):
-        read_lists(write(tmp_path, **texts), 1, "key")
+        read_lists(write(tmp_path, **texts), 1, "datasets.d.split.lists")
 
 
 def test_a_missing_list_names_the_setting(tmp_path: Path) -> None:
@@ -67,8 +78,8 @@ def test_a_missing_list_names_the_setting(tmp_path: Path) -> None:
 def test_the_pins_are_those_of_the_lists_at_hand(shared: Path) -> None:
     for name, pinned in ucf101_lists.SHA256.items():
         content = (shared / "splits" / "ucf101" / name).read_bytes()
-        assert ucf101_lists._digest(ucf101_lists._lines(content)) == pinned
-        assert ucf101_lists._digest(ucf101_lists._lines(content.replace(b"\n", b"\r\n"))) == pinned
+        assert ucf101_lists._digest(ucf101_lists._lines(content).values()) == pinned
+        assert ucf101_lists._digest(ucf101_lists._lines(content.replace(b"\n", b"\r\n")).values()) == pinned
 
 
 def archive(folder: Path) -> bytes:
@@ -84,7 +95,7 @@ def test_the_archive_is_fetched_once_and_checked(project: Path, monkeypatch: pyt
     answers = [archive(project / "lists")]
     monkeypatch.setattr(ucf101_lists, "get", lambda url, most: answers.pop())
     pins = {
-        path.name: ucf101_lists._digest(ucf101_lists._lines(path.read_bytes()))
+        path.name: ucf101_lists._digest(ucf101_lists._lines(path.read_bytes()).values())
         for path in (project / "lists").iterdir()
     }
     monkeypatch.setattr(ucf101_lists, "SHA256", pins)

@@ -293,7 +293,7 @@ def test_only_the_framework_is_exported_and_it_starts_as_joint_s(tiny: Path) -> 
     run = loop("run", training={"epochs": 1}, **given(0.3, 0.3, 0.4))
     before = {name: value.clone() for name, value in run.method.heads.state_dict().items()}  # type: ignore[operator,union-attr]
     run.run()
-    assert set(read_tensors(Path("run/val.safetensors"))[0]) == set(joint)
+    assert set(read_tensors(Path("run/val-0.safetensors"))[0]) == set(joint)
     after = run.method.heads.state_dict()  # type: ignore[operator,union-attr]
     assert all(not torch.equal(value, after[name]) for name, value in before.items()), "heads are trained"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from equimodal.datasets.base import FileFact, some_of
 from equimodal.datasets.fetch.checksums import read_checksums
 from equimodal.datasets.fetch.web import WebError, get
+from equimodal.datasets.pointers import POINTER, POINTER_BYTES
 from equimodal.errors import UserError
 from equimodal.progress import watched
 from equimodal.store import atomic
@@ -24,7 +25,6 @@ COMMITS = {
     "VideoFlash": "02f12b39b56c8424039d0a953b89d47fc47d380f",
 }
 PROBE = "AudioWAV/1001_DFA_ANG_XX.wav"  # one that is there, to see what a server answers
-POINTER_BYTES = 1000  # more than any LFS pointer has
 CLIPS = 7442
 ORIGIN_BYTES = 605_899_936 + 2_443_021_141  # all wav + all flv
 # Sha256 of the sorted lines "path,sha256,bytes" of all wav and flv files: whatever brought the facts, they are these.
@@ -44,7 +44,8 @@ OGM_CACHE = Path(".equimodal/downloads/cremad_ogm")
 _MEDIA = re.compile(
     r"(AudioWAV/\d{4}_[A-Z]{3}_[A-Z]{3}_[A-Z]{2}\.wav|VideoFlash/\d{4}_[A-Z]{3}_[A-Z]{3}_[A-Z]{2}\.flv)"
 )
-_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize (\d+)\n?")
+# How the names of the clips begin that the scheme allows and the repository lacks.
+UNPUBLISHED = ("1002_TIE_NEU", "1008_WSI", "1009_MTI", "1019_ITH", "1076_ITS_NEU")
 _SENTENCES = ("DFA", "IEO", "IOM", "ITH", "ITS", "IWL", "IWW", "MTI", "TAI", "TIE", "TSI", "WSI")
 
 
@@ -93,6 +94,11 @@ def check_pinned(facts: Mapping[str, FileFact], origin: str, key: str) -> None:
         )
 
 
+def published_files() -> list[str]:
+    """Path of every wav and flv of CREMA-D."""
+    return [name for name in possible_files() if not name.partition("/")[2].startswith(UNPUBLISHED)]
+
+
 def possible_files() -> list[str]:
     """Every name CREMA-D's scheme allows (91 actors, 12 sentences, one of them at three levels);
     20 clips were never published.
@@ -120,7 +126,7 @@ def pointer_home(url: str | None, key: str) -> str:
     for home in homes:
         address = f"{home}/{COMMITS['AudioWAV']}/{PROBE}"
         try:
-            if _POINTER.fullmatch(get(address, most=POINTER_BYTES)):
+            if POINTER.fullmatch(get(address, most=POINTER_BYTES)):
                 return home
             troubles.append(f"{address} is not an LFS pointer")
         except WebError as error:
@@ -149,7 +155,7 @@ def pointer_facts(base: str, names: Iterable[str], key: str, jobs: int = 16) -> 
             raise UserError(
                 f"cannot read CREMA-D's LFS pointers: {error}; set {key} to a CSV with path, sha256, bytes"
             ) from None
-        match = _POINTER.fullmatch(text)
+        match = POINTER.fullmatch(text)
         if match is None:
             raise UserError(f"{base}/{name} is not a git LFS pointer: set {key} to a CSV with path, sha256, bytes")
         return name, FileFact(int(match[2]), match[1].decode())
@@ -186,18 +192,18 @@ def ogm_lists(folder: str | None, key: str) -> dict[str, frozenset[str]]:
                 f"{path} cannot be read ({error.strerror}): {key} must name a folder with train.csv and"
                 " test.csv, or be null"
             ) from None
-        if folder is None and _digest(lines) != OGM_SHA256[part]:
+        if folder is None and _digest(lines.values()) != OGM_SHA256[part]:
             raise UserError(
                 f"{path} is not the published list (checksum differs): delete it and run again, or set {key}"
             )
-        for number, line in enumerate(lines, 1):
+        for number, line in lines.items():
             stem, _, label = line.partition(",")
             if stem.split("_")[2:3] != [label]:
                 raise UserError(
                     f"{path}, line {number}: '{line[:60]}' is not 'stem,LABEL' with the label of the name (as"
                     " 1041_TIE_NEU_XX,NEU)"
                 )
-        lists[part] = frozenset(line.partition(",")[0] for line in lines)
+        lists[part] = frozenset(line.partition(",")[0] for line in lines.values())
     both = sorted(lists["train"] & lists["test"])
     if both:
         raise UserError(
@@ -215,7 +221,7 @@ def _download_list(part: str, path: Path, key: str) -> None:
         except WebError as error:
             trouble = str(error)
             continue
-        if _digest(_lines(content)) == OGM_SHA256[part]:
+        if _digest(_lines(content).values()) == OGM_SHA256[part]:
             with atomic(path) as scratch:
                 scratch.write_bytes(content)
             return
@@ -223,9 +229,11 @@ def _download_list(part: str, path: Path, key: str) -> None:
     raise UserError(f"cannot download the ogm split: {trouble}; set {key} to a folder with train.csv and test.csv")
 
 
-def _lines(content: bytes) -> list[str]:
-    return [line.strip() for line in content.decode("utf-8-sig", "replace").splitlines() if line.strip()]
+def _lines(content: bytes) -> dict[int, str]:
+    """Number in the file -> line, of those that are not empty."""
+    lines = enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1)
+    return {number: text for number, line in lines if (text := line.strip())}
 
 
-def _digest(lines: list[str]) -> str:
+def _digest(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from equimodal.datasets.cremad.protocols import PROTOCOLS
-from equimodal.settings.datasets import DatasetSettings, SplitSettings, VideoSample
+from equimodal.settings.datasets import ListedSettings, SplitSettings, Url, VideoSample
 
 
 class CremadSample(VideoSample):
@@ -28,7 +28,7 @@ class CremadSplit(SplitSettings):
     )
 
 
-class CremadSettings(DatasetSettings):
+class CremadSettings(ListedSettings):
     """CREMA-D: 7,442 clips, 91 actors, six emotions."""
 
     protocols: ClassVar[dict[str, dict[str, Any]]] = PROTOCOLS
@@ -41,7 +41,7 @@ class CremadSettings(DatasetSettings):
         "data/cremad/copy",
         description="local: folder with AudioWAV/ and VideoFlash/; download: where they are fetched to",
     )
-    url: str | None = Field(
+    url: Url | None = Field(
         None, description="download: another home of the repository (a mirror); null is the public one"
     )
     manifest: str | None = Field(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from equimodal.datasets.base import FileFact
-from equimodal.datasets.fetch.web import WebError, open_url, patiently, range_start
+from equimodal.datasets.fetch.web import WebError, open_url, patiently, range_start, shown
 from equimodal.progress import watched
 
 PIECE = 1_000_000  # bytes read at once
@@ -48,7 +48,7 @@ def download(url: str, path: Path, fact: FileFact | None = None, title: str | No
         try:
             transfer(url, path, fact, title=title)
         except BrokenOff as error:
-            raise WebError(f"{url} {error}", error.status) from None
+            raise WebError(f"{shown(url)} {error}", error.status) from None
         except Refused as error:
             raise WebError(f"{path.name} is not the file of the manifest: {error.detail}", error.status) from None
 

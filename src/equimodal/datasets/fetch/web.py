@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from email.message import Message
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 ATTEMPTS = 5
@@ -30,16 +30,47 @@ def open_url(url: str, headers: Mapping[str, str] | None = None, body: bytes | N
         WebError: an address that is not http(s), no answer, or a status of 400 and above (the message holds the
             answer's first words).
     """
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise WebError(f"{url[:80]} is not an http address", 400)
-    request = urllib.request.Request(url, data=body, headers={"User-Agent": "equimodal", **(headers or {})})
     try:
-        return urllib.request.urlopen(request, timeout=TIMEOUT)
+        parts = urlsplit(url)
+        host = parts.hostname if parts.port != 0 else None  # a port that is none raises
+        if parts.scheme not in ("http", "https") or not host or set("<>{}[] $") & set(host):
+            raise WebError(f"{shown(url)} is not an http address", 400)
+        request = urllib.request.Request(url, data=body, headers={"User-Agent": "equimodal", **(headers or {})})
+        answer: http.client.HTTPResponse = _OPENER.open(request, timeout=TIMEOUT)
+        return answer
     except urllib.error.HTTPError as error:
         text = error.read(2000).decode("utf-8", "replace").strip()
-        raise WebError(f"{url} answers {error.code} {error.reason}: {text[:300]}", error.code) from None
+        raise WebError(f"{shown(url)} answers {error.code} {error.reason}: {text[:300]}", error.code) from None
+    except (http.client.InvalidURL, ValueError) as error:  # a port that is none, a name that cannot be one
+        raise WebError(f"{shown(url)} is not an http address ({type(error).__name__})", 400) from None
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-        raise WebError(f"no answer from {url}: {getattr(error, 'reason', error)}") from None
+        raise WebError(f"no answer from {shown(url)}: {getattr(error, 'reason', error)}") from None
+
+
+def shown(url: str) -> str:
+    """An address as messages have it: without name, password and what follows `?`, which may be a key."""
+    before, _, query = url.partition("?")
+    scheme, _, rest = before.rpartition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{'://' if scheme else ''}{host.rpartition('@')[2]}{slash}{path}"[:200] + ("?..." if query else "")
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """To http and https only, never from https to http; what tells who we are stays at the host it is for."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: http.client.HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        scheme = urlsplit(newurl).scheme
+        if scheme not in ("http", "https") or (req.type, scheme) == ("https", "http"):
+            raise WebError(f"{shown(req.full_url)} leads to {shown(newurl)}, which is not fetched", 400)
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if request is not None and request.host != req.host:
+            request.remove_header("Authorization")
+        return request
+
+
+_OPENER = urllib.request.build_opener(_Redirects)
 
 
 def patiently(action: Callable[[], Result]) -> Result:
@@ -69,9 +100,9 @@ def get(url: str, most: int) -> bytes:
             try:
                 content = answer.read(most + 1)
             except (http.client.HTTPException, OSError) as error:
-                raise WebError(f"{url} broke off: {error}") from None
+                raise WebError(f"{shown(url)} broke off: {error}") from None
         if len(content) > most:
-            raise WebError(f"{url} is longer than {most} bytes", 413)
+            raise WebError(f"{shown(url)} is longer than {most} bytes", 413)
         return content
 
     return patiently(once)

@@ -3,11 +3,13 @@ generated, copied or fetched.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from equimodal.datasets.base import DatasetKind, FileFact, Listing, Sample, size_of, some_of
+from equimodal.datasets.classes import choose, wanted
 from equimodal.datasets.ks.folder import LAYOUTS, Matching, Name, match, scan
 from equimodal.datasets.ks.lists import CLASSES, NAMES, Wanted, read_lists
 from equimodal.datasets.ks.settings import KineticsSoundsSample, KineticsSoundsSettings
@@ -34,13 +36,13 @@ class KineticsSounds(DatasetKind):
         """
         if self.settings.source == "sample":
             facts = self._generate(scratch)
-            self._availability(scratch, self._wanted(scratch), list(facts))
+            self._availability(scratch, self._wanted(self._listed(scratch)), list(facts))
             return facts
         root = Path(self.root)
         self.check_apart(self.root)
-        wanted = self._wanted()
+        clips = self._wanted(self._listed())
         if self.settings.source == "download":
-            self._download(wanted)
+            self._download(clips)
         if not root.is_dir():
             raise UserError(
                 f"{root} (Kinetics clips) is missing: get Kinetics-400 from"
@@ -48,8 +50,8 @@ class KineticsSounds(DatasetKind):
                 f" are on the lists), or set {self.key('raw')} or {self.key('source')}: download | sample"
             )
         files = scan(root)
-        matching = self._availability(scratch, wanted, files)
-        self._check_enough(wanted, files, matching)
+        matching = self._availability(scratch, clips, files)
+        self._check_enough(clips, files, matching)
         return {path: FileFact(size_of(root / path, "check the copy")) for path in sorted(matching.found.values())}
 
     def _generate(self, scratch: Path) -> dict[str, FileFact]:
@@ -63,19 +65,25 @@ class KineticsSounds(DatasetKind):
         facts.update(watched(results, len(tasks), f"{self.name}: generating"))
         return facts
 
-    def _download(self, wanted: Sequence[Wanted]) -> None:
+    def _download(self, clips: Sequence[Wanted]) -> None:
         """Fetch the listed clips that are not there yet."""
         from equimodal.datasets.ks import archives
 
         settings = self.settings
-        archives.fetch(wanted, Path(self.root), settings.url, settings.parts, settings.manifest, self.key)
+        archives.fetch(clips, Path(self.root), settings.url, settings.parts, settings.manifest, self.key)
 
-    def _wanted(self, sample: Path | None = None) -> list[Wanted]:
+    def _listed(self, sample: Path | None = None) -> list[Wanted]:
         """The lists; those of the sample lie below its own folder."""
-        if self.settings.source != "sample":
-            return read_lists(self.settings.lists.slice(), self.key("lists"))
-        folder = (sample or self.produced) / "lists"
-        return read_lists({split: str(folder / name) for split, name in NAMES.items()}, self.key("lists"))
+        lists = self.settings.lists.slice()
+        if self.settings.source == "sample":
+            folder = (sample or self.produced) / "lists"
+            lists = {split: str(folder / name) for split, name in NAMES.items()}
+        return read_lists(lists, self.key("lists"))
+
+    def _wanted(self, listed: Sequence[Wanted]) -> list[Wanted]:
+        """Those of the classes that the settings ask for."""
+        chosen = wanted(_classes_of(listed), self.settings, self.name)
+        return [item for item in listed if item.label in chosen]
 
     def _availability(self, scratch: Path, wanted: Sequence[Wanted], files: Sequence[str]) -> Matching:
         """Match, write availability.json, say what a reader must know."""
@@ -125,8 +133,12 @@ class KineticsSounds(DatasetKind):
 
     def listing(self, files: Mapping[str, FileFact]) -> Listing:
         """One sample per listed clip that is there; classes are those of the lists, in alphabetical order."""
-        wanted = self._wanted()
-        matching = match(wanted, files)
+        listed = self._listed()
+        clips = self._wanted(listed)
+        matching = match(clips, files)
+        there = Counter(item.label for item in clips if item.id in matching.found)
+        classes, left_out = choose(_classes_of(listed), there, self.settings, self.name, self.root)
+        clips = [item for item in clips if item.label in classes]
         samples = [
             Sample(
                 id=item.id,
@@ -137,15 +149,15 @@ class KineticsSounds(DatasetKind):
                 start=item.start,
                 end=item.end,
             )
-            for item in wanted
+            for item in clips
             if item.id in matching.found
         ]
         lists = {
-            split: frozenset(item.id for item in wanted if item.split == split)
-            for split in dict.fromkeys(item.split for item in wanted)
+            split: frozenset(item.id for item in clips if item.split == split)
+            for split in dict.fromkeys(item.split for item in clips)
         }
-        labels = {item.label for item in wanted}
-        return Listing(tuple(name for name in CLASSES if name in labels), samples, lists, missing=matching.missing)
+        missing = tuple(sorted(item.id for item in clips if item.id not in matching.found))
+        return Listing(classes, samples, lists, missing=missing, left_out=left_out)
 
     def expected(self, files: Mapping[str, FileFact]) -> Mapping[str, FileFact]:
         """The raw manifest; sizes and checksums of the user's CSV where there is one."""
@@ -155,6 +167,12 @@ class KineticsSounds(DatasetKind):
 
         known = read_facts(self.settings.manifest, self.key("manifest"))
         return {path: known.get(Path(path).name, fact) for path, fact in files.items()}
+
+
+def _classes_of(listed: Sequence[Wanted]) -> tuple[str, ...]:
+    """The classes that the lists name, in alphabetical order."""
+    labels = {item.label for item in listed}
+    return tuple(name for name in CLASSES if name in labels)
 
 
 def _fact(path: Path) -> FileFact:

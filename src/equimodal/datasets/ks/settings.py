@@ -4,8 +4,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from equimodal.settings.base import Settings
-from equimodal.settings.datasets import DatasetSettings, SplitSettings, VideoSample
+from equimodal.settings.base import Listed, Settings
+from equimodal.settings.datasets import ListedSettings, SplitSettings, Url, VideoSample
 
 
 class KineticsSoundsSample(VideoSample):
@@ -64,7 +64,7 @@ def _step(epochs: int) -> dict[str, Any]:
     return {"name": "step", "step": epochs, "gamma": 0.1, "warmup": 0}
 
 
-class KineticsSoundsSettings(DatasetSettings):
+class KineticsSoundsSettings(ListedSettings):
     """Kinetics-Sounds: 31 classes, 14,799 training and 2,597 test clips of 10 s as listed."""
 
     # Training settings: methods.md 24, the rows of OGM-GE, InfoReg and AUG; learning rates of AUG for CREMA-D, its
@@ -90,12 +90,12 @@ class KineticsSoundsSettings(DatasetSettings):
         description="local: folder of Kinetics clips in any usual layout; download: where they are fetched to",
     )
     lists: KineticsSoundsLists = KineticsSoundsLists()
-    url: str | None = Field(
+    url: Url | None = Field(
         None,
         description="download: another mirror, of the archives (as https://s3.amazonaws.com/kinetics/400, the default),"
         " or of single clips (an address with {id}, and {class}, {split} if needed)",
     )
-    parts: tuple[Literal["train", "val", "test"], ...] = Field(
+    parts: Listed[tuple[Literal["train", "val", "test"], ...]] = Field(
         ("train", "test"), min_length=1, description="download: parts of Kinetics-400 to look through"
     )
     manifest: str | None = Field(

@@ -11,6 +11,7 @@ import numpy as np
 
 from equimodal.datasets.base import DatasetKind, FileFact, Listing, Sample, size_of
 from equimodal.datasets.mosi.settings import NAMES, MosiSettings
+from equimodal.datasets.pointers import REASON, is_pointer
 from equimodal.errors import UserError
 from equimodal.features.arrays import locator
 from equimodal.settings.features import ArraySettings
@@ -54,6 +55,8 @@ class Mosi(DatasetKind):
             f"set {self.key('raw')} to {PACKAGINGS}, or {self.key('source')}: download | sample"
             " (docs/datasets/mosi.md says where to get one)",
         )
+        if is_pointer(source):
+            raise UserError(f"{source} is {REASON}, or set {self.key('raw')} to {PACKAGINGS}")
         found = read_packaging(source, self.key("raw"))
         for name, array in found.arrays.items():
             np.save(scratch / f"{name}.npy", array)

@@ -1,12 +1,15 @@
 """Settings of CMU-MOSI."""
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from equimodal.settings.base import Settings
-from equimodal.settings.datasets import DatasetSettings, SplitSettings
+from equimodal.settings.datasets import SHA256, DatasetSettings, SplitSettings, Url
 from equimodal.settings.features import SequenceSettings
+from equimodal.settings.training import Seed
+
+Steps = Annotated[int, Field(ge=2, le=1000)]
 
 
 def _sequence(length: int, width: int, standardize: bool = True) -> dict[str, Any]:
@@ -16,17 +19,19 @@ def _sequence(length: int, width: int, standardize: bool = True) -> dict[str, An
 class MosiSample(Settings):
     """The generated stand-in: three sequences per segment, text telling most."""
 
-    videos: int = Field(60, ge=4, description="videos, each of one speaker; 58 % train, 11 % validate, the rest test")
-    segments: int = Field(16, ge=2, description="segments per video")
-    lengths: dict[Literal["text", "audio", "vision"], int] = Field(
+    videos: int = Field(
+        60, ge=4, le=1000, description="videos, each of one speaker; 58 % train, 11 % validate, the rest test"
+    )
+    segments: int = Field(16, ge=2, le=100, description="segments per video")
+    lengths: dict[Literal["text", "audio", "vision"], Steps] = Field(
         {"text": 16, "audio": 32, "vision": 24}, description="steps of the longest sequences"
     )
-    seed: int = Field(0, ge=0, description="of what is generated")
+    seed: Seed = Field(0, description="of what is generated")
 
     @model_validator(mode="after")
     def _lengths_of_all(self) -> Self:
-        if len(self.lengths) < 3 or min(self.lengths.values()) < 2:
-            raise ValueError("lengths needs text, audio and vision, each of 2 steps or more")
+        if len(self.lengths) < 3:
+            raise ValueError("lengths needs text, audio and vision")
         return self
 
 
@@ -75,8 +80,8 @@ class MosiSettings(DatasetSettings):
     raw: str = Field(
         "data/mosi/copy/mosi_raw.pkl", description="local: the packaging, a .pkl file; download: where it is fetched to"
     )
-    url: str | None = Field(None, description="download: address of a packaging; there is no official one")
-    sha256: str | None = Field(None, description="download: checksum of that file")
+    url: Url | None = Field(None, description="download: address of a packaging; there is no official one")
+    sha256: SHA256 | None = Field(None, description="download: checksum of that file")
     labels: Literal["nonneg", "positive", "drop-zero"] = Field(
         "nonneg",
         description="two classes: negative and the rest; the rest and positive; negative and positive, zeros left out."

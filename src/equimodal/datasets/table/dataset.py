@@ -31,11 +31,11 @@ SPLIT_WORDS = {
 class Row:
     """One row of the table; `line` is its line in the file, for messages.
 
-    `arrays`: modality -> path, of those that have a column.
+    `media`: modality -> path, None where its cell is empty; `arrays`: likewise, of those that have a column.
     """
 
     line: int
-    path: str | None
+    media: Mapping[str, str | None]
     label: str
     id: str | None
     split: str | None
@@ -44,9 +44,16 @@ class Row:
     end: float | None
     arrays: Mapping[str, str | None]
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Its different media files, in the order of the modalities."""
+        return tuple(dict.fromkeys(path for path in self.media.values() if path is not None))
+
 
 class Table(DatasetKind):
-    """Media modalities are read from one file per row, or from the row's part of it; arrays from files of their own."""
+    """Media modalities are read from one file per row or one each, or from the row's part of it; arrays from files of
+    their own.
+    """
 
     settings: TableSettings
     optional: ClassVar[tuple[str, ...]] = ("id", "split", "group", "start", "end")
@@ -69,8 +76,9 @@ class Table(DatasetKind):
         facts: dict[str, FileFact] = {}
         advice = [f"mend {self.table}, line {row.line}, or {self.key('root')} = {self.root}" for row in rows]
         for row, where in zip(rows, advice, strict=True):
-            if row.path is not None and row.path not in facts:
-                facts[row.path] = FileFact(size_of(Path(self.root) / row.path, where))
+            for path in row.files:
+                if path not in facts:
+                    facts[path] = FileFact(size_of(Path(self.root) / path, where))
         facts.update(arrays.facts(self.arrays, Path(self.root), [row.arrays for row in rows], advice))
         self._stacked(rows)  # what disagrees is told here, before anything else is built
         facts[self.settings.table] = FileFact(self.table.stat().st_size, file_sha256(self.table))
@@ -80,23 +88,25 @@ class Table(DatasetKind):
         """One sample per row; class names in alphabetical order, or by value where all are whole numbers."""
         rows = self.rows()
         for row in rows:
-            for path in (row.path, *row.arrays.values()):
-                if path is not None and (path if path == row.path else locate(path)[0]) not in files:
+            needed = {path: path for path in row.files} | {p: locate(p)[0] for p in row.arrays.values() if p}
+            for path, file in needed.items():
+                if file not in files:
                     raise UserError(
                         f"{self.table}, line {row.line}: {path} is not in the raw manifest: the table has"
                         " changed, run raw again"
                     )
         labels = {row.label for row in rows}
         if len(labels) < 2:
+            found = "one class only" if self.settings.numbers is None else "the same number in every row"
             raise UserError(
-                f"{self.table} has one class only ('{labels.pop()}' in column"
-                f" '{self.settings.columns.label}'): check {self.key('columns.label')}"
+                f"{self.table} has {found} ('{labels.pop()}' in column"
+                f" '{self.settings.columns.label}'), nothing to learn: check {self.key('columns.label')}"
             )
         stacked = self._stacked(rows)
         samples = []
         for number, (name, row) in enumerate(zip(_ids(rows), rows, strict=True)):
             arrays = {**row.arrays, **{modality: paths[number] for modality, paths in stacked.items()}}
-            paths = {modality: arrays.get(modality, row.path) for modality in self.settings.modalities}
+            paths = {modality: {**row.media, **arrays}[modality] for modality in self.settings.modalities}
             samples.append(Sample(name, row.label, paths, row.group, row.split, row.start, row.end))
         whole = all(label.lstrip("-").isdigit() for label in labels)
         return Listing(tuple(sorted(labels, key=(lambda label: (int(label), label)) if whole else None)), samples)
@@ -136,14 +146,14 @@ class Table(DatasetKind):
             ) from None
         if not rows:
             raise UserError(f"{self.table} has no rows below its header: one row per sample is needed")
-        seen: dict[tuple[str | float | None, ...], Row] = {}
+        seen: dict[tuple[object, ...], Row] = {}
         for row in rows:
-            other = row if row.path is None else seen.setdefault((row.path, row.start, row.end), row)
+            other = seen.setdefault((row.files, row.start, row.end), row) if row.files else row
             if other is not row:
                 differ = "" if row.label == other.label else f", with labels '{other.label}' and '{row.label}'"
                 raise UserError(
                     f"{self.table}: lines {other.line} and {row.line} are the same sample"
-                    f" ({row.path}{differ}): remove one, or add start and end"
+                    f" ({', '.join(row.files)}{differ}): remove one, or add start and end"
                 )
             twin = row if row.id is None else seen.setdefault((row.id,), row)
             if twin is not row:
@@ -156,8 +166,11 @@ class Table(DatasetKind):
     def _check_columns(self, present: list[str]) -> None:
         """Every column that params.yaml names must be there, once."""
         columns = self.settings.columns
-        named = {f"columns.{role}": getattr(columns, role) for role in (*self._needed, *self.optional)}
-        named.update({f"modalities.{modality}.column": feature.column for modality, feature in self.arrays.items()})
+        named: dict[str, str | None] = {
+            self._path_key(modality): column for modality, column in self.settings.media.items()
+        }
+        named |= {f"columns.{role}": getattr(columns, role) for role in ("label", *self.optional)}
+        named |= {f"modalities.{modality}.column": feature.column for modality, feature in self.arrays.items()}
         for role, name in named.items():
             if name is not None and name not in present:
                 raise UserError(
@@ -175,10 +188,14 @@ class Table(DatasetKind):
         def cell(column: str | None) -> str:
             return ((raw.get(column) or "") if column else "").strip()
 
-        values = {role: cell(getattr(columns, role)) for role in (*self._needed, *self.optional)}
-        for role in (*self._needed, *(["id"] if columns.id else [])):
+        values = {role: cell(getattr(columns, role)) for role in ("label", *self.optional)}
+        for role in ("label", *(["id"] if columns.id else [])):
             if not values[role]:
                 raise UserError(f"{where}: column '{getattr(columns, role)}' is empty: every row needs a {role}")
+        named = {modality: cell(column) for modality, column in self.settings.media.items()}
+        if named and not any(named.values()):
+            empty = "', '".join(dict.fromkeys(self.settings.media.values()))
+            raise UserError(f"{where}: column '{empty}' is empty: every row needs a path")
         split = None
         if columns.split is not None and self.settings.split.rule == "column":
             split = SPLIT_WORDS.get(values["split"].lower())
@@ -204,15 +221,14 @@ class Table(DatasetKind):
             for name, feature in self.arrays.items()
             if feature.column
         }
-        media = self._path(values["path"], where) if "path" in values else None
+        media = {modality: self._path(path, where) if path else None for modality, path in named.items()}
         return Row(
             line, media, values["label"], values["id"] or None, split, values["group"] or None, start, end, arrays
         )
 
-    @property
-    def _needed(self) -> tuple[str, ...]:
-        """Columns that every table of these settings has."""
-        return ("path", "label") if self.settings.media else ("label",)
+    def _path_key(self, modality: str) -> str:
+        """The setting that names a modality's column of media files."""
+        return f"columns.path.{modality}" if isinstance(self.settings.columns.path, dict) else "columns.path"
 
     def _path(self, written: str, where: str) -> str:
         """A path relative to root, normalised; absolute ones are the user's own choice and stay."""
@@ -229,16 +245,17 @@ class Table(DatasetKind):
 
 
 def _ids(rows: list[Row]) -> list[str]:
-    """Short unique names: the column's, or the file's stem (as much of its path as needed) with the times where a clip
-    holds several samples.
+    """Short unique names: the column's, or the first file's stem (as much of its path as needed) with the times where a
+    clip holds several samples.
 
     Without media the number of the row, counted from 0 as in a file that holds all rows.
     """
     if rows[0].id is not None:
         return [row.id or "" for row in rows]
-    if rows[0].path is None:
+    if not rows[0].files:
         return [f"{number:0{len(str(len(rows) - 1))}d}" for number in range(len(rows))]
-    paths = sorted({row.path or "" for row in rows})
+    first = [row.files[0] for row in rows]
+    paths = sorted(set(first))
     for shorten in (
         lambda path: PurePath(path).stem,
         lambda path: PurePath(path).with_suffix("").as_posix(),
@@ -247,16 +264,16 @@ def _ids(rows: list[Row]) -> list[str]:
         short = {path: shorten(path) for path in paths}
         if len(set(short.values())) == len(paths):
             break
-    uses = Counter(row.path for row in rows)
-    starts = Counter((row.path, row.start) for row in rows)
+    uses = Counter(first)
+    starts = Counter((path, row.start) for path, row in zip(first, rows, strict=True))
     names = []
-    for row in rows:
-        name = short[row.path or ""]
-        if uses[row.path] > 1:
+    for path, row in zip(first, rows, strict=True):
+        name = short[path]
+        if uses[path] > 1:
             name += f"@{(row.start or 0.0):g}" + (
-                f"-{row.end:g}" if starts[row.path, row.start] > 1 and row.end is not None else ""
+                f"-{row.end:g}" if starts[path, row.start] > 1 and row.end is not None else ""
             )
         names.append(name)
     if len(set(names)) < len(names):  # times closer than %g tells apart, or a stem that looks like another's segment
-        names = [f"{row.path}@{row.start!r}-{row.end!r}" for row in rows]
+        names = [f"{'+'.join(row.files)}@{row.start!r}-{row.end!r}" for row in rows]
     return names

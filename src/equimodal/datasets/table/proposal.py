@@ -2,12 +2,13 @@
 its files.
 """
 
+import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -45,53 +46,86 @@ def propose(sheet: Sheet, root: Path, given: Mapping[str, str], arrays: Mapping[
         UserError: as `read_columns`; no file that can be read, arrays of odd shapes.
     """
     found = read_columns(sheet, root, given, without_files=bool(arrays))
-    modalities = _media(sheet, root, found, gpu)
-    modalities |= {_modality(column): _array_column(sheet, root, column, found) for column in found.arrays}
-    modalities |= {name: _array_file(sheet, root, file) for name, file in arrays.items()}
+    modalities, path = _media(sheet, root, found, gpu)
+    for column in found.arrays:
+        modalities[_free(column, modalities)] = _array_column(sheet, root, column, found)
+    for name, file in arrays.items():
+        if name in modalities:
+            raise UserError(f"--array {name}={file}: there is a modality {name} already: give it another name")
+        modalities[name] = _array_file(sheet, root, file)
     if len(modalities) < 2:
         found.notes.append(f"only one modality ({', '.join(modalities)}): methods that balance need two")
-    entry = {"columns": found.columns, **found.task, "split": found.split, "modalities": modalities}
+    columns = {"path": path, **found.columns}
+    entry = {"columns": columns, **found.task, "split": found.split, "modalities": modalities}
     return Proposal({**entry, **_sizes(len(sheet.rows), modalities, gpu)}, found.notes)
 
 
-def _modality(column: str) -> str:
-    """A name of a modality as params.yaml takes it."""
-    return re.sub(r"[^a-z0-9]+", "-", column.lower()).strip("-") or "features"
+def _free(column: str, taken: Collection[str]) -> str:
+    """A modality's name, as params.yaml takes it, made of a column's."""
+    name = re.sub(r"[^a-z0-9]+", "-", column.lower()).strip("-") or "features"
+    further = (f"{name}-{number}" for number in itertools.count(2))
+    return next(free for free in itertools.chain([name], further) if free not in taken)
 
 
-def _media(sheet: Sheet, root: Path, found: Reading, gpu: bool) -> dict[str, dict[str, Any]]:
-    """Sound and picture of the clips."""
-    if (column := found.columns["path"]) is None:
-        return {}
-    paths = spread(sheet.values(column))
-    tracks = {path: probe(str(root / path)) for path in paths}
+def _media(
+    sheet: Sheet, root: Path, found: Reading, gpu: bool
+) -> tuple[dict[str, dict[str, Any]], str | dict[str, str] | None]:
+    """Sounds and pictures of the clips, and `columns.path`.
+
+    One column gives both. Where some columns hold sound alone, the others are read for their pictures only.
+    """
+    looked = {column: _looked_at(sheet, root, column, found) for column in found.media}
+    seconds = _seconds(sheet, [track for tracks in looked.values() for track in tracks.values()], found)
+    heard = {column: path for column, tracks in looked.items() if (path := _first(tracks, "audio"))}
+    seen = {column: path for column, tracks in looked.items() if (path := _first(tracks, "video"))}
+    heard = {column: path for column, path in heard.items() if column not in seen} or heard
+    kinds = ("sound", "audio", heard), ("picture", "visual", seen)
+    modalities: dict[str, dict[str, Any]] = {}
+    columns: dict[str, str] = {}
+    for kind, usual, having in kinds:
+        for column, path in having.items():
+            name = _free(usual if len(having) == 1 else column, modalities)
+            sized = _sound if kind == "sound" else _picture
+            modalities[name], columns[name] = sized(root / path, seconds, gpu), column
+            tracks = looked[column]
+            without = [path for path, track in tracks.items() if not (track.audio if kind == "sound" else track.video)]
+            if without:
+                found.notes.append(
+                    f"{len(without)} of {len(tracks)} files looked at have no {kind} ({some_of(without)}): rejected,"
+                    " unless `missing: zero` fills in zeros"
+                )
+    if len(set(columns.values())) < 2:
+        return modalities, next(iter(columns.values()), None)
+    return modalities, columns
+
+
+def _looked_at(sheet: Sheet, root: Path, column: str, found: Reading) -> dict[str, Tracks]:
+    """What is in ten files of a column; those that cannot be read are noted and left out."""
+    cells = sheet.values(column)
+    if empty := cells.count(""):
+        found.notes.append(
+            f"column '{column}' is empty in {empty} of {len(cells)} rows: rejected, unless `missing: zero` fills in"
+            " zeros"
+        )
+    tracks = {path: probe(str(root / path)) for path in spread(cells)}
     broken = {path: track.error for path, track in tracks.items() if track.error}
-    if len(broken) == len(paths):
-        raise UserError(f"none of the {len(paths)} files looked at can be read; {paths[0]}: {broken[paths[0]]}")
+    if len(broken) == len(tracks):
+        raise UserError(
+            "none of the {} files looked at can be read; {}: {}".format(len(tracks), *next(iter(broken.items())))
+        )
     found.notes += [f"{path}: {reason}; such samples are rejected" for path, reason in broken.items()]
-    good = {path: track for path, track in tracks.items() if not track.error}
-    heard = [path for path, track in good.items() if track.audio]
-    seen = [path for path, track in good.items() if track.video]
-    for kind, having in (("sound", heard), ("picture", seen)):
-        without = [path for path in good if path not in having]
-        if having and without:
-            found.notes.append(
-                f"{len(without)} of {len(good)} files looked at have no {kind} ({some_of(without)}): rejected, unless"
-                " `missing: zero` fills in zeros"
-            )
-    seconds = _seconds(sheet, good, found)
-    modalities = {}
-    if heard:
-        modalities["audio"] = _sound(root / heard[0], seconds, gpu)
-    if seen:
-        modalities["visual"] = _picture(root / seen[0], seconds, gpu)
-    return modalities
+    return {path: track for path, track in tracks.items() if not track.error}
 
 
-def _seconds(sheet: Sheet, tracks: Mapping[str, Tracks], found: Reading) -> float:
+def _first(tracks: Mapping[str, Tracks], track: Literal["audio", "video"]) -> str | None:
+    """The first file that has it."""
+    return next((path for path, found in tracks.items() if getattr(found, track)), None)
+
+
+def _seconds(sheet: Sheet, tracks: Sequence[Tracks], found: Reading) -> float:
     """What nine of ten samples are not longer than."""
     start, end = found.columns.get("start"), found.columns.get("end")
-    lengths = [track.seconds for track in tracks.values() if track.seconds]
+    lengths = [track.seconds for track in tracks if track.seconds]
     if end is not None:
         ends = [(number(row[start]) if start else None, number(row[end])) for row in sheet.rows]
         lengths = [stop - (begin or 0.0) for begin, stop in ends if stop is not None] or lengths

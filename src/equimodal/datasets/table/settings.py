@@ -13,7 +13,11 @@ from equimodal.settings.features import ArraySettings, Feature, SequenceSettings
 class TableColumns(Settings):
     """Which column of the CSV holds what."""
 
-    path: str | None = Field("path", description="column with the media file; null where every modality is an array")
+    path: str | dict[str, str] | None = Field(
+        "path",
+        description="column with the media file, or MODALITY: column where each has a file of its own; null where every"
+        " modality is an array",
+    )
     label: str = Field("label", description="column with the class, or with the number of a regression")
     id: str | None = Field(
         None,
@@ -50,10 +54,11 @@ class TableSettings(DatasetSettings):
     takes_arrays: ClassVar[bool] = True
 
     @property
-    def media(self) -> list[str]:
-        """The modalities that are read from the row's media file."""
-        arrays = sources(self.modalities)
-        return [name for name in self.modalities if name not in arrays]
+    def media(self) -> dict[str, str]:
+        """The modalities that are read from media, and the column of each one's file."""
+        arrays, path = sources(self.modalities), self.columns.path
+        named = path if isinstance(path, dict) else dict.fromkeys(self.modalities, path or "")
+        return {name: named.get(name, "") for name in self.modalities if name not in arrays}
 
     @model_validator(mode="after")
     def _rule_has_its_column(self) -> Self:
@@ -76,10 +81,16 @@ class TableSettings(DatasetSettings):
                 )
             if isinstance(feature, SequenceSettings) and feature.lengths is not None and feature.file is None:
                 raise ValueError(f"modality {name} has lengths, which go with file")
-        if self.media and self.columns.path is None:
+        without = [name for name, column in self.media.items() if not column]
+        if without:
             raise ValueError(
-                f"columns.path is null, but {', '.join(self.media)} must be read from media: name the column"
-                " with the file"
+                f"columns.path names no column for {', '.join(without)}, to be read from media: name the column with"
+                " the file, or one for each (path: {MODALITY: column})"
+            )
+        if isinstance(self.columns.path, dict) and (strange := sorted(set(self.columns.path) - set(self.media))):
+            raise ValueError(
+                f"columns.path names a column for {', '.join(strange)}, but the modalities that are read from media are"
+                f" {', '.join(self.media) or 'none'}"
             )
         return self
 

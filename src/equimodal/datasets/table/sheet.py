@@ -83,14 +83,16 @@ class Reading:
     """What the columns of a CSV are.
 
     Attributes:
-        columns: role -> column, as `columns` of a table; path is None where no column names media files.
+        columns: role -> column, as `columns` of a table; `path` is left to `media`.
+        media: columns with media files.
         arrays: columns with one array file per row.
         split: as `split` of a table.
         task: keys `task` and `regression` of a dataset of numbers; empty for classes.
         notes: what a person should know or decide, one line each.
     """
 
-    columns: dict[str, str | None] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+    media: list[str] = field(default_factory=list)
     arrays: list[str] = field(default_factory=list)
     split: dict[str, Any] = field(default_factory=dict)
     task: dict[str, Any] = field(default_factory=dict)
@@ -106,8 +108,8 @@ def read_columns(sheet: Sheet, root: Path, given: Mapping[str, str], without_fil
         without_files: nothing is wrong where no column names files.
 
     Raises:
-        UserError: what cannot be told, with what to say: an unknown role or column, no file found, several columns of
-            media, no label, an empty label, one class only.
+        UserError: what cannot be told, with what to say: an unknown role or column, no file found, no label, an empty
+            label, one class only.
     """
     for role, column in given.items():
         if role not in ("path", *NAMES):
@@ -115,16 +117,17 @@ def read_columns(sheet: Sheet, root: Path, given: Mapping[str, str], without_fil
         if column not in sheet.columns:
             raise UserError(f"{sheet.path} has no column '{column}'; it has: {', '.join(sheet.columns)}")
     found = Reading()
-    media, found.arrays = _file_columns(sheet, root, given.get("path"))
-    if media is None and not found.arrays and not without_files:
+    found.media, found.arrays = _file_columns(sheet, root, given.get("path"))
+    if not found.media and not found.arrays and not without_files:
         raise UserError(_nothing_found(sheet, root))
-    files = {media, *found.arrays}
+    files = {*found.media, *found.arrays}
     roles = {role: given.get(role) or sheet.named(role, files) for role in NAMES}
     label = roles["label"] or _only_label(sheet, {*files, *roles.values()})
-    found.columns = {"path": media, "label": label}
+    found.columns = {"label": label}
     _times(sheet, roles, found)
     _divide(sheet, roles, given, found)
-    if media is None and (name := roles["id"]) and "" not in (ids := sheet.values(name)) and len(set(ids)) == len(ids):
+    name = roles["id"]
+    if not found.media and name and "" not in (ids := sheet.values(name)) and len(set(ids)) == len(ids):
         found.columns["id"] = name
     _judge_labels(sheet, label, found)
     return found
@@ -150,8 +153,8 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _file_columns(sheet: Sheet, root: Path, given: str | None) -> tuple[str | None, list[str]]:
-    """The column of media, and those of arrays: those whose cells name files that are there."""
+def _file_columns(sheet: Sheet, root: Path, given: str | None) -> tuple[list[str], list[str]]:
+    """The columns of media (the given one alone, if any), and of arrays: whose cells name files that are there."""
     media: list[str] = []
     arrays: list[str] = []
     for column in sheet.columns:
@@ -168,13 +171,8 @@ def _file_columns(sheet: Sheet, root: Path, given: str | None) -> tuple[str | No
                 f"column '{given}' of {sheet.path} names no media file below {root} (as '{''.join(missing)}'): set"
                 " --root, the folder that the paths are relative to"
             )
-        return given, arrays
-    if len(media) > 1:
-        raise UserError(
-            f"{sheet.path} has {len(media)} columns of media files ({', '.join(media)}), and a table reads a row's"
-            f" sound and picture from one file: choose one (--column path={media[0]}), and leave out or mux the other"
-        )
-    return (media[0] if media else None), arrays
+        return [given], arrays
+    return media, arrays
 
 
 def _nothing_found(sheet: Sheet, root: Path) -> str:
@@ -209,13 +207,14 @@ def _times(sheet: Sheet, roles: Mapping[str, str | None], found: Reading) -> Non
 
 def _divide(sheet: Sheet, roles: Mapping[str, str | None], given: Mapping[str, str], found: Reading) -> None:
     """The split rule, and what must not be on two sides."""
-    media, group = found.columns["path"], roles["group"]
+    group = roles["group"]
     if group is not None and (not all(sheet.values(group)) or len(set(sheet.values(group))) < 2):
         found.notes.append(f"column '{group}' is empty in places or always the same, and is not taken for the group")
         group = None
-    if group is None and media is not None and len(set(sheet.values(media))) < len(sheet.rows):
-        group = media
-        found.notes.append(f"several samples come from one file, so that '{media}' is the group that stays together")
+    shared = next((name for name in found.media if len(set(sheet.values(name))) < len(sheet.rows)), None)
+    if group is None and shared is not None and all(sheet.values(shared)):
+        group = shared
+        found.notes.append(f"several samples come from one file, so that '{group}' is the group that stays together")
     split = roles["split"]
     words = [SPLIT_WORDS.get(cell.lower()) for cell in sheet.values(split)] if split else []
     if split is not None and (None in words or not {"train", "test"} <= set(words)):
@@ -254,6 +253,11 @@ def _judge_labels(sheet: Sheet, label: str, found: Reading) -> None:
             " label (--column label=NAME if it is another column)"
         )
     classes = sorted(set(labels))
+    if len(classes) < 2:
+        found_only = "one class only" if number(classes[0]) is None else "the same number in every row"
+        raise UserError(
+            f"{sheet.path} has {found_only} ('{classes[0]}' in column '{label}'), nothing to learn: --column label=NAME"
+        )
     numbers = [number(cell) for cell in classes]
     values = [value for value in numbers if value is not None]
     if len(values) == len(classes) and any(value != int(value) for value in values):
@@ -261,8 +265,6 @@ def _judge_labels(sheet: Sheet, label: str, found: Reading) -> None:
         limits = {"low": math.floor(min(values)), "high": math.ceil(max(values))}
         found.task = {"task": "regression", "regression": limits}
         return
-    if len(classes) < 2:
-        raise UserError(f"{sheet.path} has one class only ('{classes[0]}' in column '{label}'): --column label=NAME")
     rare = [name for name in classes if labels.count(name) < 5]
     if rare:
         found.notes.append(

@@ -3,11 +3,13 @@ copied or fetched.
 """
 
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from equimodal.datasets.base import DatasetKind, FileFact, Listing, Sample, size_of, some_of
+from equimodal.datasets.classes import choose
 from equimodal.datasets.ucf101.download import ARCHIVE, fetch_archive, fetch_files, read_manifest
 from equimodal.datasets.ucf101.lists import STEM, Lists, read_lists
 from equimodal.datasets.ucf101.settings import ARCHIVE_BYTES, Ucf101Sample, Ucf101Settings
@@ -79,7 +81,7 @@ class Ucf101(DatasetKind):
             raise UserError(f"UCF-101's folder {raw} is missing: {advice}")
         facts: dict[str, FileFact] = {}
         places: dict[str, str] = {}
-        for path in sorted([*base.glob("*.avi"), *base.glob("*/*.avi")]):
+        for path in _media(base):
             if STEM.fullmatch(path.stem):
                 name = path.relative_to(raw).as_posix()
                 if path.stem in places:
@@ -102,17 +104,29 @@ class Ucf101(DatasetKind):
         folder = f"{self.root}/{LISTS}" if self.settings.source == "sample" else split.lists
         lists = read_lists(folder, split.list, self.key("split.lists"))
         found = {stem: name for name in files if name.endswith(".avi") and STEM.fullmatch(stem := Path(name).stem)}
-        strange = sorted(stem for stem in found if lists.class_of(stem) is None)
-        if strange:
+        labels = {stem: lists.class_of(stem) for stem in found}
+        strange = sorted(stem for stem, label in labels.items() if label is None)
+        if strange and self.settings.classes is None:
             raise UserError(
-                f"{len(strange)} clips in {self.root} are of no class of classInd.txt ({some_of(strange)}):"
-                " take them out, or mend the lists"
+                f"{len(strange)} clips in {self.root} are of no class of {lists.home}/classInd.txt"
+                f" ({some_of(strange)}): take them out, mend the lists, or name the classes to use in"
+                f" {self.key('classes')}"
             )
         listed = {**lists.parts["train"], **lists.parts["test"]} if split.rule == "lists" else {}
+        classes, left_out = choose(
+            lists.classes,
+            Counter(label for label in labels.values() if label is not None),
+            self.settings,
+            self.name,
+            self.root,
+            Counter(listed.values()),
+        )
+        found = {stem: name for stem, name in found.items() if labels[stem] in classes}
+        listed = {stem: label for stem, label in listed.items() if label in classes}
         self._report(found, listed)
         samples = [self._sample(stem, found.get(stem), lists) for stem in sorted(found.keys() | listed.keys())]
         parts = {part: frozenset(clips) for part, clips in lists.parts.items()} if split.rule == "lists" else None
-        return Listing(lists.classes, samples, parts)
+        return Listing(classes, samples, parts, left_out=left_out)
 
     def _report(self, found: Mapping[str, str], listed: Mapping[str, str]) -> None:
         """Say where list and folder disagree: unlisted clips stop,
@@ -146,6 +160,17 @@ class Ucf101(DatasetKind):
             if self.settings.source == "sample" or self.settings.manifest is None
             else read_manifest(Path(self.settings.manifest), self.key("manifest"))
         )
+
+    def strays(self, expected: Collection[str]) -> list[str]:
+        """Other films beside the clips."""
+        raw = Path(self.root)
+        base = raw / "UCF-101" if (raw / "UCF-101").is_dir() else raw
+        return sorted({path.relative_to(raw).as_posix() for path in _media(base)} - set(expected))
+
+
+def _media(base: Path) -> list[Path]:
+    """Where clips may lie: {Class/}*.avi."""
+    return sorted([*base.glob("*.avi"), *base.glob("*/*.avi")])
 
 
 def _fact(path: Path) -> FileFact:

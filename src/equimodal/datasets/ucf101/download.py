@@ -14,7 +14,7 @@ from equimodal.datasets.base import FileFact, some_of
 from equimodal.datasets.fetch.checksums import read_checksums
 from equimodal.datasets.fetch.lfs import inside
 from equimodal.datasets.fetch.transfer import begun, download
-from equimodal.datasets.fetch.web import WebError
+from equimodal.datasets.fetch.web import WebError, shown
 from equimodal.datasets.ucf101.lists import STEM
 from equimodal.errors import UserError
 from equimodal.progress import watched
@@ -58,19 +58,19 @@ def fetch_archive(raw: Path, fact: FileFact, url: str, key: str) -> None:
     program = next((name for name in UNPACKERS if shutil.which(name)), None)
     if program is None:
         raise UserError(
-            f"{url} is a RAR archive and none of {', '.join(UNPACKERS)} is installed: install one"
+            f"{shown(url)} is a RAR archive and none of {', '.join(UNPACKERS)} is installed: install one"
             " (apt install unrar, or libarchive-tools for bsdtar),"
             f" or unpack it yourself and set {key}.source: local and {key}.raw"
         )
     raw.mkdir(parents=True, exist_ok=True)
     if not (archive.is_file() and archive.stat().st_size == fact.bytes):
         _check_room(raw, 2 * fact.bytes - begun(archive))
-        print(f"fetching {fact.bytes / 1e9:.2f} GB from {url} to {archive}", file=sys.stderr, flush=True)
+        print(f"fetching {fact.bytes / 1e9:.2f} GB from {shown(url)} to {archive}", file=sys.stderr, flush=True)
         try:
             download(url, archive, fact)
         except WebError as error:
             raise UserError(
-                f"{error}: what came is kept; run again to go on, or fetch {url} yourself"
+                f"{error}: what came is kept; run again to go on, or fetch {shown(url)} yourself"
                 f" (wget -c --no-check-certificate where its certificate is refused) as {archive}"
             ) from None
         except OSError as error:

@@ -7,13 +7,15 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from equimodal.datasets.base import some_of
 from equimodal.datasets.fetch.web import WebError, get
 from equimodal.errors import UserError
+from equimodal.settings.base import hint
 from equimodal.store import atomic
 
 HOME = "https://www.crcv.ucf.edu/data/UCF101/UCF101TrainTestSplits-RecognitionTask.zip"
@@ -35,10 +37,13 @@ _LINE = re.compile(rf"(?:([A-Za-z]+)/)?({STEM.pattern})\.avi(?: (\d+))?")
 
 @dataclass(frozen=True)
 class Lists:
-    """Class names in the order of classInd.txt, and of one division "train" and "test" -> clip -> class."""
+    """Class names in the order of classInd.txt, and of one division "train" and "test" -> clip -> class; the folder
+    of the lists, for messages.
+    """
 
     classes: tuple[str, ...]
     parts: Mapping[str, Mapping[str, str]]
+    home: Path = field(compare=False)
 
     def class_of(self, stem: str) -> str | None:
         """The class that a clip's name says, or None. Case does not count: v_HandStandPushups_* are of class
@@ -72,17 +77,18 @@ def read_lists(folder: str | None, number: int, key: str) -> Lists:
                 f"{home / name} cannot be read ({error.strerror}): {key} must name a folder with"
                 f" {', '.join(names)}, or be null"
             ) from None
-        if folder is None and _digest(texts[name]) != SHA256[name]:
+        if folder is None and _digest(texts[name].values()) != SHA256[name]:
             raise UserError(
                 f"{home / name} is not the published list (checksum differs): delete it and run again, or set {key}"
             )
-    classes = _classes(texts["classInd.txt"], home / "classInd.txt")
+    classes = _classes(texts["classInd.txt"], home / "classInd.txt", key.replace("split.lists", "classes"))
     lists = Lists(
         classes,
         {
             part: _clips(texts[name], home / name, classes)
             for part, name in zip(("train", "test"), names[1:], strict=True)
         },
+        home,
     )
     both = sorted(lists.parts["train"].keys() & lists.parts["test"].keys())
     if both:
@@ -92,37 +98,43 @@ def read_lists(folder: str | None, number: int, key: str) -> Lists:
     return lists
 
 
-def _classes(lines: list[str], path: Path) -> tuple[str, ...]:
+def _classes(lines: Mapping[int, str], path: Path, setting: str) -> tuple[str, ...]:
     """Names in the order of their ids, which count from 1."""
-    for number, line in enumerate(lines, 1):
-        if not re.fullmatch(rf"{number} [A-Za-z]+", line):
+    for place, (number, line) in enumerate(lines.items(), 1):
+        if not re.fullmatch(rf"{place} [A-Za-z]+", line):
             raise UserError(
-                f"{path}, line {number}: '{line[:60]}' is not 'ID NAME' with id {number}: it must list the"
-                " classes in the order of their ids"
+                f"{path}, line {number}: '{line[:60]}' is not 'ID NAME' with id {place}: it must list all classes in"
+                f" the order of their ids (for some of them leave the lists as they are, and set {setting})"
             )
-    if len(lines) < 2:
-        raise UserError(f"{path} lists {len(lines)} classes: at least two are needed")
-    return tuple(line.split()[1] for line in lines)
+    names = [line.split()[1] for line in lines.values()]
+    twice = [name for name, count in Counter(name.lower() for name in names).items() if count > 1]
+    if twice or len(names) < 2:
+        raise UserError(
+            f"{path} lists {f'{twice[0]} twice' if twice else f'{len(names)} classes'}: at least two are needed, each"
+            " once"
+        )
+    return tuple(names)
 
 
-def _clips(lines: list[str], path: Path, classes: tuple[str, ...]) -> dict[str, str]:
+def _clips(lines: Mapping[int, str], path: Path, classes: tuple[str, ...]) -> dict[str, str]:
     """Clip -> class. Folder, name and id (training lists only) must agree on it."""
-    known = {name.lower(): name for name in classes}
+    ids = {name.lower(): (str(number), name) for number, name in enumerate(classes, 1)}
     clips = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in lines.items():
         match = _LINE.fullmatch(line)
-        label = known.get(match[3].lower()) if match else None
-        if (
-            match is None
-            or label is None
-            or match[1] not in (None, label)
-            or (match[6] and match[6] != str(classes.index(label) + 1))
-        ):
-            raise UserError(
-                f"{path}, line {number}: '{line[:80]}' is no clip of a class of classInd.txt (as"
-                " Archery/v_Archery_g08_c01.avi 3)"
-            )
-        clips[match[2]] = label
+        known = ids.get(match[3].lower()) if match else None
+        if match is None:
+            fault = "is no clip (as Archery/v_Archery_g08_c01.avi 3)"
+        elif known is None:
+            fault = f"is of class {match[3]}, which classInd.txt does not list" + hint(match[3], list(classes))
+        elif match[1] not in (None, known[1]):
+            fault = f"lies in folder {match[1]}, but its name says {known[1]}"
+        elif match[6] not in (None, known[0]):
+            fault = f"has class id {match[6]}, but {known[1]} is {known[0]} in classInd.txt"
+        else:
+            clips[match[2]] = known[1]
+            continue
+        raise UserError(f"{path}, line {number}: '{line[:80]}' {fault}: mend that line")
     return clips
 
 
@@ -141,7 +153,7 @@ def _download(key: str) -> None:
             f"{HOME} is not the archive of UCF-101's lists ({error}): set {key} to a folder with them"
         ) from None
     for name, content in contents.items():
-        if _digest(_lines(content)) != SHA256[name]:
+        if _digest(_lines(content).values()) != SHA256[name]:
             raise UserError(
                 f"{name} in {HOME} is not the pinned list: set {key} to a folder with the lists that you trust"
             )
@@ -150,9 +162,11 @@ def _download(key: str) -> None:
             scratch.write_bytes(content)
 
 
-def _lines(content: bytes) -> list[str]:
-    return [line.strip() for line in content.decode("utf-8-sig", "replace").splitlines() if line.strip()]
+def _lines(content: bytes) -> dict[int, str]:
+    """Number in the file -> line, of those that are not empty."""
+    lines = enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1)
+    return {number: text for number, line in lines if (text := line.strip())}
 
 
-def _digest(lines: list[str]) -> str:
+def _digest(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,10 +1,11 @@
 """Settings of UCF-101."""
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from equimodal.settings.datasets import DatasetSettings, SplitSettings, VideoSample
+from equimodal.settings.base import Whole
+from equimodal.settings.datasets import SHA256, ListedSettings, SplitSettings, Url, VideoSample
 
 ARCHIVE_BYTES = 6_932_971_618
 
@@ -50,7 +51,7 @@ class Ucf101Split(SplitSettings):
         description="lists: the official list files; actor: groups (g01 to g25) by folds; stratified: by class,"
         " groups mixed",
     )
-    list: Literal[1, 2, 3] = Field(
+    list: Annotated[Literal[1, 2, 3], Whole] = Field(
         1, description="rule lists: which of the three official divisions; papers on imbalance use 1"
     )
     lists: str | None = Field(
@@ -60,7 +61,7 @@ class Ucf101Split(SplitSettings):
     )
 
 
-class Ucf101Settings(DatasetSettings):
+class Ucf101Settings(ListedSettings):
     """UCF-101: 13,320 clips, 101 actions."""
 
     protocols: ClassVar[dict[str, dict[str, Any]]] = {
@@ -98,17 +99,16 @@ class Ucf101Settings(DatasetSettings):
         "data/ucf101/copy",
         description="local: folder with UCF-101/ or the clips themselves; download: where they are fetched to",
     )
-    url: str | None = Field(
+    url: Url | None = Field(
         None,
         description="download: home of UCF101.rar, null is the public one; with `manifest`: folder of a mirror of"
         " plain files",
     )
-    sha256: str | None = Field(
+    sha256: SHA256 | None = Field(
         None,
-        pattern="^[0-9a-f]{64}$",
         description="download: checksum of the archive (none is published); null: its size only",
     )
-    bytes: int = Field(ARCHIVE_BYTES, ge=1, description="download: size of the archive")
+    bytes: int = Field(ARCHIVE_BYTES, ge=1, le=10**13, description="download: size of the archive")
     manifest: str | None = Field(
         None,
         description="CSV with path, sha256, bytes of every clip, for verify, and for download from a mirror of"

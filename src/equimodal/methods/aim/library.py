@@ -197,7 +197,7 @@ def read_settings(values: dict[str, Any]) -> AIMSettings:
     try:
         return AIMSettings.model_validate(deep_merge(AIMSettings.presets[preset], values) if preset else values)
     except ValidationError as error:
-        raise UserError(describe(AIMSettings, error, "AIM").removeprefix("params.yaml: ")) from None
+        raise UserError(describe(AIMSettings, error.errors(), "AIM").removeprefix("params.yaml: ")) from None
 
 
 class BlockList(Encoder):

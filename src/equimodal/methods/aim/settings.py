@@ -22,7 +22,7 @@ class DAPSettings(Settings):
         "affine", description="Psi_dap: per-channel affine from the identity, or the identity"
     )
     lr: float = Field(2e-2, gt=0, description="Adam")
-    steps: int = Field(200, ge=1, description="after the warm-up, at most")
+    steps: int = Field(200, ge=1, le=100_000, description="after the warm-up, at most")
     early_stop: bool = Field(
         True, description="end the fit once each readout that Eq. 3 asks gives the prototypes their own class"
     )
@@ -40,8 +40,8 @@ class PDMSettings(Settings):
     reading: Literal["rows", "exact"] = Field(
         "rows", description="rows: a fully connected layer on each fan-in row; exact: one over all weights of a layer"
     )
-    max_weights: int = Field(50_000_000, ge=1, description="exact: largest allowed number of PDM weights")
-    latent: int = Field(512, ge=1, description="width of theta_lat (Eq. 7), at most a row's fan-in")
+    max_weights: int = Field(50_000_000, ge=1, le=10**10, description="exact: largest allowed number of PDM weights")
+    latent: int = Field(512, ge=1, le=65_536, description="width of theta_lat (Eq. 7), at most a row's fan-in")
     mask_std: float = Field(2.0, ge=0, description="spread of w's logits at the start; 0 keeps w at 0.5")
     lr: float = Field(
         0.0,
@@ -49,8 +49,10 @@ class PDMSettings(Settings):
         description="Adam, encoder and decoder; at 0 they restore the weights as exactly as they can, for good",
     )
     mask_lr: float = Field(3e-2, gt=0, description="Adam, mask: L_re does not depend on it")
-    steps: int = Field(4, ge=0, description="of Eq. 8 on each epoch's first batch, from a start for its weights")
-    every: int = Field(8, ge=1, description="steps between two further updates by Eq. 8")
+    steps: int = Field(
+        4, ge=0, le=10_000, description="of Eq. 8 on each epoch's first batch, from a start for its weights"
+    )
+    every: int = Field(8, ge=1, le=1_000_000, description="steps between two further updates by Eq. 8")
     fraction: float = Field(
         0.5,
         gt=0,
@@ -107,7 +109,9 @@ class AIMSettings(WarmupSettings):
     aux_fraction: float = Field(
         1.0, gt=0, le=1, description="auxiliary terms on a random part of each batch: unbiased, cheaper"
     )
-    aux_every: int = Field(1, ge=1, description="auxiliary terms in every n-th step, weighing no more than in each")
+    aux_every: int = Field(
+        1, ge=1, le=1_000_000, description="auxiliary terms in every n-th step, weighing no more than in each"
+    )
     detach_aux_inputs: bool = Field(True, description="I_d is a constant for auxiliary and good blocks")
     detach_aux_prototypes: bool = Field(
         True, description="P_d is a constant for auxiliary blocks: their loss concerns their own weights alone"
@@ -141,7 +145,7 @@ class AIMSettings(WarmupSettings):
         description="whose learning rates follow training.schedule, of AIM's own parts; the decoupling begins anew with"
         " every epoch",
     )
-    dap_steps: int = Field(20, ge=1, description="alternate: steps of Eq. 5 at each epoch's end")
+    dap_steps: int = Field(20, ge=1, le=100_000, description="alternate: steps of Eq. 5 at each epoch's end")
     ema: float = Field(0.9, ge=0, lt=1, description="alternate: smoothing of P_d between epochs")
     dap: DAPSettings = DAPSettings()
     pdm: PDMSettings = PDMSettings()

@@ -18,7 +18,7 @@ class ARMSettings(JointUniSettings):
     weight: float = Field(
         0.0, ge=0, description="weight of each modality's own loss, by the shared classifier; 0: as released"
     )
-    bins: int = Field(30, ge=2, description="of each histogram of the mutual information")
+    bins: int = Field(30, ge=2, le=1000, description="of each histogram of the mutual information")
     conditional_bins: int = Field(
         2, ge=2, le=30, description="the same of the one given the other modalities; its cells are their power M + 1"
     )
@@ -32,7 +32,10 @@ class ARMSettings(JointUniSettings):
         " training of this method's head",
     )
     width: int | None = Field(
-        None, ge=1, description="d of the fused feature; features of another width are mapped to it; null: the widest"
+        None,
+        ge=1,
+        le=65_536,
+        description="d of the fused feature; features of another width are mapped to it; null: the widest",
     )
     variant: Literal["paper", "released"] = Field(
         "paper", description="released: each modality's probability of the true class is taken for the others'"

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from equimodal.settings.base import EPOCHS, Listed
 from equimodal.settings.method import MethodSettings, miscounted
 
 
@@ -34,7 +35,10 @@ class AUGSettings(MethodSettings):
         description="how much of what earlier classifiers know is taken from the newest one's label; paper: 0.1 to 1",
     )
     width: int | None = Field(
-        None, ge=1, description="outputs of Layer1; null: half of the widest feature, as the paper's 256 of 512"
+        None,
+        ge=1,
+        le=65_536,
+        description="outputs of Layer1; null: half of the widest feature, as the paper's 256 of 512",
     )
     shared_head: Literal["all", "modality", "none"] = Field(
         "all", description="Layer2: one for all classifiers of all modalities, one per modality, or one per classifier"
@@ -42,6 +46,7 @@ class AUGSettings(MethodSettings):
     interval: int | None = Field(
         None,
         ge=1,
+        le=EPOCHS,
         description="epochs between two checks (t_N); null: a tenth of the run, as the authors' 20 of 200, at least 1",
     )
     check_first: bool = Field(False, description="check after the first epoch, too")
@@ -66,7 +71,7 @@ class AUGSettings(MethodSettings):
     added: Literal["trained", "frozen_random"] = Field(
         "trained", description="frozen_random: the released code's added layers, which no optimizer knows"
     )
-    merge: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
+    merge: Listed[tuple[Annotated[float, Field(gt=0)], ...]] | None = Field(
         None,
         description="weights of the modalities' logits in predictions, in the model's order of modalities; null: equal",
     )

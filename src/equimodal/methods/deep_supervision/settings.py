@@ -13,7 +13,9 @@ class DeepSupervisionSettings(JointUniSettings):
     lambda_deep: float = Field(
         1.0, ge=0, description="lambda, weight of the losses on the last blocks; 0 is joint-uni bit for bit"
     )
-    depths: int = Field(2, ge=1, description="how many blocks of each encoder have a loss, counted from its last one")
+    depths: int = Field(
+        2, ge=1, le=1000, description="how many blocks of each encoder have a loss, counted from its last one"
+    )
     rho: bool = Field(
         True, description="M rho_d^m weighs the blocks of a depth (Eq. 12, no auxiliary blocks); false: weights of 1"
     )

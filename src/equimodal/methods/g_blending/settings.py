@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from equimodal.settings.base import EPOCHS, Listed
 from equimodal.settings.method import BOTH_TASKS, MethodSettings
 
 
@@ -20,14 +21,14 @@ class GBlendingSettings(MethodSettings):
     mode: Literal["online", "offline"] = Field(
         "online", description="online: weights are estimated anew every super-epoch; offline: once, or given"
     )
-    super_epoch: int = Field(10, ge=1, description="of mode online: epochs from one estimate to the next")
+    super_epoch: int = Field(10, ge=1, le=EPOCHS, description="of mode online: epochs from one estimate to the next")
     held_out: float = Field(
         0.1, gt=0, lt=1, description="share of the training split that is kept apart to estimate the weights"
     )
     least_overfitting: float = Field(
         1e-3, gt=0, description="lower limit of the change of overfitting |dO|, whose square divides; units of the loss"
     )
-    weights: tuple[Annotated[float, Field(ge=0)], ...] | None = Field(
+    weights: Listed[tuple[Annotated[float, Field(ge=0)], ...]] | None = Field(
         None,
         description="of mode offline: of the modalities' losses in the model's order, then of the fused one, as they"
         " are; null: one estimate over the whole run",

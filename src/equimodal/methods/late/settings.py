@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from equimodal.settings.base import Listed
 from equimodal.settings.method import BOTH_TASKS, MethodSettings, miscounted
 
 
@@ -18,13 +19,13 @@ class LateSettings(MethodSettings):
     least_modalities: ClassVar[int] = 2
     tasks: ClassVar[tuple[str, ...]] = BOTH_TASKS
 
-    loss_weights: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
+    loss_weights: Listed[tuple[Annotated[float, Field(gt=0)], ...]] | None = Field(
         None, description="weights of the modalities' losses, in the model's order of modalities; null: 1 each"
     )
     tuned: bool = Field(
         True, description="choose the weights of the logits on validation after every epoch; false: equal ones"
     )
-    grid: int = Field(20, ge=1, description="weights that are tried: 0, 1/grid, ..., 1")
+    grid: int = Field(20, ge=1, le=1000, description="weights that are tried: 0, 1/grid, ..., 1")
 
     def refusal(self, name: str, dataset: str, modalities: Sequence[str], task: str) -> str | None:
         return miscounted(f"{name}.loss_weights", self.loss_weights, modalities) or super().refusal(

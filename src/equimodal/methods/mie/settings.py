@@ -5,7 +5,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from equimodal.settings.base import EPOCHS, Listed
 from equimodal.settings.method import BOTH_TASKS, MethodSettings
+
+Outputs = Annotated[int, Field(ge=1, le=65_536)]
 
 
 class MIESettings(MethodSettings):
@@ -18,12 +21,15 @@ class MIESettings(MethodSettings):
     tasks: ClassVar[tuple[str, ...]] = BOTH_TASKS
 
     cycles: int = Field(
-        6, ge=1, description="rounds of one phase a modality; fewer where a phase would be shorter than an epoch"
+        6,
+        ge=1,
+        le=EPOCHS,
+        description="rounds of one phase a modality; fewer where a phase would be shorter than an epoch",
     )
-    lengths: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
+    lengths: Listed[tuple[Annotated[float, Field(gt=0)], ...]] | None = Field(
         None, description="lengths of a round's phases in the model's order of modalities, by ratio; null: equal"
     )
-    hidden: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = Field(
+    hidden: Listed[tuple[Outputs, Outputs]] | None = Field(
         None,
         description="outputs of the first two layers of each modality's head; null: a half and an eighth of the widest"
         " feature, as the authors' 256 and 64 of 512, the second at least the model's outputs",

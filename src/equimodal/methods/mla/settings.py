@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from equimodal.settings.base import Listed
 from equimodal.settings.method import BOTH_TASKS, MethodSettings, miscounted
 
 
@@ -35,13 +36,14 @@ class MLASettings(MethodSettings):
         description="weights of the modalities' logits: by entropy for each sample, by entropy over the whole batch"
         " (released), or `merge`; auto: entropy, in variant released entropy_batch",
     )
-    merge: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
+    merge: Listed[tuple[Annotated[float, Field(gt=0)], ...]] | None = Field(
         None,
         description="of prediction fixed: weights of the modalities' logits in the model's order; null: equal",
     )
     width: int | None = Field(
         None,
         ge=1,
+        le=65_536,
         description="inputs of the shared head; null: the widest feature; narrower or wider features are mapped to it"
         " by a linear layer each",
     )

@@ -21,8 +21,8 @@ class MWAMSettings(MethodSettings):
         10.0, ge=0, description="of the weight 1.5 - sigmoid(slope (ratio / mean - 1)); 0 is joint training"
     )
     momentum: float = Field(0.5, ge=0, lt=1, description="of the running mean of each modality's ratio")
-    patch: int = Field(8, ge=2, description="side of the patches that are transformed, in pixels of the input")
-    corner: int = Field(2, ge=1, description="side of their low and of their high corner, in coefficients")
+    patch: int = Field(8, ge=2, le=1024, description="side of the patches that are transformed, in pixels of the input")
+    corner: int = Field(2, ge=1, le=512, description="side of their low and of their high corner, in coefficients")
     variant: Literal["paper", "released"] = Field(
         "paper",
         description="released: sums over patches instead of means, running means that begin at 0, and only the gradient"

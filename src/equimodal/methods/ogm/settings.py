@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from equimodal.settings.base import Listed
 from equimodal.settings.method import WindowSettings
 
 
@@ -23,7 +24,7 @@ class OGMSettings(WindowSettings):
     ge: bool = Field(
         False, description="generalisation enhancement: noise as wide as each gradient on the encoders' gradients"
     )
-    window: tuple[float, float] = Field(
+    window: Listed[tuple[float, float]] = Field(
         (0.0, 0.5), description="from and to, as shares of the run's epochs; the authors' 0 to 50 of 100 epochs"
     )
     param_filter: Literal["auto", "conv4d", "matrices", "all"] = Field(

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from equimodal.methods.ogm.settings import OGMSettings
+from equimodal.settings.base import Listed
 
 
 class OPMSettings(OGMSettings):
@@ -25,7 +26,7 @@ class OPMSettings(OGMSettings):
         description="share of the run's epochs without any modulation, rounded up; the authors' 6 of 100 epochs",
     )
     ogm: bool = Field(False, description="modulate the encoders' gradients too, as method ogm does (OPM&OGM)")
-    window: tuple[float, float] = Field(
+    window: Listed[tuple[float, float]] = Field(
         (0.0, 0.6),
         description="of ogm: from and to, as shares of the run's epochs, but not in the warm-up; the authors' 0 to 60"
         " of 100 epochs",

@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from equimodal.settings.base import Listed
 from equimodal.settings.method import WindowSettings
 
 
@@ -35,7 +36,7 @@ class PMRSettings(WindowSettings):
     entropy_share: float = Field(
         0.1, ge=0, le=1, description="first share of the run's epochs in which the entropy counts; not published"
     )
-    window: tuple[float, float] = Field(
+    window: Listed[tuple[float, float]] = Field(
         (0.0, 0.538), description="from and to, as shares of the run's epochs; the authors' 0 to 70 of 130 epochs"
     )
     prototype_momentum: float = Field(

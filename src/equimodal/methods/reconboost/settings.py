@@ -4,6 +4,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from equimodal.settings.base import EPOCHS
 from equimodal.settings.method import MethodSettings
 
 
@@ -18,11 +19,15 @@ class ReconBoostSettings(MethodSettings):
     stage_epochs: int | None = Field(
         None,
         ge=1,
+        le=EPOCHS,
         description="epochs of a modality's turn, in which it is trained alone; null: 4, the authors', fewer in a run"
         " that is too short for three rounds of all modalities",
     )
     rectify_epochs: int | None = Field(
-        None, ge=0, description="epochs of joint training of their sum after each turn; null: as stage_epochs' null"
+        None,
+        ge=0,
+        le=EPOCHS,
+        description="epochs of joint training of their sum after each turn; null: as stage_epochs' null",
     )
     label_weight: float = Field(5.0, gt=0, description="w1: weight of the label in a turn's loss")
     known_weight: float = Field(

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from equimodal.methods.mla.settings import MLASettings
+from equimodal.settings.base import EPOCHS
 
 
 class ShapleyAlternatingSettings(MLASettings):
@@ -11,7 +12,9 @@ class ShapleyAlternatingSettings(MLASettings):
     methods.md section 17.
     """
 
-    interval: int = Field(1, ge=1, description="epochs that a modality is trained for before the next one is chosen")
+    interval: int = Field(
+        1, ge=1, le=EPOCHS, description="epochs that a modality is trained for before the next one is chosen"
+    )
     held_out: float = Field(
         0.0,
         ge=0,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from equimodal.report.figures.style import canvas
+from equimodal.report.figures.style import canvas, plain
 from equimodal.report.result import Result
 
 NAMED_CLASSES = 60  # more names than this cannot be read
@@ -30,8 +30,9 @@ def draw(result: Result) -> Figure:
             if len(counts) > COUNTED_CLASSES
             else {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
         )
-        axes.set_xticks(range(len(counts)), result.classes, fontsize=font, **slant)
-        axes.set_yticks(range(len(counts)), result.classes, fontsize=font)
+        names = [plain(name) for name in result.classes]
+        axes.set_xticks(range(len(counts)), names, fontsize=font, **slant)
+        axes.set_yticks(range(len(counts)), names, fontsize=font)
     if len(counts) <= COUNTED_CLASSES:
         for i, j in np.ndindex(*counts.shape):
             axes.text(

@@ -1,5 +1,6 @@
 """One look for all figures, and files whose bytes depend on nothing but what is drawn."""
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +87,16 @@ def footer(result: Result) -> str:
 def legend_beside(axes: Axes, **options: Any) -> None:
     """A legend to the right of the data, never on it."""
     axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0, **options)
+
+
+def plain(name: str) -> str:
+    """A name of the user's as it is drawn: its dollars begin no formula, and what neither fonts nor SVG know, such as
+    control characters, is the sign for that.
+    """
+    return _UNKNOWN.sub("\ufffd", name).replace("$", r"\$")
+
+
+_UNKNOWN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def percent_axis(axes: Axes, label: str) -> None:

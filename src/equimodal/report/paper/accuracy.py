@@ -4,6 +4,7 @@ from typing import Any
 
 from equimodal.report.document import Document
 from equimodal.report.formats.cells import Table
+from equimodal.report.information import sizes_line, warning_lines
 from equimodal.report.names import dataset_name, method_name
 from equimodal.report.overview import percent
 from equimodal.report.paper.material import PAPER, Material
@@ -42,10 +43,15 @@ def marks_line(by_dataset: dict[str, Tests]) -> list[str]:
 
 
 def notes(material: Material, quoted: bool) -> list[str]:
-    """Lines that every table of a paper ends with: whose numbers are quoted, what is missing, what is a sample."""
+    """Lines that every table of a paper ends with: whose numbers are quoted, what is missing, how many samples the
+    numbers are of, what says little, what is a sample.
+    """
+    results = list(material.results.values())
     return [
         *([f"printed: {sources()[PAPER].cite}; its data, splits and rule of selection are others."] if quoted else []),
         *(f"Left out: {line}." for line in material.refused),
+        sizes_line(results),
+        *(f"Warning: {line}" for line in warning_lines(results)),
         *([material.warning] if material.warning else []),
     ]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from equimodal.report.information import warning_lines
 from equimodal.report.published import sources
 from equimodal.report.result import Result
 from equimodal.report.rules import SAMPLE_NOTE
@@ -10,7 +11,7 @@ from equimodal.report.tables.collection import Collection
 
 def dataset_lines(collection: Collection) -> list[str]:
     """One line per dataset: source, protocol, split, samples, selection rule, seeds; and one for each result that
-    differs from the rest.
+    differs from the rest; what they warn of.
     """
     lines = []
     for dataset in collection.datasets:
@@ -40,6 +41,10 @@ def dataset_lines(collection: Collection) -> list[str]:
             ]
             if differs:
                 lines.append(f"{dataset}, {other.method.name}: {', '.join(differs)}.")
+        dropped = first.data.dropped_classes
+        if dropped:
+            lines.append(f"{dataset}: {len(first.classes)} of {len(first.classes) + len(dropped)} classes.")
+        lines += [f"Warning: {line}" for line in warning_lines(results)]
     return lines
 
 
