@@ -10,6 +10,8 @@ import pytest
 
 from equimodal.engines.ending import INTERRUPTED, last_words
 
+UNSAID = "error: train ended without saying why, perhaps killed for want of memory: see above, and LOG"
+
 
 @pytest.mark.parametrize(
     ("text", "said"),
@@ -17,8 +19,11 @@ from equimodal.engines.ending import INTERRUPTED, last_words
         ("epoch 0\nerror: no raw files: see docs\n", ["error: no raw files: see docs (LOG)"]),
         (f"epoch 0\n{INTERRUPTED}\n", [f"{INTERRUPTED} (LOG)"]),
         ("Traceback (most recent call last):\n  x\nKeyboardInterrupt\n", [f"{INTERRUPTED} (LOG)"]),
-        ("epoch 0\nepoch 1\n", ["error: train ended without saying why, such as by a lack of memory: LOG"]),
-        ("", ["error: train ended without saying why, such as by a lack of memory: LOG"]),
+        (
+            "epoch 0\nepoch 1\n",
+            ["error: train ended without saying why, perhaps killed for want of memory: see above, and LOG"],
+        ),
+        ("", ["error: train ended without saying why, perhaps killed for want of memory: see above, and LOG"]),
         (
             "Traceback (most recent call last):\n  x\nValueError: y\n",
             [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-import zc.lockfile
+from filelock import FileLock
 
 from equimodal.engines.mending import mend_dvc
 
@@ -58,10 +58,9 @@ def test_a_half_written_list_of_locks_is_removed(text: str, root: Path) -> None:
 def test_nothing_is_touched_while_a_dvc_works(root: Path) -> None:
     (root / "dvc.lock").write_text("half")
     (root / ".dvc/tmp/rwlock").write_text("")
-    lock = zc.lockfile.LockFile(str(root / ".dvc/tmp/lock"))
-    mend_dvc(root, root)
-    assert (root / "dvc.lock").read_text() == "half" and (root / ".dvc/tmp/rwlock").exists()
-    lock.close()
+    with FileLock(root / ".dvc/tmp/lock"):
+        mend_dvc(root, root)
+        assert (root / "dvc.lock").read_text() == "half" and (root / ".dvc/tmp/rwlock").exists()
     mend_dvc(root, root)
     assert not (root / "dvc.lock").exists()
 

@@ -5,11 +5,13 @@ import os
 import signal
 import sys
 from pathlib import Path
+from threading import Event
 from types import FrameType
 from typing import Any
 
 INTERRUPTED = "interrupted: finished epochs are kept, the same command goes on from there"
 LAST_WORDS = ("error: ", "interrupted: ", "terminated: ")  # which `equimodal` ends with
+_interrupted = Event()
 LINES = 40  # of a log that ends otherwise
 
 
@@ -23,6 +25,7 @@ def end_at_second_interruption() -> None:
 
     def first(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, second)
+        _interrupted.set()
         signal.default_int_handler(number, frame)
 
     def second(number: int, frame: FrameType | None) -> None:
@@ -37,7 +40,8 @@ def end_at_second_interruption() -> None:
 def say_why(workflow: Any) -> None:
     """When this process ends, after all that Snakemake itself prints, say why the failed jobs of its `workflow` did."""
     logs = {str(log): job.rule.name for job in workflow.scheduler.failed for log in job.log}
-    text = "\n".join(dict.fromkeys(last_words(Path(log), rule) for log, rule in sorted(logs.items())))
+    said = [last_words(Path(log), rule) for log, rule in sorted(logs.items())]
+    text = INTERRUPTED if _interrupted.is_set() else "\n".join(dict.fromkeys(said))
     if text:
         atexit.register(lambda: print(text, file=sys.stderr))
 
@@ -54,4 +58,4 @@ def last_words(log: Path, rule: str) -> str:
         return f"{INTERRUPTED} ({log})"
     if any(line.startswith("Traceback ") for line in lines):
         return "\n".join([*lines[-LINES:], f"error: {rule} broke down: {lines[-1]} ({log})"])
-    return f"error: {rule} ended without saying why, such as by a lack of memory: {log}"
+    return f"error: {rule} ended without saying why, perhaps killed for want of memory: see above, and {log}"
