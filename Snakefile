@@ -4,6 +4,7 @@ import sys
 
 from snakemake.utils import min_version
 
+from equimodal.engines.ending import say_why
 from equimodal.engines.workflow import announce, command_line, registered_engine
 
 min_version("9.27")
@@ -30,6 +31,10 @@ report: "workflow/report/workflow.rst"
 onstart:
     registered_engine()
     announce(workflow)
+
+
+onerror:
+    say_why(workflow)
 
 
 rule study:

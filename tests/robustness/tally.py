@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 # what a try may end in; the first two are what we want
 SURVIVED, REFUSED = "survived", "refused in one line"
-TRACEBACK, OTHER_BYTES, HANG = "traceback", "other bytes", "hang"
-BAD = (TRACEBACK, OTHER_BYTES, HANG)
+TRACEBACK, OTHER_BYTES, HANG, STUCK = "traceback", "other bytes", "hang", "stuck"
+BAD = (TRACEBACK, OTHER_BYTES, HANG, STUCK)
 
 
 @dataclass
@@ -24,6 +24,6 @@ class Tally:
             self.failures.append(f"{outcome}: {tried}")
 
     def __str__(self) -> str:
-        """`200 tries: 180 survived, 20 refused in one line, 0 traceback, 0 other bytes, 0 hang`."""
+        """`200 tries: 180 survived, 20 refused in one line, 0 traceback, 0 other bytes, 0 hang, 0 stuck`."""
         counts = ", ".join(f"{self.outcomes[name]} {name}" for name in (SURVIVED, REFUSED, *BAD))
         return f"{self.outcomes.total()} tries: {counts}"

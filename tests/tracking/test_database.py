@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from equimodal.tracking import database
+from equimodal.tracking.info import sqlite_file
 
 
 def test_a_database_that_another_program_holds_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +30,5 @@ def test_the_lock_may_be_taken_again_by_its_holder(tmp_path: Path) -> None:
 
 
 def test_only_sqlite_has_a_file() -> None:
-    assert database.sqlite_path("http://host:5000") is None
-    assert database.sqlite_path("sqlite:////abs/x.db") == Path("/abs/x.db") and database.sqlite_path(
-        "sqlite:///x.db"
-    ) == Path("x.db")
+    assert sqlite_file("http://host:5000") is None
+    assert sqlite_file("sqlite:////abs/x.db") == Path("/abs/x.db") and sqlite_file("sqlite:///x.db") == Path("x.db")

@@ -1,6 +1,7 @@
 """The stage's side: it never waits, never raises, warns once. No mlflow here."""
 
 import ast
+import sqlite3
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ def params_at(uri: str, enabled: bool = True) -> Params:
     return Params.model_construct(tracking=TrackingSettings(uri=uri, enabled=enabled))
 
 
-def fake(program: str) -> Tracker:
+def fake(program: str, uri: str = "sqlite:///x.db") -> Tracker:
     """A tracker whose child is another program."""
     import os
 
@@ -30,7 +31,7 @@ def fake(program: str) -> Tracker:
     assert child.stdin is not None and child.stdout is not None
     os.set_blocking(child.stdin.fileno(), False)
     os.set_blocking(child.stdout.fileno(), False)
-    return Tracker("sqlite:///x.db", child)
+    return Tracker(uri, child)
 
 
 def use(tracker: Tracker, epochs: int = 3) -> float:
@@ -140,6 +141,63 @@ def test_what_is_broken_is_one_warning(
     tracker.close(60)
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 1 and words in lines[0]
+
+
+SLOW = "import time; time.sleep(60)"  # still imports mlflow when the stage ends
+OPEN = "print('ready', flush=True); import sys; sys.stdin.read()"
+
+
+@pytest.mark.parametrize("broken", ["deleted", "replaced", "locked", "no database", "gone before"])
+@pytest.mark.parametrize("program", [SLOW, OPEN], ids=["slow child", "open run"])
+def test_what_happens_to_the_database_meanwhile_is_one_warning(
+    program: str, broken: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mlflow.db"
+    if broken != "gone before":
+        sqlite3.connect(path).execute("PRAGMA journal_mode=WAL")
+    tracker = fake(program, f"sqlite:///{path}")
+    child = tracker._child
+    assert child is not None
+    if program == OPEN:
+        while not tracker._ready:
+            tracker._listen()
+    if broken == "deleted":
+        path.unlink()
+    elif broken == "replaced":
+        (tmp_path / "other").write_bytes(path.read_bytes())
+        (tmp_path / "other").replace(path)
+    elif broken == "locked":
+        holder = sqlite3.connect(path)
+        holder.execute("BEGIN IMMEDIATE")
+    elif broken == "no database":
+        path.write_bytes(b"something else" * 100)
+    use(tracker)
+    tracker.close(0.0)
+    tracker.close(0.0)
+    child.kill()
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == (broken != "gone before"), lines
+    words = {"no database": "not a database", "locked": "locked"}.get(broken, "deleted or replaced")
+    assert all(words in line and "`equimodal track`" in line for line in lines)
+
+
+def test_a_child_warns_itself_when_its_stage_has_ended(tmp_path: Path) -> None:
+    stage = (
+        "from equimodal.tracking import RunInfo, Tracker\nfrom equimodal.params import Params\n"
+        "from equimodal.settings.training import TrackingSettings\n"
+        "params = Params.model_construct(tracking=TrackingSettings(uri='sqlite:////proc/nothing/mlflow.db'))\n"
+        "tracker = Tracker.start(params, RunInfo('toy', 'joint', 'train', 'k', 'sample', 0))\n"
+        "tracker.end()\ntracker.close(0.0)\n"
+    )
+    said = tmp_path / "said"
+    with said.open("w") as file:
+        subprocess.run([sys.executable, "-c", stage], stderr=file, check=True)
+    deadline = time.monotonic() + 60
+    while not said.read_text() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.5)
+    (line,) = said.read_text().splitlines()
+    assert "/proc/nothing" in line and "`equimodal track`" in line
 
 
 def test_addresses_are_shown_without_credentials() -> None:

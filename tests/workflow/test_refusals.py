@@ -82,7 +82,9 @@ def test_a_failed_stage_shows_its_line_and_a_killed_one_is_run_again(project: Pr
     try:
         done = project.run("snakemake", "--cores", "1", "-F", "--", "data/cremad/index.json", check=False)
         assert done.returncode != 0
-        assert "error: no raw files: see docs" in done.stdout + done.stderr
+        said = done.stderr.strip().splitlines()
+        assert said[-1] == "error: no raw files: see docs (logs/raw/cremad.log)"
+        assert len([line for line in said if "no raw files" in line]) == 1, "last and once"
     finally:
         stub.write_text(text)
     project.run("snakemake", "--cores", "1", "--", "data/cremad/index.json")

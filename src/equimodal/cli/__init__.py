@@ -17,6 +17,7 @@ from equimodal.cli import stages  # noqa: F401
 
 # isort: on
 from equimodal.cli.program import app
+from equimodal.engines.ending import INTERRUPTED, end_at_second_interruption
 from equimodal.errors import UserError
 
 __all__ = ["app", "main"]
@@ -31,6 +32,7 @@ def main() -> None:
     defect and shows itself.
     """
     signal.signal(signal.SIGTERM, _terminated)
+    end_at_second_interruption()
     try:
         status = app(standalone_mode=False)
     except UserError as error:
@@ -55,7 +57,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     if status == 130:  # the parser turns the interruption into this status
-        _quit("interrupted: finished epochs are kept, the same command goes on from there", 130)
+        _quit(INTERRUPTED, 130)
     sys.exit(status or 0)
 
 

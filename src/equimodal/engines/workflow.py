@@ -1,17 +1,23 @@
 """What the Snakefile does before any rule is read: settings and targets checked in one line, the environment's commands
-found, the engine marked.
+found, the engine marked; and what it says last.
 """
 
+import atexit
 import os
+import shutil
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from equimodal.engines import declarations, estimate, locks
+from filelock import FileLock
+
+from equimodal.engines import declarations, ending, estimate, keeper, locks
+from equimodal.engines.marks import FOLDER, Mark, machine, marks, sweep, wait_for_orphans
 from equimodal.errors import UserError
 from equimodal.params import Params, load_params, warn_of_broken
 
+SNAKEMAKES = Path(".snakemake/locks")  # Snakemake's own, which a kill leaves behind
 _held = ExitStack()
 
 
@@ -20,8 +26,9 @@ def command_line(words: list[str]) -> Params:
     a mistake in either ends it with one line.
 
     Also sets what jobs inherit: the folder of this interpreter first on PATH, so that `.venv/bin/snakemake` works
-    without activation, and the engine's name.
+    without activation, and the engine's name and mark. Snakemake locks the folder later, when it has planned its jobs.
     """
+    ending.end_at_second_interruption()
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.environ["EQUIMODAL_ENGINE"] = "snakemake"
     try:
@@ -30,7 +37,33 @@ def command_line(words: list[str]) -> Params:
         declarations.check_targets(params, words[1:])
     except UserError as error:
         sys.exit(f"error: {error}")
+    if "--mode" not in words:  # a job of another Snakemake, on a cluster
+        _begun(unlocks="--unlock" in words)
     return params
+
+
+def _begun(unlocks: bool) -> None:
+    """Mark this Snakemake as living, and take away the lock of one that was killed, unless one may live beside it.
+
+    Args:
+        unlocks: whether it was started by someone who says that no other lives.
+    """
+    wait_for_orphans()
+    own = Mark("snakemake", os.getpid(), machine())
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with FileLock(FOLDER / "starting.lock"):  # of two that start together, the second sees the first one's mark
+        living = [mark for mark in sweep() if mark.engine == "snakemake"]
+        dead = [mark for mark in marks() if mark.engine == "snakemake" and mark not in living]
+        _held.enter_context(own.held())
+        if unlocks or (dead and not living):
+            if any(SNAKEMAKES.glob("*.lock")) and not unlocks:
+                shutil.rmtree(SNAKEMAKES, ignore_errors=True)
+                print(f"removed the lock of a snakemake that was killed (process {dead[-1].pid})", file=sys.stderr)
+            for mark in [*dead, *(mark for mark in living if mark.state == "unknown")]:
+                if mark != own:
+                    mark.path.unlink(missing_ok=True)
+    atexit.register(_held.close)
+    os.environ[locks.MARK] = own.path.name
 
 
 def registered_engine() -> None:
@@ -39,6 +72,7 @@ def registered_engine() -> None:
         _held.enter_context(locks.engine("snakemake"))
     except UserError as error:
         sys.exit(f"error: {error}")
+    keeper.start(Mark("snakemake", os.getpid(), machine()))
 
 
 def announce(workflow: Any) -> None:

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import select
+import stat
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ from typing import Any, Self
 
 from equimodal.params import Params
 from equimodal.tracking import clock
-from equimodal.tracking.info import RunInfo, without_password
+from equimodal.tracking.info import RunInfo, sqlite_file, without_password
 
 __all__ = ["RunInfo", "Tracker", "publish"]
 
@@ -42,8 +43,12 @@ class Tracker:
     false` every method does nothing.
     """
 
-    def __init__(self, uri: str, child: "subprocess.Popen[bytes] | None") -> None:
+    def __init__(self, uri: str, child: "subprocess.Popen[bytes] | None", once: int | None = None) -> None:
+        """`once`: a pipe with one byte, which the process takes that warns, this one or its child."""
         self._uri = without_password(uri)
+        self._once = once
+        self._file = sqlite_file(uri)
+        self._known = _identity(self._file)
         # A local file is slow only while mlflow is imported, which is no reason to worry
         self._remote = not uri.startswith("sqlite:")
         self._child = child
@@ -70,13 +75,17 @@ class Tracker:
         if not params.tracking.enabled:
             return cls(uri, None)
         try:
+            once, filled = os.pipe()
+            os.write(filled, b"1")
+            os.close(filled)
             child = subprocess.Popen(
-                [sys.executable, "-m", "equimodal.tracking", uri],
+                [sys.executable, "-m", "equimodal.tracking", uri, str(once)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stderr=None if _outlives(2) else subprocess.DEVNULL,
                 env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
                 start_new_session=True,  # Ctrl-C reaches the stage only: the child lives long enough to mark the run
+                pass_fds=[once],
             )
             assert child.stdin is not None and child.stdout is not None
             os.set_blocking(child.stdin.fileno(), False)
@@ -85,7 +94,7 @@ class Tracker:
             tracker = cls(uri, None)
             tracker._warn(f"no tracking process could be started ({error})")
             return tracker
-        return cls(uri, child)
+        return cls(uri, child, once)
 
     def epoch(self, epoch: int, metrics: Mapping[str, Any], seconds: float | None = None) -> None:
         """Log one epoch: flat names to numbers (None and NaN are left out); `seconds` is what it took."""
@@ -116,10 +125,12 @@ class Tracker:
                 self._warn("the database is too slow for what was logged, some of it is lost")
             self._child.stdin.close()
             while self._child.poll() is None and time.monotonic() < deadline:
+                self._listen()
                 time.sleep(0.02)
             self._listen()
             if self._child.returncode is None and not self._ready and self._remote and timeout > 0:
                 self._warn("no answer yet")
+            self._look()
         except (OSError, ValueError) as error:
             self._lose(f"the tracking process is gone ({error})")
         self._forget()
@@ -175,8 +186,21 @@ class Tracker:
         for line in lines:
             if line == b"ready":
                 self._ready = True
+                self._known = self._known or _identity(self._file)
             else:
                 self._warn(line.decode(errors="replace"))
+
+    def _look(self) -> None:
+        """Warn of what the child cannot tell, or would tell too late: it may have to be imported still."""
+        if self._file is None or self._warned or self._child is None:
+            return
+        if self._known is not None and _identity(self._file) != self._known:
+            self._warn(f"{self._file} was deleted or replaced meanwhile")
+        elif self._child.returncode is None and self._known is not None:
+            from equimodal.tracking.database import trouble
+
+            if (why := trouble(self._file)) is not None:
+                self._warn(why)
 
     def _lose(self, reason: str) -> None:
         self._warn(reason)
@@ -194,16 +218,28 @@ class Tracker:
                     pipe.close()
             except OSError:
                 pass
+        if self._once is not None:
+            os.close(self._once)
+            self._once = None
         child.returncode = child.poll() or 0  # it may outlive us on purpose: no ResourceWarning
 
     def _warn(self, reason: str) -> None:
-        if not self._warned:
-            print(
-                f"warning: MLflow tracking ({self._uri}): {reason}; the stage goes on, `equimodal track`"
-                " publishes it later",
-                file=sys.stderr,
-            )
+        if not self._warned and (self._once is None or taken(self._once)):
+            print(warning(self._uri, reason), file=sys.stderr)
         self._warned = True
+
+
+def warning(uri: str, reason: str) -> str:
+    """The one line that a stage says of tracking that does not work."""
+    return f"warning: MLflow tracking ({uri}): {reason}; the stage goes on, `equimodal track` publishes it later"
+
+
+def taken(once: int) -> bool:
+    """Whether it is this process's turn to warn: true for the first that asks, the stage or its child."""
+    try:
+        return os.read(once, 1) != b""
+    except OSError:
+        return False
 
 
 def publish(params: Params, dataset: str, method: str, timeout: float = 0.0) -> None:
@@ -221,6 +257,23 @@ def publish(params: Params, dataset: str, method: str, timeout: float = 0.0) -> 
     )
     tracker._send({"type": "publish", "dataset": dataset, "methods": [*sorted(owners - {method}), method]})
     tracker.close(timeout)
+
+
+def _outlives(stream: int) -> bool:
+    """Whether a child may keep our terminal or file to warn there after us: who reads a pipe would wait for it."""
+    try:
+        mode = os.fstat(stream).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))
+
+
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    """What tells a file from another one at its place; None if there is none."""
+    try:
+        return None if path is None else (path.stat().st_dev, path.stat().st_ino)
+    except OSError:
+        return None
 
 
 def _widen(pipe: int) -> None:

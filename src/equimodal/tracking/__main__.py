@@ -3,14 +3,19 @@
 Says `ready`, or one line of warning, and nothing else.
 """
 
+import contextlib
 import json
 import os
+import select
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from equimodal.tracking import taken, warning
+from equimodal.tracking.info import without_password
 
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -19,6 +24,7 @@ ENVIRONMENT = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 LAST_TRIES = 3
+HEARD_SECONDS = 3.0  # that a stage in its ending has to read a warning
 
 
 class Feed:
@@ -115,48 +121,81 @@ class Feed:
             Models(self._runs).log(self._run, weights)
 
 
+class Report:
+    """What the child says to its stage: `ready`, or one warning; itself on stderr where the stage has ended before."""
+
+    def __init__(self, uri: str, once: int | None) -> None:
+        self._uri = without_password(uri)
+        self._once = once
+        self._pipe = os.dup(1)
+        self._terminal = os.dup(2)
+        null = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(null, stream)  # mlflow prints hints
+        self._warning: str | None = None
+
+    def ready(self) -> None:
+        """The run is open."""
+        self._say("ready")
+
+    def warn(self, error: Exception) -> None:
+        """Hand the first error on; further ones are not told."""
+        if self._warning is None:
+            self._warning = _line(error)
+            self._say(self._warning)
+
+    def close(self) -> None:
+        """See that somebody has read the warning."""
+        deadline = time.monotonic() + HEARD_SECONDS
+        while self._warning is not None and self._once is not None and time.monotonic() < deadline:
+            if self._unread():
+                if taken(self._once):
+                    os.write(self._terminal, f"{warning(self._uri, self._warning)}\n".encode())
+                return
+            time.sleep(0.05)
+
+    def _say(self, text: str) -> None:
+        with contextlib.suppress(OSError):  # the stage has ended and no longer listens
+            os.write(self._pipe, f"{text}\n".encode())
+
+    def _unread(self) -> bool:
+        """Whether the stage has closed its end."""
+        watched = select.poll()
+        watched.register(self._pipe, 0)
+        return bool(watched.poll(0))
+
+
 def main() -> None:
     """Serve standard input until it ends."""
-    report = os.fdopen(os.dup(1), "w", buffering=1)
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)  # mlflow prints hints
+    report = Report(sys.argv[1], int(sys.argv[2]) if sys.argv[2:] else None)
     os.nice(5)  # the training goes first
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
         _serve(sys.argv[1], report)
     except Exception as error:  # never a traceback on a training's terminal
-        _say(report, _line(error))
+        report.warn(error)
+    report.close()
 
 
-def _serve(uri: str, report: Any) -> None:
+def _serve(uri: str, report: Report) -> None:
     feed = Feed(uri, psutil.Process(os.getppid()))
-    warned = False
     for line in sys.stdin:
         message = json.loads(line)
         if message["type"] == "start":
             feed.start(message)
-            _say(report, "ready")
+            report.ready()
         elif message["type"] == "publish":
             feed.publish(message)
-            _say(report, "ready")
+            report.ready()
             return
         else:
             feed.take(message)
-            if feed.error is not None and not warned:
-                warned = True
-                _say(report, _line(feed.error))
+            if feed.error is not None:
+                report.warn(feed.error)
     feed.finish()
-    if feed.error is not None and not warned:
-        _say(report, _line(feed.error))
-
-
-def _say(report: Any, text: str) -> None:
-    try:
-        report.write(text + "\n")
-        report.flush()
-    except OSError:
-        pass  # the stage has ended and no longer listens
+    if feed.error is not None:
+        report.warn(feed.error)
 
 
 def _line(error: Exception) -> str:

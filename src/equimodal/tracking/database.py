@@ -16,13 +16,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from equimodal.tracking.info import sqlite_file
+
 LOCK_SECONDS = 180.0  # making a database takes 8 s of a core, and the trainings have the cores first
 BUSY_SECONDS = 10.0
-
-
-def sqlite_path(uri: str) -> Path | None:
-    """The file of a sqlite:/// address, None for any other store."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+LOOK_SECONDS = 0.5  # that a stage waits for the database when it ends
 
 
 @contextmanager
@@ -32,7 +30,7 @@ def locked(uri: str) -> Iterator[None]:
     Raises:
         RuntimeError: another process held it for `LOCK_SECONDS`.
     """
-    path = sqlite_path(uri)
+    path = sqlite_file(uri)
     lock = Path(".equimodal/tracking.lock") if path is None else path.with_name(path.name + ".lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -49,22 +47,26 @@ def prepare(uri: str) -> None:
     Raises:
         RuntimeError: not a database, locked by another program, or its folder cannot be written.
     """
-    path = sqlite_path(uri)
+    path = sqlite_file(uri)
     if path is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.stat().st_size == 0:
         _create(path)
         return
+    if (why := trouble(path, BUSY_SECONDS)) is not None:
+        raise RuntimeError(why)
+
+
+def trouble(path: Path, seconds: float = LOOK_SECONDS) -> str | None:
+    """Why the database cannot be written now, and what to do; None if it can, or if there is none yet."""
     try:
-        _write_ahead(path)
+        _write_ahead(path, seconds)
     except sqlite3.DatabaseError as error:
-        cure = (
-            "close the program that writes it"
-            if "locked" in str(error)
-            else "move it away: `equimodal track` makes a new one"
-        )
-        raise RuntimeError(f"{path}: {error}; {cure}") from None
+        cures = {"locked": "close the program that writes it", "readonly": "allow writing to it and to its folder"}
+        cure = next((cure for word, cure in cures.items() if word in str(error)), None)
+        return f"{path}: {error}; {cure or 'move it away: `equimodal track` makes a new one'}"
+    return None
 
 
 def _create(path: Path) -> None:
@@ -79,11 +81,11 @@ def _create(path: Path) -> None:
         os.replace(scratch, path)
 
 
-def _write_ahead(path: Path) -> None:
+def _write_ahead(path: Path, seconds: float = BUSY_SECONDS) -> None:
     """Write-ahead logging (the file remembers it):
     readers, like `mlflow ui`, and writers no longer wait for each other.
     """
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=seconds)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("BEGIN IMMEDIATE")
