@@ -58,4 +58,4 @@ def test_the_rule_is_nowhere_but_its_declared_file_is(result):
     assert dict(zip(heads, rows[0], strict=True))["best on test: the literature's rule, optimistic"] == "–"
     (record,) = csv.DictReader(io.StringIO(document.formats()[".csv"]))
     assert record["accuracy_rule_test"] == "" and record["accuracy_rule_last"] != ""
-    assert not Path(".checkpoints").exists() or not list(Path(".checkpoints").iterdir())
+    assert [path.name for path in Path(".checkpoints").glob("*")] in ([], ["verified"])

@@ -144,7 +144,7 @@ def test_what_is_broken_is_one_warning(
 
 
 SLOW = "import time; time.sleep(60)"  # still imports mlflow when the stage ends
-OPEN = "print('ready', flush=True); import sys; sys.stdin.read()"
+OPEN = "print('ready', flush=True); import time; time.sleep(60)"  # still writes when the stage ends
 
 
 @pytest.mark.parametrize("broken", ["deleted", "replaced", "locked", "no database", "gone before"])

@@ -74,7 +74,10 @@ def test_explain_reads_its_params_and_elsewhere_it_says_how_to_make_a_folder(wor
 def test_the_default_profile_s_settings_hold(site: Path, workspace: Project) -> None:
     stage = site / "equimodal/stages/raw.py"
     text = stage.read_text()
-    stage.write_text(text + "\n\ndef run(params, dataset):\n    raise SystemExit('no raw files')\n")
+    broken = (
+        "from equimodal.errors import UserError\n\ndef run(params, dataset):\n    raise UserError('no raw files')\n"
+    )
+    stage.write_text(f"{text}\n\n{broken}")
     done = workspace.run("snakemake", "--cores", "1", "--", "data/cremad/index.json", check=False)
     stage.write_text(text)
     assert done.returncode != 0 and "no raw files" in done.stderr.strip().splitlines()[-1]
